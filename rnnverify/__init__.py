@@ -1,0 +1,61 @@
+"""Is the recurrent network you moved to another framework still the same network?
+
+    import rnnverify
+
+    result = rnnverify.compare("model.h5", "model.pt")
+    assert result.verdict in ("IDENTICAL", "EQUIVALENT"), result.pairs[0].reasons
+
+`compare` returns a frozen `Comparison`; `run` records a `Trace`; `inspect` tells what a file holds. What could not be
+compared raises an `RnnverifyError`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from rnnverify.comparison import Comparison, Tolerance
+    from rnnverify.errors import RnnverifyError
+    from rnnverify.inputs import InputOptions
+    from rnnverify.inspection import Inspection, inspect
+    from rnnverify.native import Limits
+    from rnnverify.trace import Trace
+    from rnnverify.verify import Options, compare, run
+
+_HOMES = {
+    "Comparison": "comparison",
+    "InputOptions": "inputs",
+    "Inspection": "inspection",
+    "Limits": "native",
+    "Options": "verify",
+    "RnnverifyError": "errors",
+    "Tolerance": "comparison",
+    "Trace": "trace",
+    "compare": "verify",
+    "inspect": "inspection",
+    "run": "verify",
+}
+
+__all__ = [
+    "Comparison",
+    "InputOptions",
+    "Inspection",
+    "Limits",
+    "Options",
+    "RnnverifyError",
+    "Tolerance",
+    "Trace",
+    "compare",
+    "inspect",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # on demand, because `rnnverify --help` must not wait for NumPy
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rnnverify' has no attribute {name!r}")
+    return getattr(import_module(f"rnnverify.{_HOMES[name]}"), name)

@@ -1,0 +1,5 @@
+"""`python -m rnnverify`."""
+
+from rnnverify.cli import main
+
+main()

@@ -1,0 +1,58 @@
+"""Elementwise activations by the name that Keras gives them, in float64.
+
+`keras2_hard_sigmoid` is what Keras 1 and 2, tf.keras and Theano call `hard_sigmoid`: clip(0.2x + 0.5, 0, 1). Keras 3
+and PyTorch mean relu6(x + 3) / 6 by the same name (keras/src/activations/activations.py, 3.0.0).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from rnnverify.canonical import Array
+
+_SELU_ALPHA = 1.6732632423543772  # Klambauer et al. 2017; the constants of keras/src/activations/activations.py
+_SELU_SCALE = 1.0507009873554805
+
+
+def _sigmoid(z: Array) -> Array:
+    return np.asarray(0.5 * np.tanh(z / 2) + 0.5)  # does not overflow, and is exact at 0
+
+
+def _softplus(z: Array) -> Array:
+    softened: Array = np.logaddexp(z, 0.0)
+    return softened
+
+
+def _elu(z: Array) -> Array:
+    return np.asarray(np.where(z > 0, z, np.expm1(np.minimum(z, 0))))
+
+
+def _gelu(z: Array) -> Array:
+    return np.asarray(z * 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float64])(z / np.sqrt(2.0))))
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "linear": lambda z: z,
+    "sigmoid": _sigmoid,
+    "hard_sigmoid": lambda z: np.clip(z / 6 + 0.5, 0, 1),
+    "keras2_hard_sigmoid": lambda z: np.clip(0.2 * z + 0.5, 0, 1),
+    "relu6": lambda z: np.clip(z, 0, 6),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.2 * z),
+    "softsign": lambda z: z / (1 + np.abs(z)),
+    "softplus": _softplus,
+    "elu": _elu,
+    "selu": lambda z: _SELU_SCALE * np.where(z > 0, z, _SELU_ALPHA * np.expm1(np.minimum(z, 0))),
+    "exponential": np.exp,
+    "silu": lambda z: z * _sigmoid(z),
+    "gelu": _gelu,
+    "mish": lambda z: z * np.tanh(_softplus(z)),
+}
+"""Name to function of the pre-activation (any shape) to the new state (same shape)."""
+
+ALIASES = {"swish": "silu"}
+"""Other spellings that frameworks use for the same function."""

@@ -1,0 +1,34 @@
+"""Frameworks' layouts: named arrays to the canonical network. One module per framework, no framework imported.
+
+A new framework is one module with `read(contents, selector) -> Reading`, and a line in `ADAPTERS`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol, cast
+
+from rnnverify.adapters.reading import Reading, Recipe
+from rnnverify.containers.contents import Contents, FrameworkName
+
+__all__ = ["ADAPTERS", "Reading", "Recipe", "read_network"]
+
+ADAPTERS: dict[FrameworkName, str] = {
+    "keras": "rnnverify.adapters.keras",
+    "torch": "rnnverify.adapters.torch",
+    "tensorflow": "rnnverify.adapters.tensorflow",
+}
+"""Framework to its module, imported when a file of it is read."""
+
+
+class Adapter(Protocol):
+    """What the module of a framework offers."""
+
+    def read(self, contents: Contents, selector: str | None) -> Reading:
+        """The recurrent part that `selector` names, or the only one. Raises FileError and SelectorError."""
+
+
+def read_network(contents: Contents, framework: FrameworkName | None, selector: str | None) -> Reading:
+    """Read `contents` as `framework` lays it out; None: as the form says, PyTorch where it does not."""
+    adapter = cast(Adapter, import_module(ADAPTERS[framework or contents.framework or "torch"]))
+    return adapter.read(contents, selector)

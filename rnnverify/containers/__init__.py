@@ -1,0 +1,117 @@
+"""File forms: bytes to named arrays and what the file says about itself. No framework is imported here.
+
+`open_model(path)` tells the form by content, never by suffix, and hands the path to the module of that form. A new form
+is one module with `read(path) -> Contents`, and a line in `form_of` and in `FORMS`.
+"""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
+from rnnverify.errors import FileError
+
+__all__ = ["FORMS", "Contents", "FormName", "FrameworkName", "StoredTensor", "form_of", "open_model"]
+
+FormName = Literal["hdf5", "keras_zip", "torch_zip", "torch_legacy", "safetensors_file", "tf_checkpoint"]
+
+FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
+    "hdf5": ("rnnverify.containers.hdf5", "keras"),
+    "keras_zip": ("rnnverify.containers.keras_zip", "keras"),
+    "torch_zip": ("rnnverify.containers.torch_zip", "torch"),
+    "torch_legacy": ("rnnverify.containers.torch_legacy", "torch"),
+    "safetensors_file": ("rnnverify.containers.safetensors_file", None),
+    "tf_checkpoint": ("rnnverify.containers.tf_checkpoint", "tensorflow"),
+}
+"""Form to its module (imported when a file of that form is opened) and the framework that writes it."""
+
+_KNOWN = "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, and TensorFlow checkpoints"
+
+
+def open_model(path: Path) -> Contents:
+    """Take the model file at `path` apart. Raises FileError, or UnsupportedError for a form refused by name."""
+    read: Callable[[Path], Contents] = import_module(FORMS[form_of(path)][0]).read
+    try:
+        return read(path)
+    except RecursionError as error:
+        raise FileError(path, "it is nested too deeply to be a model", "save the model again") from error
+    except MemoryError as error:
+        raise FileError(path, "it does not fit into memory", "use a machine with more of it") from error
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror or error})", "check it and its permissions") from error
+
+
+def form_of(path: Path) -> FormName:
+    """The form of the file or directory at `path`, by its first bytes. Raises FileError where it is none of FORMS."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if Path(f"{path}.index").is_file():
+            return "tf_checkpoint"
+        found = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be opened ({error.strerror})"
+        raise FileError(path, found, "for a TensorFlow checkpoint give its prefix, without .index") from error
+    if stat.S_ISDIR(mode):
+        if (path / "checkpoint").is_file():
+            return "tf_checkpoint"
+        if (path / "saved_model.pb").is_file():
+            return "tf_checkpoint"
+        found = "is a directory with neither a TensorFlow `checkpoint` nor a saved_model.pb in it"
+        raise FileError(path, found, "give a model file")
+    if not stat.S_ISREG(mode):
+        raise FileError(path, "is no regular file", "give a model file")
+    try:
+        with path.open("rb") as file:
+            start, size = file.read(512), path.stat().st_size
+            file.seek(max(0, size - 8))
+            end = file.read(8)
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror})", "check its permissions") from error
+    return _form_by_content(path, start, end, size)
+
+
+def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormName:
+    if not start:
+        raise FileError(path, "the file is empty", "save the model again")
+    if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
+    if start.startswith(b"PK"):
+        return _zip_form(path)
+    if end == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb":  # the table magic of leveldb, little-endian
+        return "tf_checkpoint"
+    if start[:1] == b"\x80" and b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in start[:32]:
+        return "torch_legacy"
+    if start[257:262] == b"ustar":
+        raise FileError(path, "is a tar archive", "unpack it, and give the model file that is inside")
+    if start.startswith(b"\x1f\x8b"):
+        raise FileError(path, "is compressed with gzip", "decompress it first: gunzip")
+    if len(start) > 8 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size:
+        return "safetensors_file"
+    if len(start) > 8 and start[8:9] == b"{":
+        raise FileError(path, "its safetensors header is longer than the file", "it is truncated: fetch it again")
+    if start[:1] == b"\x80" or path.suffix in (".pt", ".pth"):
+        raise FileError(path, "is no file that torch.save wrote", "save it with torch.save(model.state_dict(), path)")
+    if path.name == "checkpoint" or path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
+        raise FileError(path, "is only a part of a TensorFlow checkpoint, or damaged", "give the checkpoint's prefix")
+    raise FileError(path, "is no model file of a known form", _KNOWN)
+
+
+def _zip_form(path: Path) -> FormName:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+        found = "is a zip archive without an intact directory, truncated or corrupt"
+        raise FileError(path, found, "copy or save it again") from error
+    if "model.weights.h5" in names or ("config.json" in names and "metadata.json" in names):
+        return "keras_zip"
+    inside = {name.rpartition("/")[2] for name in names}
+    if inside & {"data.pkl", "constants.pkl", "model.json", "model_weights_config.json"}:
+        return "torch_zip"
+    if any(name.endswith(".npy") for name in names):
+        raise FileError(path, "is an .npz without the arrays x and y of a trace", "give a model file, or a trace")
+    raise FileError(path, f"is a zip archive of {len(names)} files, and holds no model", _KNOWN)

@@ -1,0 +1,139 @@
+"""The sequences that every side is run on: determined by (seed, shape), or read from a file.
+
+Generated values come from the raw 64-bit stream of PCG64, which NumPy keeps stable, and only exact operations follow
+(a shift, and products with powers of two), so that a seed means the same numbers on every machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rnnverify.canonical import Array, Network
+from rnnverify.errors import FileError, InputsError, printable
+from rnnverify.trace import FROM_H0, ZERO, Batch, open_npz
+
+_AMPLITUDES = (1.0, 0.5, 2.0, 1.0)  # of successive sequences: some stay near linear, some reach the bend
+_H0_SEQUENCES, _H0_STEPS = 8, 256  # an initial state is forgotten: a part of long inputs shows its effect
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """What the sequences are made of. `file` takes the place of the first three."""
+
+    sequences: int = 8
+    steps: int = 32
+    seed: int = 0
+    file: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("sequences", "steps"):
+            if getattr(self, name) < 1:
+                raise InputsError(f"--{name} {getattr(self, name)}: at least 1 is needed")
+        if self.seed < 0:
+            raise InputsError(f"--seed {self.seed}: a seed is 0 or more")
+
+
+def make_batches(options: InputOptions, network: Network) -> tuple[Batch, ...]:
+    """A batch from zero states and one from random initial states, both float32 or the dtype of the file.
+
+    Raises InputsError where a file of inputs does not fit `network`.
+    """
+    source = _Uniform(options.seed)
+    h0: tuple[Array, ...] | None = None
+    if options.file is None:
+        shape = (options.sequences, options.steps, network.input_size)
+        amplitude = np.resize(_AMPLITUDES, options.sequences) * input_scale(network)
+        x = source.take(shape) * amplitude.astype(np.float32)[:, None, None]
+    else:
+        x, h0 = read_inputs(options.file)
+        if x.shape[2] != network.input_size:
+            found = f"has {x.shape[2]} features in its last axis, the baseline reads {network.input_size}"
+            raise InputsError(f"{printable(options.file)}: {found}; wanted (B, T, {network.input_size})")
+    sizes = [direction.hidden_size for _, _, direction in network.directions()]
+    if h0:
+        _check_states(options.file, h0, x.shape[0], sizes)
+        return Batch(ZERO, x), Batch(FROM_H0, x, h0)
+    part = x[:_H0_SEQUENCES, :_H0_STEPS]
+    states = tuple(source.take((part.shape[0], size)) for size in sizes)
+    return Batch(ZERO, x), Batch(FROM_H0, part, states)
+
+
+def input_scale(network: Network) -> float:
+    """The power of two that brings the input's share of the pre-activation to a standard deviation of about 1.
+
+    Smaller inputs keep tanh in its linear part, larger ones saturate it, and either hides differences.
+    """
+    norms = [np.linalg.norm(d.kernel.astype(np.float64), axis=1) for d in network.layers[0].directions]
+    typical = float(np.median(norms))
+    if not typical > 0:
+        return 1.0
+    return float(2.0 ** np.clip(np.round(np.log2(np.sqrt(3.0) / typical)), -10, 10))
+
+
+def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...] | None]:
+    """`x` (B, T, I) and, where an `.npz` holds `h0` (L*D, B, H), the initial states.
+
+    An `.npz` holds x under that name, or as its only array. Raises FileError or InputsError.
+    """
+    if not path.is_file():
+        raise FileError(path, "is no file of inputs", "wanted an .npy or .npz with shape (B, T, I)")
+    with path.open("rb") as file:
+        start = file.read(6)
+    if not start:
+        raise FileError(path, "the file is empty", "wanted an .npy or .npz with shape (B, T, I)")
+    h0 = None
+    if start[:2] == b"PK":
+        arrays = open_npz(path)
+        if "x" not in arrays and len(arrays) != 1:
+            names = ", ".join(printable(name) for name in sorted(arrays)[:8]) or "no array"
+            raise FileError(path, f"holds {names}", "name the input sequences x")
+        x = arrays["x"] if "x" in arrays else next(iter(arrays.values()))
+        if "x" in arrays and "h0" in arrays and arrays["h0"].ndim == 3:
+            h0 = tuple(_as_floats(path, "h0", state) for state in arrays["h0"])
+    elif start == b"\x93NUMPY":
+        try:
+            x = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise FileError(path, "is no readable .npy array", "write it again with numpy.save") from error
+    else:
+        raise FileError(path, "is neither .npy nor .npz", "write the inputs with numpy.save, shape (B, T, I)")
+    if x.ndim != 3 or x.size == 0:
+        raise InputsError(f"{printable(path)}: x has shape {x.shape}; wanted (B, T, I), no axis empty")
+    return _as_floats(path, "x", x), h0
+
+
+def _as_floats(path: Path, name: str, array: Array) -> Array:
+    if array.dtype.kind in "iu":
+        array = array.astype(np.float32)
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise InputsError(f"{printable(path)}: {name} has dtype {array.dtype}; wanted float32 or float64")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    for start in range(array.shape[0]):
+        if not np.isfinite(array[start]).all():
+            raise InputsError(
+                f"{printable(path)}: {name} holds NaN or infinity in sequence {start}; wanted finite numbers"
+            )
+    return array
+
+
+def _check_states(path: Path | None, h0: tuple[Array, ...], B: int, sizes: list[int]) -> None:
+    found = [state.shape for state in h0]
+    wanted = [(B, size) for size in sizes]
+    if found != wanted:
+        raise InputsError(f"{printable(path)}: h0 has states of shape {found}, the baseline takes {wanted}")
+
+
+class _Uniform:
+    """Uniform float32 in [-1, 1), in steps of 2^-23."""
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.PCG64(seed)
+
+    def take(self, shape: tuple[int, ...]) -> Array:
+        raw = self._bits.random_raw(int(np.prod(shape)))
+        signed = (raw >> np.uint64(40)).astype(np.int64) - 2**23
+        return np.asarray(signed * 2.0**-23, np.float32).reshape(shape)

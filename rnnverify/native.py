@@ -1,0 +1,234 @@
+"""Files run by their own frameworks, each runtime in its own process (`runners/serve.py`).
+
+TensorFlow and PyTorch are never imported together: each has its own environment, threads, time and memory limit, and
+its crash is one side's error. Keras files and TensorFlow cells share one TensorFlow, whose import costs the most.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+
+from rnnverify.adapters.reading import Reading
+from rnnverify.canonical import Array
+from rnnverify.containers.contents import FrameworkName
+from rnnverify.errors import RunnerError, printable
+from rnnverify.trace import Batch, Run, Trace
+
+RUNTIMES: dict[FrameworkName, str] = {"keras": "tensorflow", "torch": "torch", "tensorflow": "tensorflow"}
+_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow"}
+_SERVE = Path(__file__).parent / "runners" / "serve.py"
+_SMALL = 1e8  # floating-point operations below which a second thread costs more than it gives
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a runner process may use. `memory` is address space in bytes, 0 for no limit."""
+
+    seconds: float = 600.0
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to run: what was read from it, and on which inputs."""
+
+    label: str
+    source: str  # for messages
+    path: Path
+    reading: Reading
+    batches: tuple[Batch, ...]
+
+
+class MissingFrameworkError(RunnerError):
+    """The framework that a side needs is not installed."""
+
+    kind = "missing framework"
+
+
+class Runners:
+    """The runner processes of one comparison. Start them first: they import while the files are still being read."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._folder = tempfile.TemporaryDirectory(prefix="rnnverify-", ignore_cleanup_errors=True)
+        self._processes: dict[str, _Process] = {}
+        self._arrays: dict[int, tuple[Array, str]] = {}  # by identity: inputs shared by jobs are written once
+
+    def __enter__(self) -> Runners:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes.values():
+            process.stop()
+        self._folder.cleanup()
+
+    @property
+    def folder(self) -> Path:
+        return Path(self._folder.name)
+
+    def start(self, framework: FrameworkName) -> None:
+        """Start the process for `framework`, unless it runs already."""
+        runtime = RUNTIMES[framework]
+        if runtime not in self._processes:
+            self._processes[runtime] = _Process(runtime, self.folder, self._limits)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Hand every job to the process of its framework."""
+        requests: dict[str, list[dict[str, Any]]] = {}
+        for job in jobs:
+            self.start(job.reading.recipe.framework)
+            requests.setdefault(RUNTIMES[job.reading.recipe.framework], []).append(self._request(job))
+        for runtime, request in requests.items():
+            self._processes[runtime].send(request)
+
+    def collect(self, job: Job) -> tuple[Trace, Mapping[str, Any]]:
+        """Wait for `job`; its trace, mapped from disk, and what the runner says about it.
+
+        Raises MissingFrameworkError, or RunnerError where it crashed, hung or failed: one sentence that names the side.
+        """
+        runtime = RUNTIMES[job.reading.recipe.framework]
+        result = self._processes[runtime].result(self.folder / job.label, job)
+        if result["status"] == "missing":
+            extra = _EXTRAS[job.reading.recipe.framework]
+            advice = f"install it with: pip install 'rnnverify[{extra}]'"
+            raise MissingFrameworkError(f"{job.source}: {printable(result['message'])}; {advice}")
+        if result["status"] != "ok":
+            where = "the traceback is shown with --debug"
+            message = f"{job.source}: its runner failed, {printable(result['message'], 300)}; {where}"
+            raise RunnerError(message, result.get("traceback", ""))
+        runs = {}
+        for batch in job.batches:
+            output = result["outputs"][batch.name]
+            finals = tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in output["h_n"])
+            runs[batch.name] = Run(batch, np.load(output["y"], mmap_mode="r", allow_pickle=False), finals)
+        return Trace(runs, {"engine": "native", **result}), result
+
+    def _request(self, job: Job) -> dict[str, Any]:
+        folder = self.folder / job.label
+        folder.mkdir()
+        network, recipe = job.reading.network, job.reading.recipe
+        return {
+            "folder": str(folder),
+            "framework": recipe.framework,
+            "path": str(job.path.absolute()),
+            "layers": [dict(layer) for layer in recipe.layers],
+            "activations": [layer.activation for layer in network.layers],
+            "tensors": {name: self._save(array) for name, array in recipe.tensors.items()},
+            "loadable": recipe.loadable,
+            "why_not": recipe.why_not,
+            "dtype": compute_dtype(network.dtype),
+            "threads": _threads(job),
+            "output_size": network.output_size,
+            "batches": [
+                {"name": b.name, "x": self._save(b.x), "h0": None if b.h0 is None else [self._save(h) for h in b.h0]}
+                for b in job.batches
+            ],
+        }
+
+    def _save(self, array: Array) -> str:
+        key = id(array)
+        if key not in self._arrays:
+            path = str(self.folder / f"array-{len(self._arrays)}.npy")
+            np.save(path, array, allow_pickle=False)
+            self._arrays[key] = (array, path)
+        return self._arrays[key][1]
+
+
+def compute_dtype(stored: np.dtype[Any]) -> str:
+    """What a side computes in: float64 where its weights are, else float32 (narrower weights are widened exactly)."""
+    return "float64" if stored == np.float64 else "float32"
+
+
+def _threads(job: Job) -> int:
+    weights = sum(array.size for _, array in job.reading.network.tensors())
+    operations = sum(2.0 * weights * batch.x.shape[0] * batch.x.shape[1] for batch in job.batches)
+    return 1 if operations < _SMALL else (os.cpu_count() or 1)
+
+
+class _Process:
+    def __init__(self, runtime: str, folder: Path, limits: Limits) -> None:
+        self._runtime, self._folder, self._limits = runtime, folder, limits
+        self._started = time.monotonic()
+        self._log: IO[bytes] = (folder / f"{runtime}.log").open("wb")
+        environment = {
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TF_USE_LEGACY_KERAS": "1",
+            "KERAS_BACKEND": "tensorflow",
+            "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1"),
+            "OMP_WAIT_POLICY": "passive",
+            "PYTHONWARNINGS": "ignore",
+        }
+        self._child = subprocess.Popen(
+            [sys.executable, str(_SERVE), runtime, str(limits.memory)],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=folder,
+        )
+
+    def send(self, jobs: list[dict[str, Any]]) -> None:
+        path = self._folder / f"{self._runtime}.json"
+        path.write_text(json.dumps({"jobs": jobs}))
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(f"{path}\n".encode())
+            self._child.stdin.close()
+        except BrokenPipeError:
+            pass  # it died while importing: `result` tells how
+
+    def result(self, folder: Path, job: Job) -> dict[str, Any]:
+        file = folder / "result.json"
+        try:
+            remaining = self._started + self._limits.seconds - time.monotonic()
+            while not file.exists() and remaining > 0:
+                try:
+                    self._child.wait(min(0.02, remaining))
+                    break
+                except subprocess.TimeoutExpired:
+                    remaining = self._started + self._limits.seconds - time.monotonic()
+        finally:
+            if not file.exists():
+                self.stop()
+        if file.exists():
+            found: dict[str, Any] = json.loads(file.read_text())
+            return found
+        raise RunnerError(f"{job.source}: its runner {self._death(remaining)}")
+
+    def _death(self, remaining: float) -> str:
+        if remaining <= 0:
+            return f"did not finish within {self._limits.seconds:g} s; allow more with --timeout, or run fewer steps"
+        self._log.flush()
+        lines = (self._folder / f"{self._runtime}.log").read_text(errors="replace").strip().splitlines()
+        said = f", saying: {printable(lines[-1])}" if lines else ""
+        code = self._child.returncode
+        if self._limits.memory and any("MemoryError" in line or "bad_alloc" in line for line in lines):
+            return "ran out of the memory that --memory allows; allow more, or run fewer steps"
+        if code == -signal.SIGKILL:
+            return "was killed, most likely because the machine ran out of memory; run fewer sequences or steps"
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        return f"{how} before it had a result{said}; its framework may be broken: try it by itself"
+
+    def stop(self) -> None:
+        if self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        if self._child.stdin is not None and not self._child.stdin.closed:
+            self._child.stdin.close()
+        self._log.close()

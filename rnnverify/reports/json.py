@@ -1,0 +1,46 @@
+"""The result as JSON, for machines. Numbers that JSON lacks are the strings "NaN", "Infinity" and "-Infinity"."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from rnnverify import __version__
+from rnnverify.comparison import EXIT_ERROR, Comparison
+from rnnverify.errors import RnnverifyError
+from rnnverify.inspection import Inspection
+
+SCHEMA = 1
+
+
+def render(result: Comparison) -> str:
+    """A comparison that was made."""
+    return _dump({"verdict": result.verdict, "exit_code": result.exit_code, **asdict(result)})
+
+
+def render_error(error: RnnverifyError) -> str:
+    """A comparison that could not be made."""
+    problem = {"kind": error.kind, "message": str(error)}
+    return _dump({"verdict": "ERROR", "exit_code": EXIT_ERROR, "error": problem})
+
+
+def render_inspection(result: Inspection) -> str:
+    """What a file holds."""
+    return _dump(asdict(result))
+
+
+def _dump(value: dict[str, Any]) -> str:
+    header = {"schema": SCHEMA, "rnnverify": __version__}
+    return json.dumps(_plain({**header, **value}), indent=2, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

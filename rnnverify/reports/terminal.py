@@ -1,0 +1,291 @@
+"""The report that is read in a terminal: verdict last, where the eye is; how it came about above it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rnnverify.comparison import Comparison, Measured, Pair, Side, TensorDifference, Verdict
+from rnnverify.inspection import Inspection
+
+_STYLES: dict[Verdict, str] = {
+    "IDENTICAL": "bold green",
+    "EQUIVALENT": "bold green",
+    "CLOSE": "bold yellow",
+    "INCONCLUSIVE": "bold yellow",
+    "DIFFERENT": "bold red",
+}
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_START = {"zero": "from zero states", "from_h0": "from random initial states"}
+_TENSORS_SHOWN = 12
+_PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
+
+
+def render(result: Comparison, *, width: int = 80, color: bool = False) -> str:
+    """A comparison, at most `width` columns wide."""
+    return _to_string(_comparison(result), width, color)
+
+
+def render_inspection(result: Inspection, *, width: int = 80, color: bool = False) -> str:
+    """What a file holds, at most `width` columns wide."""
+    return _to_string(_inspection(result), width, color)
+
+
+def _to_string(parts: Iterator[RenderableType], width: int, color: bool) -> str:
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    for part in parts:
+        console.print(part)
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def _comparison(result: Comparison) -> Iterator[RenderableType]:
+    for side in result.sides:
+        yield _side(side)
+    yield Text()
+    yield _inputs(result)
+    for pair in result.pairs:
+        yield Text()
+        yield _pair_title(pair, len(result.pairs) > 1)
+        yield _indented(_deviation(pair))
+        if pair.tensors:
+            yield _indented(_weights(pair.tensors))
+    if len(result.sides) > 2:
+        yield Text()
+        yield Text("Maximum deviation of every side against every side", style="bold")
+        yield _indented(_matrix(result))
+    yield Text()
+    for pair in result.pairs:
+        yield _verdict(pair)
+
+
+def _indented(part: RenderableType) -> Padding:
+    return Padding(part, (0, 0, 0, 2))
+
+
+def _grid(*ratios: int | None) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for ratio in ratios:
+        table.add_column(ratio=ratio, overflow="fold")
+    return table
+
+
+def _side(side: Side) -> Table:
+    written = ", ".join(part for part in (side.form, side.writer) if part)
+    rows = [("network", side.shape), ("file", written), (_engine(side), _versions(side))]
+    rows += [("assumed", text) for text in side.assumptions]
+    rows += [("note", text) for text in side.notes]
+    if side.not_compared:
+        rows.append(("not compared", ", ".join(side.not_compared)))
+    details = _grid(None, 1)
+    for name, text in rows:
+        if text:
+            style = (
+                "yellow"
+                if name in ("assumed", "not compared") or (side.engine == "reference" and "ran" in name)
+                else ""
+            )
+            details.add_row(Text(name, style="dim"), Text(text, style=style))
+    outer = _grid(1)
+    outer.add_row(Text.assemble((f"{side.label}  ", "bold cyan"), (side.source, "bold")))
+    outer.add_row(Padding(details, (0, 0, 0, 3)))
+    return outer
+
+
+def _engine(side: Side) -> str:
+    return "recorded" if side.engine == "trace" else "ran by"
+
+
+def _versions(side: Side) -> str:
+    """How it ran, after the versions of what ran it."""
+    if side.engine == "trace":
+        return ""
+    named = [
+        f"{name} {side.versions[name]}"
+        for name in {
+            "keras": ("keras", "tensorflow"),
+            "torch": ("torch",),
+            "tensorflow": ("tensorflow", "tf_keras"),
+        }.get(side.framework, ())
+        if side.engine == "native" and name in side.versions
+    ]
+    return ", ".join([*named, side.how])
+
+
+def _inputs(result: Comparison) -> Text:
+    batches = result.inputs["batches"]
+    words = []
+    for name, batch in batches.items():
+        B, T, features = batch["shape"]
+        words.append(f"{B} x {T} steps x {features} features {_START[name]}")
+    if len({tuple(batch["shape"]) for batch in batches.values()}) == 1 and len(words) == 2:
+        B, T, features = batches["zero"]["shape"]
+        words = [f"{B} sequences of {T} steps, {features} features, from zero and from random initial states"]
+    return Text.assemble(("Inputs  ", "dim"), f"{', '.join(words)} ({result.inputs['origin']})")
+
+
+def _pair_title(pair: Pair, several: bool) -> Text:
+    title = f"{pair.candidate} against {pair.baseline}"
+    return Text.assemble((title, "bold"), f"  {pair.verdict}" if several else "")
+
+
+def _deviation(pair: Pair) -> Table:
+    worst = pair.headline.deviation
+    table = _grid(None, 1)
+    table.add_row("maximum deviation", Text.assemble((_number(worst.max_abs), "bold"), f"  {_where(pair.headline)}"))
+    values = f"{pair.baseline} {worst.baseline_value:.9g}, {pair.candidate} {worst.candidate_value:.9g}"
+    table.add_row("there", values)
+    table.add_row("mean deviation", _number(worst.mean_abs))
+    table.add_row("allowed", f"{_number(pair.tolerance.atol)}" + _relative(pair) + f"  ({pair.rule})")
+    if worst.first_step is not None:
+        count = f"{worst.beyond} of {worst.compared} values beyond it"
+        table.add_row("first beyond", f"step {worst.first_step}; {count}")
+    steps = pair.headline.deviation.by_step
+    if len(steps) > 1:
+        table.add_row("along time", Text(_profile(steps)))
+    square = _square(pair)
+    if square:
+        table.add_row("from", square)
+    return table
+
+
+def _relative(pair: Pair) -> str:
+    return f" + {_number(pair.tolerance.rtol)} x |{pair.baseline}|" if pair.tolerance.rtol else ""
+
+
+def _where(measured: Measured) -> str:
+    sequence, step, unit = measured.deviation.at
+    start = _START[measured.batch]
+    if measured.output == "y":
+        return f"sequence {sequence}, step {step}, unit {unit}, {start}"
+    return f"final state {measured.output}, sequence {sequence}, unit {unit}, {start}"
+
+
+def _square(pair: Pair) -> str:
+    """Where the deviation comes from: each side against its own reference, and reference against reference."""
+    parts = []
+    if pair.implementation_baseline is not None:
+        parts.append(f"{pair.baseline} against its own reference {_number(pair.implementation_baseline)}")
+    if pair.weights is not None:
+        parts.append(f"weights {_number(pair.weights)}")
+    if pair.implementation_candidate is not None:
+        parts.append(f"{pair.candidate} against its own reference {_number(pair.implementation_candidate)}")
+    return ", ".join(parts)
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0 else f"{value:.2g}" if 1e-3 <= abs(value) < 1000 else f"{value:.1e}"
+
+
+def _profile(steps: tuple[float, ...]) -> str:
+    """One block character for each stretch of time, as high as the deviation there is to the largest."""
+    top = max(steps)
+    if top == 0:
+        return _BLOCKS[0] * len(steps)
+    return "".join(_BLOCKS[min(len(_BLOCKS) - 1, int(step / top * len(_BLOCKS)))] for step in steps)
+
+
+def _weights(tensors: tuple[TensorDifference, ...]) -> RenderableType:
+    changed = [tensor for tensor in tensors if tensor.differing or tensor.rounded]
+    if not changed:
+        count = sum(_size(tensor) for tensor in tensors)
+        return Text(f"weights: all {count} equal, in {len(tensors)} tensors")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for name in ("weights", "shape", "differ", "by up to", "at", "values"):
+        table.add_column(name, overflow="fold", justify="left")
+    for tensor in changed[:_TENSORS_SHOWN]:
+        differ = f"{tensor.differing} of {_size(tensor)}" if tensor.differing else f"{tensor.rounded} rounded"
+        values = f"{tensor.baseline_value:.6g} / {tensor.candidate_value:.6g}"
+        at = ", ".join(str(i) for i in tensor.at)
+        style = "red" if tensor.differing else ""
+        shape = " x ".join(str(n) for n in tensor.shape[1:])
+        table.add_row(tensor.name, shape, Text(differ, style=style), _number(tensor.max_abs), at, values)
+    equal = len(tensors) - len(changed)
+    if equal or len(changed) > _TENSORS_SHOWN:
+        rest = len(changed) - _TENSORS_SHOWN
+        words = f"{equal} more equal" + (f", {rest} more that differ" if rest > 0 else "")
+        table.add_row(Text(words, style="dim"))
+    return table
+
+
+def _size(tensor: TensorDifference) -> int:
+    count = 1
+    for n in tensor.shape:
+        count *= n
+    return count
+
+
+def _matrix(result: Comparison) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    labels = [side.label for side in result.sides]
+    table.add_column("")
+    for label in labels:
+        table.add_column(label, justify="right")
+    for i, label in enumerate(labels):
+        cells = ["·" if i == j else _number(value) for j, value in enumerate(result.matrix[i])]
+        table.add_row(Text(label, style="bold"), *cells)
+    return table
+
+
+def _verdict(pair: Pair) -> Table:
+    table = _grid(None, None, 1)
+    first, *rest = pair.reasons or ("",)
+    pairing = f"{pair.candidate}-{pair.baseline}"
+    table.add_row(Text(pairing, style="dim"), Text(pair.verdict, style=_STYLES[pair.verdict]), first)
+    for reason in rest:
+        table.add_row("", "", reason)
+    return table
+
+
+def _inspection(result: Inspection) -> Iterator[RenderableType]:
+    yield Text(result.source, style="bold")
+    details = _grid(None, 1)
+    rows = [("form", result.form), ("written by", result.writer), ("read as", result.framework), ("part", result.part)]
+    rows += [("network", result.shape), ("fingerprint", result.weights_fingerprint[:16])]
+    rows += [("assumed", text) for text in result.assumptions]
+    rows += [("note", text) for text in result.notes]
+    rows += [("not compared", ", ".join(result.not_compared))]
+    for name, text in rows:
+        if text:
+            details.add_row(Text(name, style="dim"), Text(text, style="yellow" if name == "assumed" else ""))
+    yield _indented(details)
+    yield Text()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for name in ("tensor in the file", "shape", "dtype", "goes to"):
+        table.add_column(name, overflow="fold")
+    for line in result.tensors:
+        role = Text(line.role) if line.role else Text(line.unused or "not used", style="dim")
+        table.add_row(Text(line.name), " x ".join(str(n) for n in line.shape) or "scalar", line.dtype, role)
+    yield table
+    canonical = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    canonical.add_column("canonical tensor", overflow="fold")
+    canonical.add_column("shape (gates first)")
+    for name, shape in result.canonical.items():
+        canonical.add_row(name, " x ".join(str(n) for n in shape))
+    yield canonical
+    counts = _grid(None, None)
+    for layout, count in result.parameter_counts.items():
+        counts.add_row(Text(_LAYOUTS[layout]), Text(f"{count:,}", justify="right"))
+    yield Text("numbers that this network takes")
+    yield _indented(counts)
+
+
+_LAYOUTS = {
+    "separate": "two kernels, one bias (Keras)",
+    "concatenated": "one kernel over [x, h], one bias (TensorFlow)",
+    "two biases": "two kernels, two biases (PyTorch)",
+}

@@ -1,0 +1,188 @@
+"""Run a Keras file: load_model where today's Keras opens it, else the framework's own layer with the file's own arrays.
+
+Layers of the request: {"name", "path": [outer sub-models ..., name], "kind": "SimpleRNN" | "RNN", "cells": [{"units",
+"use_bias"}], "go_backwards", "bidirectional", "merge_mode", "tensors": [[forward, in set_weights order], [backward]]}.
+"""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+import numpy as np
+import tensorflow as tf
+from exchange import load_tensors, run_batches
+
+
+def run(job):
+    layers, loaded, why = None, "", job["why_not"]
+    with ZeroInitializers():
+        if job["loadable"]:
+            try:
+                layers = loaded_layers(job)
+                loaded = "keras.saving.load_model"
+            except Exception as error:  # Keras 3 refuses most older files, in many ways
+                why = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
+        if layers is None:
+            layers = rebuilt_layers(job)
+    model = Model(layers, job)
+    outputs = run_batches(job, model, model.state_sizes)
+    return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(layers)}
+
+
+def names(layers):
+    return ", ".join(sorted({"keras.layers." + type(layer).__name__ for layer in layers}))
+
+
+def zeros(self, shape, dtype=None, **options):  # noqa: ARG001 - the signature is that of keras.Initializer.__call__
+    return keras.ops.zeros(shape, dtype=dtype)
+
+
+class ZeroInitializers:
+    """While open, initial weights are zeros: the orthogonal ones take seconds, and every one is overwritten."""
+
+    def __enter__(self):
+        base = keras.initializers.Initializer
+        classes = {value for value in vars(keras.initializers).values() if isinstance(value, type)}
+        self.saved = [(c, c.__call__) for c in classes if issubclass(c, base) and c is not base]
+        for c, _ in self.saved:
+            c.__call__ = zeros
+
+    def __exit__(self, *exception):
+        for c, call in self.saved:
+            c.__call__ = call
+
+
+def loaded_layers(job):
+    """The recurrent layers of the model as Keras itself loads it, made to return every step and their states."""
+    path = job["path"]
+    model = None
+    with open(path, "rb") as file:
+        suffix = ".keras" if file.read(2) == b"PK" else ".h5"
+    if not path.endswith(suffix):  # Keras tells forms by suffix
+        link = os.path.join(job["folder"], "model" + suffix)
+        os.symlink(os.path.abspath(path), link)
+        path = link
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    return [clone(find(model, layer["path"]), job["dtype"]) for layer in job["layers"]]
+
+
+def find(model, path):
+    for name in path:
+        model = model.get_layer(name)
+    return model
+
+
+def clone(layer, dtype, **changes):
+    """`layer` again, from its own config and weights, with only its outputs widened to all steps and states."""
+    if isinstance(layer, keras.layers.Bidirectional):
+        forward, backward = clone(layer.forward_layer, dtype), clone(layer.backward_layer, dtype)
+        mode = layer.merge_mode or "concat"
+        return keras.layers.Bidirectional(forward, merge_mode=mode, backward_layer=backward, dtype=dtype)
+    config = layer.get_config()
+    config.update(return_sequences=True, return_state=True, stateful=False, unroll=False, dtype=dtype)
+    config.update(zero_output_for_mask=False, **changes)
+    if isinstance(layer, keras.layers.SimpleRNN):
+        other = keras.layers.SimpleRNN.from_config(config)
+    else:
+        cells = layer.cell.cells if isinstance(layer.cell, keras.layers.StackedRNNCells) else [layer.cell]
+        clones = [type(cell).from_config(dict(cell.get_config(), dtype=dtype)) for cell in cells]
+        options = {key: config[key] for key in ("go_backwards", "return_sequences", "return_state", "dtype")}
+        other = keras.layers.RNN(clones if len(clones) > 1 else clones[0], **options)
+    weights = layer.get_weights()
+    other.build((None, None, weights[0].shape[0]))
+    other.set_weights(weights)
+    return other
+
+
+def rebuilt_layers(job):
+    tensors = load_tensors(job)
+    activations = iter(job["activations"])
+    layers = []
+    for spec in job["layers"]:
+        used = [activation_named(next(activations)) for _ in spec["cells"]]
+        forward = rebuilt(spec, used, spec["go_backwards"], job["dtype"], "forward")
+        width = tensors[spec["tensors"][0][0]].shape[0]
+        if spec["bidirectional"]:
+            backward = rebuilt(spec, used, not spec["go_backwards"], job["dtype"], "backward")
+            mode = spec["merge_mode"] or "concat"
+            layer = keras.layers.Bidirectional(forward, merge_mode=mode, backward_layer=backward, dtype=job["dtype"])
+        else:
+            layer = forward
+        layer.build((None, None, width))
+        layer.set_weights([np.asarray(tensors[name]) for names in spec["tensors"] for name in names])
+        layers.append(layer)
+    return layers
+
+
+def rebuilt(spec, activations, go_backwards, dtype, name):
+    options = {"go_backwards": go_backwards, "return_sequences": True, "return_state": True, "dtype": dtype}
+    sizes = [(cell["units"], cell["use_bias"]) for cell in spec["cells"]]
+    if spec["kind"] == "SimpleRNN":
+        (units, use_bias) = sizes[0]
+        return keras.layers.SimpleRNN(units, activation=activations[0], use_bias=use_bias, name=name, **options)
+    cells = [
+        keras.layers.SimpleRNNCell(units, activation=activation, use_bias=use_bias, dtype=dtype)
+        for (units, use_bias), activation in zip(sizes, activations)
+    ]
+    return keras.layers.RNN(cells if len(cells) > 1 else cells[0], name=name, **options)
+
+
+def activation_named(name):
+    if name == "keras2_hard_sigmoid":  # what Keras called hard_sigmoid before version 3
+        return lambda x: keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+    return name
+
+
+class Model:
+    """A chain of Keras layers as one tf.function."""
+
+    def __init__(self, layers, job):
+        self.keras_layers = layers
+        self.specs = job["layers"]
+        self.state_sizes = []
+        for spec in self.specs:
+            sizes = [cell["units"] for cell in spec["cells"]]
+            self.state_sizes += sizes * (2 if spec["bidirectional"] else 1)
+        self.backward = any(spec["bidirectional"] or spec["go_backwards"] for spec in self.specs)
+        self.call = tf.function(self.chain, reduce_retracing=True)
+        self.dtype = job["dtype"]
+
+    def chain(self, x, states):
+        finals = []
+        for layer, spec in zip(self.keras_layers, self.specs):
+            count = len(spec["cells"]) * (2 if spec["bidirectional"] else 1)
+            result = layer(x, initial_state=states[:count], training=False)
+            x, last = result[0], result[1:]
+            finals += [h for state in last for h in (state if isinstance(state, (list, tuple)) else [state])]
+            states = states[count:]
+        return x, finals
+
+    def run(self, x, states):
+        y, finals = self.call(tf.constant(x), [tf.constant(h) for h in states])
+        return y.numpy(), [h.numpy() for h in finals]
+
+    @property
+    def layers(self):
+        """Each layer as directions that run forward: `exchange.layer_by_layer` turns the time for long runs."""
+        return [self.split(*pair) for pair in zip(self.keras_layers, self.specs)]
+
+    def split(self, layer, spec):
+        if len(spec["cells"]) > 1:
+            raise ValueError("stacked cells in a backward layer are run in one piece, of at most 1000 steps")
+        own = [layer.forward_layer, layer.backward_layer] if spec["bidirectional"] else [layer]
+        directions = []
+        for single in own:
+            forward = clone(single, self.dtype, go_backwards=False)
+            directions.append((single.go_backwards, one_direction(forward)))
+        return spec["merge_mode"] or "concat", spec["bidirectional"], directions
+
+
+def one_direction(layer):
+    call = tf.function(lambda x, h: layer(x, initial_state=[h], training=False), reduce_retracing=True)
+
+    def run(x, h):
+        y, last = call(tf.constant(x), tf.constant(h))
+        return y.numpy(), last.numpy()
+
+    return run

@@ -1,0 +1,145 @@
+"""Run a TensorFlow checkpoint: BasicRNNCell under dynamic_rnn in a real graph, restored by tf.compat.v1.train.Saver.
+
+Layers of the request, bottom to top: {"input_size", "hidden_size", "directions": [{"kernel", "bias", and for a Keras
+cell "recurrent_kernel"}]}, the values being variable names of the checkpoint; two directions: forward, backward.
+"""
+
+import os
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf-keras holds BasicRNNCell today; Keras 3 does not
+
+import numpy as np
+import tensorflow as tf
+from exchange import load_tensors, run_batches
+
+v1 = tf.compat.v1
+
+
+def run(job):
+    with tf.Graph().as_default():
+        config = v1.ConfigProto(intra_op_parallelism_threads=job["threads"], inter_op_parallelism_threads=1)
+        with v1.Session(config=config) as session:
+            model = Model(job, session)
+            loaded, why = model.restore(job)
+            outputs = run_batches(job, model, model.state_sizes)
+    return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": "BasicRNNCell with " + model.unrolled}
+
+
+def activation_named(name):
+    functions = {
+        "linear": tf.identity,
+        "silu": tf.nn.silu,
+        "exponential": tf.exp,
+        "hard_sigmoid": lambda x: tf.nn.relu6(x + 3.0) / 6.0,
+        "keras2_hard_sigmoid": lambda x: tf.clip_by_value(0.2 * x + 0.5, 0.0, 1.0),
+        "mish": lambda x: x * tf.tanh(tf.nn.softplus(x)),
+        "gelu": lambda x: tf.nn.gelu(x, approximate=False),
+    }
+    if name in functions:
+        return functions[name]
+    function = getattr(tf.nn, name, None)
+    if function is None:
+        raise ValueError("TensorFlow has no activation %s" % name)
+    return function
+
+
+class Model:
+    """The graph: one dynamic_rnn for a forward stack, else one bidirectional_dynamic_rnn for each layer."""
+
+    def __init__(self, job, session):
+        self.session = session
+        self.dtype = tf.as_dtype(job["dtype"])
+        self.specs = job["layers"]
+        activations = [activation_named(name) for name in job["activations"]]
+        self.backward = any(len(spec["directions"]) == 2 for spec in self.specs)
+        self.cells = [
+            [self.cell(spec, activation) for _ in spec["directions"]]
+            for spec, activation in zip(self.specs, activations)
+        ]
+        self.state_sizes = [spec["hidden_size"] for spec in self.specs for _ in spec["directions"]]
+        self.x = v1.placeholder(self.dtype, [None, None, self.specs[0]["input_size"]])
+        self.h0 = [v1.placeholder(self.dtype, [None, size]) for size in self.state_sizes]
+        self.unrolled = "bidirectional_dynamic_rnn" if self.backward else "dynamic_rnn"
+        self.y, self.h_n = self.connect_both_ways() if self.backward else self.connect_forward()
+
+    def cell(self, spec, activation):
+        return v1.nn.rnn_cell.BasicRNNCell(spec["hidden_size"], activation=activation, dtype=self.dtype)
+
+    def connect_forward(self):
+        cells = [cells[0] for cells in self.cells]
+        if len(cells) == 1:
+            y, last = v1.nn.dynamic_rnn(cells[0], self.x, initial_state=self.h0[0])
+            return y, [last]
+        stack = v1.nn.rnn_cell.MultiRNNCell(cells)
+        y, last = v1.nn.dynamic_rnn(stack, self.x, initial_state=tuple(self.h0))
+        return y, list(last)
+
+    def connect_both_ways(self):
+        x, states, finals = self.x, list(self.h0), []
+        for k, cells in enumerate(self.cells):
+            with v1.variable_scope("layer_%d" % k):
+                if len(cells) == 1:
+                    x, last = v1.nn.dynamic_rnn(cells[0], x, initial_state=states[0])
+                    finals.append(last)
+                else:
+                    parts, last = v1.nn.bidirectional_dynamic_rnn(
+                        cells[0], cells[1], x, initial_state_fw=states[0], initial_state_bw=states[1]
+                    )
+                    x = tf.concat(parts, 2)
+                    finals += list(last)
+            states = states[len(cells) :]
+        return x, finals
+
+    def variables(self):
+        """(variable of the graph, names in the checkpoint, role) for every weight; a cell has a kernel, then a bias."""
+        for spec, cells in zip(self.specs, self.cells):
+            for names, cell in zip(spec["directions"], cells):
+                kernel, bias = cell.variables
+                yield kernel, names, "kernel"
+                yield bias, names, "bias"
+
+    def restore(self, job):
+        """Load the weights; returns the loader's name, or "" and why the file's own arrays were assigned instead."""
+        why = job["why_not"]
+        complete = all(d.get("bias") and not d.get("recurrent_kernel") for s in self.specs for d in s["directions"])
+        if job["loadable"] and complete:
+            try:
+                saver = v1.train.Saver({names[role]: variable for variable, names, role in self.variables()})
+                saver.restore(self.session, job["path"])
+                return "tf.compat.v1.train.Saver.restore", ""
+            except (tf.errors.OpError, ValueError, TypeError) as error:
+                why = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
+        elif job["loadable"]:
+            why = "the file's variables are not those of a BasicRNNCell"
+        tensors = load_tensors(job)
+        for variable, names, role in self.variables():
+            if role == "kernel" and names.get("recurrent_kernel"):
+                value = np.concatenate([tensors[names["kernel"]], tensors[names["recurrent_kernel"]]])
+            elif names.get(role):
+                value = np.asarray(tensors[names[role]])
+            else:
+                value = np.zeros(variable.shape.as_list())
+            variable.load(value.astype(self.dtype.as_numpy_dtype), self.session)
+        return "", why
+
+    def run(self, x, states):
+        feed = dict(zip(self.h0, states))
+        feed[self.x] = x
+        y, finals = self.session.run([self.y, self.h_n], feed)
+        return y, finals
+
+    @property
+    def layers(self):
+        """Each direction as a dynamic_rnn of its own cell, for long bidirectional runs."""
+        found = []
+        for k, (spec, cells) in enumerate(zip(self.specs, self.cells)):
+            directions = [(d == 1, self.one_direction(spec, cell, k, d)) for d, cell in enumerate(cells)]
+            found.append(("concat", True, directions))
+        return found
+
+    def one_direction(self, spec, cell, k, d):
+        x = v1.placeholder(self.dtype, [None, None, cell.variables[0].shape[0] - spec["hidden_size"]])
+        h0 = v1.placeholder(self.dtype, [None, spec["hidden_size"]])
+        with v1.variable_scope("direction_%d_%d" % (k, d)):
+            fetched = v1.nn.dynamic_rnn(cell, x, initial_state=h0)
+        return lambda block, h: self.session.run(fetched, {x: block, h0: h})

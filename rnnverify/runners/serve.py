@@ -1,0 +1,96 @@
+"""Run model files in one framework: python serve.py RUNTIME MEMORY_BYTES [REQUEST.json]
+
+RUNTIME is `torch` or `tensorflow` (which serves Keras files and TensorFlow cells in one import). The request is a JSON
+file; without it its path is read from standard input, after the framework has been imported, so that the import runs
+while the caller still reads weights. For each job a folder is filled with .npy files and, last, `result.json`.
+
+Request: {"jobs": [{"folder", "framework", "path", "layers", "activations", "tensors", "loadable", "why_not",
+"dtype", "threads", "output_size", "batches": [{"name", "x", "h0"}]}]}; `tensors` maps names to .npy files, x and h0 are
+.npy files of shape (B, T, I) and (B, H) for each layer and direction.
+"""
+
+import gc
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+import traceback
+
+START = time.time()
+FRAMEWORKS = {"torch": ["torch"], "tensorflow": ["tensorflow"]}
+RUNNERS = {"keras": "run_keras", "torch": "run_torch", "tensorflow": "run_tensorflow"}
+
+
+def main(argv):
+    # the import allocates a million objects that all stay: collecting them while they come costs a third of it
+    gc.disable()
+    runtime, memory = argv[0], int(argv[1])
+    if memory:
+        limit_memory(memory)
+    missing = ""
+    try:
+        for name in FRAMEWORKS[runtime]:
+            importlib.import_module(name)
+    except ImportError as error:
+        missing = str(error)
+    imported = time.time()
+    path = argv[2] if len(argv) > 2 else sys.stdin.readline().strip()
+    if not path:
+        return  # the caller gave up
+    with open(path) as file:
+        jobs = json.load(file)["jobs"]
+    for job in jobs:
+        result = {"status": "missing", "message": missing} if missing else attempt(job)
+        result["import_seconds"] = imported - START
+        write_result(job["folder"], result)
+
+
+def limit_memory(limit):
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def attempt(job):
+    began = time.time()
+    try:
+        runner = importlib.import_module(RUNNERS[job["framework"]])
+        result = runner.run(job)
+        result["status"] = "ok"
+    except ImportError as error:
+        result = {"status": "missing", "message": str(error)}
+    except MemoryError:
+        result = {"status": "memory", "message": "ran out of memory"}
+    except Exception as error:  # whatever a framework throws is this side's error, never a crash of the comparison
+        message = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0]
+        result = {"status": "error", "message": message, "traceback": traceback.format_exc()}
+    result.setdefault("versions", {}).update(versions())
+    result["seconds"] = time.time() - began
+    return result
+
+
+def versions():
+    found = {"python": platform.python_version()}
+    for name in ("numpy", "torch", "tensorflow", "keras", "tf_keras"):
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if version:
+            found[name] = str(version)
+    return found
+
+
+def write_result(folder, result):
+    partial = os.path.join(folder, "result.partial")
+    with open(partial, "w") as file:
+        json.dump(result, file)
+    os.replace(partial, os.path.join(folder, "result.json"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # tearing a framework down takes up to half a second, and nothing is left to do

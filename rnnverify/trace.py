@@ -1,0 +1,227 @@
+"""What a model did on given inputs, and its `.npz` form.
+
+A trace file stands wherever a model file stands, so the form is one that any runtime can write with `numpy.savez`:
+
+    x            (B, T, I)       the input sequences, batch first
+    y            (B, T, F)       the outputs of every step, in the order in which the network emits them
+    h_n          (L*D, B, H)     optional: final states, layer 0 forward, layer 0 reverse, layer 1 forward, ...;
+                                 `h_n_0`, `h_n_1`, ... instead where layers differ in width
+    h0, y_from_h0, h_n_from_h0   optional: the same from an initial state h0, on `x_from_h0` where that differs from x
+    provenance                   optional: one JSON string, who made it and how
+
+Without `h0`, y starts from zeros. Nothing in the file is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnverify.canonical import Array
+from rnnverify.errors import FileError, printable
+
+ZERO = "zero"
+FROM_H0 = "from_h0"
+_SUFFIX = {ZERO: "", FROM_H0: "_from_h0"}
+_KNOWN = {"x", "y", "h_n", "h0", "provenance"}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences to run, all from zeros or each from its own initial state."""
+
+    name: str  # ZERO or FROM_H0
+    x: Array  # (B, T, I)
+    h0: tuple[Array, ...] | None = None  # per layer and direction (B, H)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the values, as float64: a trace made from other inputs is told by it."""
+        digest = hashlib.sha256()
+        for array in (self.x, *(self.h0 or ())):
+            digest.update(repr(array.shape).encode())
+            steps = array.shape[1] if array.ndim == 3 else 1
+            for start in range(0, steps, 1024):  # long inputs are read block by block
+                block = array[:, start : start + 1024] if array.ndim == 3 else array
+                digest.update(np.ascontiguousarray(block, dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One batch and what came out of it."""
+
+    batch: Batch
+    y: Array  # (B, T, F)
+    h_n: tuple[Array, ...] = ()  # per layer and direction (B, H); empty where they were not recorded
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All runs of one model, by the name of their batch."""
+
+    runs: Mapping[str, Run]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    not_compared: tuple[str, ...] = ()  # arrays of a trace file that are not part of the form
+
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        return tuple(run.batch for run in self.runs.values())
+
+
+def save(trace: Trace, path: Path) -> None:
+    """Write `trace` as an uncompressed `.npz`, all or nothing: a file half-written is never left behind.
+
+    Raises FileError where `path` cannot be written.
+    """
+    arrays: dict[str, Array] = {"provenance": np.array(json.dumps(dict(trace.provenance)))}
+    for name, run in trace.runs.items():
+        suffix = _SUFFIX[name]
+        if name == ZERO or ZERO not in trace.runs or not np.array_equal(run.batch.x, trace.runs[ZERO].batch.x):
+            arrays["x" + suffix] = run.batch.x
+        arrays["y" + suffix] = run.y
+        arrays.update(_numbered("h_n", run.h_n, suffix))
+        if run.batch.h0 is not None:
+            arrays.update(_numbered("h0", run.batch.h0, ""))
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise FileError(path, f"cannot be written ({error.strerror})", "choose another place with -o") from error
+
+
+def _numbered(name: str, states: tuple[Array, ...], suffix: str) -> dict[str, Array]:
+    if len({state.shape for state in states}) == 1:
+        return {name + suffix: np.stack(states)}
+    return {f"{name}_{k}{suffix}": state for k, state in enumerate(states)}
+
+
+def is_trace(path: Path) -> bool:
+    """Whether `path` is an `.npz` that holds inputs and outputs, and so no model file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"x.npy", "y.npy"} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def load(path: Path) -> Trace:
+    """Read a trace file; arrays stored uncompressed are mapped, not read.
+
+    Raises FileError where arrays are missing, do not fit each other, or are no floats.
+    """
+    arrays = open_npz(path)
+    for key in ("x", "y"):
+        if key not in arrays:
+            raise FileError(path, f"has no array {key!r}", "a trace needs x (B, T, I) and y (B, T, F)")
+    provenance = _provenance(path, arrays)
+    used = {"x", "y", "provenance"}
+    runs: dict[str, Run] = {}
+    h0 = _states(path, arrays, "h0", "", used)
+    for name, suffix in _SUFFIX.items():
+        if "y" + suffix not in arrays or (name == FROM_H0 and not h0):
+            continue
+        x_key = "x" + suffix if "x" + suffix in arrays else "x"
+        used |= {x_key, "y" + suffix}
+        batch = Batch(name, arrays[x_key], h0 if name == FROM_H0 else None)
+        run = Run(batch, arrays["y" + suffix], _states(path, arrays, "h_n", suffix, used))
+        _check(path, run, suffix)
+        runs[name] = run
+    return Trace(runs, provenance, tuple(printable(key) for key in arrays if key not in used))
+
+
+def _states(path: Path, arrays: Mapping[str, Array], name: str, suffix: str, used: set[str]) -> tuple[Array, ...]:
+    """(L*D, B, H), or numbered arrays of (B, H), as a tuple of (B, H)."""
+    if name + suffix in arrays:
+        used.add(name + suffix)
+        stacked = arrays[name + suffix]
+        if stacked.ndim != 3:
+            raise FileError(path, f"{name}{suffix} has shape {stacked.shape}", "wanted (layers * directions, B, H)")
+        return tuple(stacked)
+    states: list[Array] = []
+    while (key := f"{name}_{len(states)}{suffix}") in arrays:
+        used.add(key)
+        states.append(arrays[key])
+    return tuple(states)
+
+
+def _check(path: Path, run: Run, suffix: str) -> None:
+    x, y = run.batch.x, run.y
+    for key, array in (("x", x), ("y", y)):
+        if array.ndim != 3 or array.size == 0 or array.dtype.kind != "f":
+            found = f"{key}{suffix} has shape {array.shape} and dtype {array.dtype}"
+            raise FileError(path, found, "wanted floats of shape (B, T, features), no axis empty")
+    if x.shape[:2] != y.shape[:2]:
+        found = f"x{suffix} has {x.shape[0]} sequences of {x.shape[1]} steps, y{suffix} {y.shape[0]} of {y.shape[1]}"
+        raise FileError(path, found, "record the outputs of every step for every sequence")
+    for key, states in (("h0", run.batch.h0 or ()), ("h_n" + suffix, run.h_n)):
+        for k, state in enumerate(states):
+            if state.ndim != 2 or state.shape[0] != x.shape[0] or state.dtype.kind != "f":
+                raise FileError(path, f"{key}[{k}] has shape {state.shape}", f"wanted ({x.shape[0]}, H) floats")
+
+
+def _provenance(path: Path, arrays: Mapping[str, Array]) -> Mapping[str, Any]:
+    text = arrays.get("provenance")
+    if text is None:
+        return {}
+    try:
+        value = json.loads(str(text[()]))
+    except (ValueError, RecursionError) as error:
+        raise FileError(path, "its provenance is no JSON", "write it with json.dumps, or leave it out") from error
+    return value if isinstance(value, dict) else {}
+
+
+def open_npz(path: Path) -> dict[str, Array]:
+    """The arrays of an `.npz`: stored members are memory-mapped, deflated ones read when they are no bomb.
+
+    Raises FileError for a damaged archive, object arrays, and sizes that the file cannot hold.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            return {info.filename[:-4]: _member(path, archive, info) for info in members}
+    except zipfile.BadZipFile as error:
+        raise FileError(path, "is no intact .npz archive", "it may be truncated: write it again") from error
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror})", "check the path and its permissions") from error
+
+
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+    name = printable(info.filename)
+    try:
+        with archive.open(info) as stream:
+            version = np.lib.format.read_magic(stream)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, fortran, dtype = read_header[version](stream)
+            header = stream.tell()
+    except (ValueError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
+        raise FileError(path, f"{name} is no readable array", "write the file again with numpy.savez") from error
+    if dtype.hasobject:
+        raise FileError(path, f"{name} holds pickled objects, which are never opened", "store plain float arrays")
+    announced = header + dtype.itemsize * int(np.prod(shape, dtype=object))
+    if announced != info.file_size:
+        found = f"{name} announces {announced} bytes, and holds {info.file_size}"
+        raise FileError(path, found, "the file is damaged: write it again")
+    order = "F" if fortran else "C"
+    if info.compress_type == zipfile.ZIP_STORED and 0 not in shape and dtype.kind != "U":
+        with path.open("rb") as file:
+            file.seek(info.header_offset + 26)
+            name_length, extra_length = struct.unpack("<HH", file.read(4))
+        offset = info.header_offset + 30 + name_length + extra_length + header
+        return np.memmap(path, dtype, "r", offset, tuple(shape), order)  # type: ignore[call-overload, no-any-return]
+    if info.file_size > 1000 * max(info.compress_size, 1) and info.file_size > 2**24:
+        found = f"{name} inflates {info.compress_size} bytes to {info.file_size}"
+        raise FileError(path, found, "store it uncompressed with numpy.savez")
+    with archive.open(info) as stream:
+        data = stream.read(info.file_size)[header:]
+    return np.frombuffer(data, dtype).reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,89 @@
+"""Weights side by side: what differs between two canonical networks, beyond what a change of layout rounds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnnverify.canonical import Array, Network
+from rnnverify.comparison import TensorDifference
+
+_UNIT_ROUNDOFF = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
+
+
+def structure(network: Network) -> str:
+    """Everything but the numbers, in words: `2 layers, 5 -> 8 -> 8, tanh, bidirectional (concat)`."""
+    layers = network.layers
+    sizes = " -> ".join(str(size) for size in (network.input_size, *(layer.hidden_size for layer in layers)))
+    words = [f"{len(layers)} layer" + "s" * (len(layers) > 1), sizes]
+    words.append("/".join(dict.fromkeys(layer.activation for layer in layers)))
+    if any(layer.bidirectional for layer in layers):
+        words.append("bidirectional (" + "/".join(dict.fromkeys(layer.merge for layer in layers)) + ")")
+    if any(layer.directions[0].reverse for layer in layers):
+        words.append(
+            "backwards" + ("" if all(layer.time_restored for layer in layers) else ", outputs not turned back")
+        )
+    return ", ".join(words)
+
+
+def compare_weights(baseline: Network, candidate: Network) -> tuple[tuple[TensorDifference, ...], tuple[str, ...]]:
+    """Tensor by tensor, and what differs in structure, as sentences.
+
+    Kernels must be equal. Of the biases only the sum counts, and a file with one bias may hold it rounded once to its
+    dtype: that much is `rounded`, not `differing`. Tensors are compared where both networks have them in one shape.
+    """
+    reasons = list(_structure_reasons(baseline, candidate))
+    tensors = []
+    theirs = {where: direction for where, _, direction in candidate.directions()}
+    for where, _, ours in baseline.directions():
+        if where not in theirs or theirs[where].kernel.shape != ours.kernel.shape:
+            continue
+        other = theirs[where]
+        tensors += [
+            _difference(f"{where} kernel", ours.kernel, other.kernel, 0.0),
+            _difference(f"{where} recurrent kernel", ours.recurrent_kernel, other.recurrent_kernel, 0.0),
+        ]
+        units = [_UNIT_ROUNDOFF.get(d.bias_input.dtype.name, 0.0) for d in (ours, other) if d.has_bias]
+        tensors.append(_difference(f"{where} bias", ours.bias, other.bias, max(units, default=0.0)))
+    return tuple(tensors), tuple(reasons)
+
+
+def _structure_reasons(a: Network, b: Network) -> list[str]:
+    if len(a.layers) != len(b.layers):
+        return [f"the baseline has {len(a.layers)} layers, the other {len(b.layers)}"]
+    reasons = []
+    for k, (ours, theirs) in enumerate(zip(a.layers, b.layers, strict=True)):
+        for what, mine, other in (
+            ("activation", ours.activation, theirs.activation),
+            ("hidden size", ours.hidden_size, theirs.hidden_size),
+            ("number of directions", len(ours.directions), len(theirs.directions)),
+        ):
+            if mine != other:
+                reasons.append(f"layer {k}: {what} {mine} against {other}")
+        if ours.bidirectional and theirs.bidirectional and ours.merge != theirs.merge:
+            reasons.append(f"layer {k}: directions merged by {ours.merge} against {theirs.merge}")
+        backwards = [layer.directions[0].reverse for layer in (ours, theirs)]
+        if backwards[0] != backwards[1]:
+            reasons.append(
+                f"layer {k}: runs {'backwards against forwards' if backwards[0] else 'forwards against backwards'}"
+            )
+        elif ours.time_restored != theirs.time_restored:
+            reasons.append(f"layer {k}: the outputs of a backward run are turned back in time on one side only")
+    return reasons
+
+
+def _difference(name: str, a: Array, b: Array, unit: float) -> TensorDifference:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    difference = np.abs(a - b)
+    allowed = unit * np.maximum(np.abs(a), np.abs(b))
+    differing = difference > allowed
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
+    return TensorDifference(
+        name=name,
+        shape=a.shape,
+        differing=int(differing.sum()),
+        max_abs=float(difference[at]),
+        at=at[1:] if a.shape[0] == 1 else at,
+        baseline_value=float(a[at]),
+        candidate_value=float(b[at]),
+        rounded=int((difference > 0).sum() - differing.sum()),
+    )

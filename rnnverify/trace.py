@@ -108,6 +108,8 @@ def _numbered(name: str, states: tuple[Array, ...], suffix: str) -> dict[str, Ar
 
 def is_trace(path: Path) -> bool:
     """Whether `path` is an `.npz` that holds inputs and outputs, and so no model file."""
+    if not path.is_file():  # a device or a pipe would be read without end
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return {"x.npy", "y.npy"} <= set(archive.namelist())
@@ -198,6 +200,12 @@ def open_npz(path: Path) -> dict[str, Array]:
 
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
     name = printable(info.filename)
+    stored = info.compress_type == zipfile.ZIP_STORED
+    if not stored and info.compress_type != zipfile.ZIP_DEFLATED:
+        raise FileError(path, f"{name} is compressed in a way that NumPy never uses", "write it with numpy.savez")
+    if info.file_size > max(1000 * info.compress_size, 2**24):
+        found = f"{name} inflates {info.compress_size} bytes to {info.file_size}"
+        raise FileError(path, found, "store it uncompressed with numpy.savez")
     try:
         with archive.open(info) as stream:
             version = np.lib.format.read_magic(stream)
@@ -213,15 +221,12 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Arra
         found = f"{name} announces {announced} bytes, and holds {info.file_size}"
         raise FileError(path, found, "the file is damaged: write it again")
     order = "F" if fortran else "C"
-    if info.compress_type == zipfile.ZIP_STORED and 0 not in shape and dtype.kind != "U":
+    if stored and 0 not in shape and dtype.kind != "U":
         with path.open("rb") as file:
             file.seek(info.header_offset + 26)
             name_length, extra_length = struct.unpack("<HH", file.read(4))
         offset = info.header_offset + 30 + name_length + extra_length + header
         return np.memmap(path, dtype, "r", offset, tuple(shape), order)  # type: ignore[call-overload, no-any-return]
-    if info.file_size > 1000 * max(info.compress_size, 1) and info.file_size > 2**24:
-        found = f"{name} inflates {info.compress_size} bytes to {info.file_size}"
-        raise FileError(path, found, "store it uncompressed with numpy.savez")
     with archive.open(info) as stream:
         data = stream.read(info.file_size)[header:]
     return np.frombuffer(data, dtype).reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]

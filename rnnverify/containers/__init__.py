@@ -30,6 +30,8 @@ FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
 }
 """Form to its module (imported when a file of that form is opened) and the framework that writes it."""
 
+# torch.save before 1.6 begins with the pickled integer 0x1950a86a20f9469cfc6c, by protocols 0 and 1 as text
+_TORCH_MAGIC = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038801333356L\n")
 _KNOWN = "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, and TensorFlow checkpoints"
 
 
@@ -53,7 +55,8 @@ def form_of(path: Path) -> FormName:
     except OSError as error:
         if Path(f"{path}.index").is_file():
             return "tf_checkpoint"
-        found = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be opened ({error.strerror})"
+        missing = isinstance(error, FileNotFoundError)
+        found = "there is no such file" if missing else f"cannot be opened ({error.strerror})"
         raise FileError(path, found, "for a TensorFlow checkpoint give its prefix, without .index") from error
     if stat.S_ISDIR(mode):
         if (path / "checkpoint").is_file():
@@ -83,7 +86,7 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
         return _zip_form(path)
     if end == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb":  # the table magic of leveldb, little-endian
         return "tf_checkpoint"
-    if start[:1] == b"\x80" and b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in start[:32]:
+    if any(magic in start[:32] for magic in _TORCH_MAGIC):
         return "torch_legacy"
     if start[257:262] == b"ustar":
         raise FileError(path, "is a tar archive", "unpack it, and give the model file that is inside")
@@ -95,7 +98,9 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
         raise FileError(path, "its safetensors header is longer than the file", "it is truncated: fetch it again")
     if start[:1] == b"\x80" or path.suffix in (".pt", ".pth"):
         raise FileError(path, "is no file that torch.save wrote", "save it with torch.save(model.state_dict(), path)")
-    if path.name == "checkpoint" or path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
+    if start.startswith(b"model_checkpoint_path:"):
+        raise FileError(path, "only points at a checkpoint, and holds none", "give the directory, or the prefix beside it")
+    if path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
         raise FileError(path, "is only a part of a TensorFlow checkpoint, or damaged", "give the checkpoint's prefix")
     raise FileError(path, "is no model file of a known form", _KNOWN)
 

@@ -78,7 +78,8 @@ def clone(layer, dtype, **changes):
     if isinstance(layer, keras.layers.Bidirectional):
         forward, backward = clone(layer.forward_layer, dtype), clone(layer.backward_layer, dtype)
         mode = layer.merge_mode or "concat"
-        return keras.layers.Bidirectional(forward, merge_mode=mode, backward_layer=backward, dtype=dtype)
+        other = keras.layers.Bidirectional(forward, merge_mode=mode, backward_layer=backward, dtype=dtype)
+        return with_weights(other, layer.get_weights())
     config = layer.get_config()
     config.update(return_sequences=True, return_state=True, stateful=False, unroll=False, dtype=dtype)
     config.update(zero_output_for_mask=False, **changes)
@@ -89,10 +90,13 @@ def clone(layer, dtype, **changes):
         clones = [type(cell).from_config(dict(cell.get_config(), dtype=dtype)) for cell in cells]
         options = {key: config[key] for key in ("go_backwards", "return_sequences", "return_state", "dtype")}
         other = keras.layers.RNN(clones if len(clones) > 1 else clones[0], **options)
-    weights = layer.get_weights()
-    other.build((None, None, weights[0].shape[0]))
-    other.set_weights(weights)
-    return other
+    return with_weights(other, layer.get_weights())
+
+
+def with_weights(layer, weights):
+    layer.build((None, None, weights[0].shape[0]))
+    layer.set_weights(weights)
+    return layer
 
 
 def rebuilt_layers(job):
@@ -102,16 +106,14 @@ def rebuilt_layers(job):
     for spec in job["layers"]:
         used = [activation_named(next(activations)) for _ in spec["cells"]]
         forward = rebuilt(spec, used, spec["go_backwards"], job["dtype"], "forward")
-        width = tensors[spec["tensors"][0][0]].shape[0]
         if spec["bidirectional"]:
             backward = rebuilt(spec, used, not spec["go_backwards"], job["dtype"], "backward")
             mode = spec["merge_mode"] or "concat"
             layer = keras.layers.Bidirectional(forward, merge_mode=mode, backward_layer=backward, dtype=job["dtype"])
         else:
             layer = forward
-        layer.build((None, None, width))
-        layer.set_weights([np.asarray(tensors[name]) for names in spec["tensors"] for name in names])
-        layers.append(layer)
+        weights = [np.asarray(tensors[name]) for names in spec["tensors"] for name in names]
+        layers.append(with_weights(layer, weights))
     return layers
 
 

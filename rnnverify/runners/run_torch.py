@@ -1,7 +1,8 @@
 """Run a PyTorch file: torch.load (weights only), nn.RNN or nn.RNNCell, load_state_dict.
 
 Layers of the request: {"module": "RNN" | "RNNCell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias",
-"root": [keys], "keys": {parameter: tensor name}}; each is one module, and its outputs feed the next.
+"root": [keys that lead to the dict of weights], "prefix": of the names in it, "keys": {parameter: tensor name}}; each is
+one module, and its outputs feed the next.
 """
 
 import numpy as np
@@ -52,12 +53,13 @@ def load_file(job):
 
         return load_safetensors(job["path"])
     loaded = torch.load(job["path"], map_location="cpu", weights_only=True)
-    for key in job["layers"][0]["root"]:
-        loaded = loaded[key]
+    tensors = {}
     for layer in job["layers"]:
-        for name in layer["keys"].values():
-            loaded[name]  # a KeyError here, rather than half-way through building the modules
-    return loaded
+        weights = loaded
+        for key in layer["root"]:
+            weights = weights[key]
+        tensors.update({name: weights[layer["prefix"] + key] for key, name in layer["keys"].items()})
+    return tensors
 
 
 def make_module(layer, tensors, activations, dtype):

@@ -1,0 +1,31 @@
+# Everything here works on a machine with Python 3.10-3.13, make and a package index.
+PYTHON ?= python3
+BIN = .venv/bin
+INSTALLED = .venv/installed
+
+demo: $(INSTALLED)  ## install everything, and compare the three fixtures, each in its own framework
+	$(BIN)/rnnverify compare fixtures/simple_rnn.h5 fixtures/rnn.pt fixtures/basic_rnn_cell.ckpt
+
+test: $(INSTALLED) lint  ## lint, types, and the whole test suite
+	$(BIN)/python -m pytest -n auto
+
+lint: $(INSTALLED)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## ratios of whole commands to hand-written scripts, measured side by side
+	$(BIN)/python tests/bench/compare.py
+
+fixtures: $(INSTALLED)  ## write the fixtures again, with the installed frameworks
+	$(BIN)/python fixtures/make.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(INSTALLED)
+
+clean:  ## remove what was installed and cached
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: demo test lint bench fixtures clean

@@ -1,0 +1,158 @@
+"""Keras files to the canonical network: full models by their configuration, weights alone by names and shapes."""
+
+from __future__ import annotations
+
+import re
+
+from rnnverify.adapters import keras_weights
+from rnnverify.adapters.keras_config import Address, Placed, layers_of
+from rnnverify.adapters.keras_layers import GATED, Config, KerasLayer, LayerReader
+from rnnverify.adapters.keras_names import cells_in, tensors_of
+from rnnverify.adapters.keras_network import NetworkBuilder
+from rnnverify.adapters.keras_parts import Stack, Survey, choose, stacks_of
+from rnnverify.adapters.keras_safety import why_not
+from rnnverify.adapters.reading import Reading, Recipe
+from rnnverify.canonical import Network
+from rnnverify.containers.contents import Contents
+from rnnverify.errors import UnsupportedError, printable
+
+
+def read(contents: Contents, selector: str | None) -> Reading:
+    """The recurrent part of a Keras file that `selector` names, or its only one.
+
+    Raises `SelectorError` where several parts or none fit, `UnsupportedError` for layers that are not compared yet,
+    `FileError` where configuration and weights contradict each other or the weights are no numbers.
+    """
+    model = contents.metadata.get("model_config")
+    survey = _survey(contents, model) if isinstance(model, dict) else keras_weights.survey(contents)
+    stack, part = choose(contents, survey, selector)
+    builder = NetworkBuilder(contents)
+    for layer in stack:
+        builder.add(layer)
+    recipe = Recipe(
+        "keras",
+        tuple(_recipe_layer(layer) for layer in stack),
+        builder.tensors,
+        loadable=not survey.why_not,
+        why_not=survey.why_not,
+    )
+    chosen = {layer.path for layer in stack}
+    return Reading(
+        Network(tuple(builder.layers)),
+        recipe,
+        part,
+        activation_stated=isinstance(model, dict) and all(cell.stated for layer in stack for cell in layer.cells),
+        roles=builder.roles,
+        unused={name: _unused(contents, name) for name in contents.tensors if name not in builder.roles},
+        not_compared=tuple(title for path, title in survey.layers.items() if path not in chosen),
+        assumptions=survey.assumptions,
+        notes=_notes(contents, survey, stack),
+    )
+
+
+def _survey(contents: Contents, model: Config) -> Survey:
+    """What the configuration says, with every recurrent layer matched to its tensors."""
+    placed = layers_of(contents.path, model)
+    reader = LayerReader(contents.path, _major_version(contents))
+    readable: dict[Address, KerasLayer] = {}
+    refused: dict[Address, UnsupportedError] = {}
+    strange: dict[Address, UnsupportedError] = {}
+    notes: dict[Address, tuple[str, ...]] = {}
+    for layer in placed:
+        reason = _not_vanilla(contents, layer)
+        if reason:
+            advice = "only SimpleRNN, RNN of SimpleRNNCell, and Bidirectional of these are"
+            strange[layer.path] = UnsupportedError(contents.path, f"{layer.title} {reason}", advice)
+        elif layer.recurrent:
+            try:
+                found = reader.read(layer.path, layer.class_name, layer.config)
+            except UnsupportedError as error:
+                refused[layer.path] = error
+                continue
+            readable[layer.path] = tensors_of(contents, layer, found)
+            notes[layer.path] = _call_notes(layer)
+    masks = [layer.title for layer in placed if layer.class_name == "Masking" or layer.config.get("mask_zero")]
+    if masks:
+        notes[()] = (f"{', '.join(masks)} may mask steps; every step is compared as an unmasked one",)
+    stacks = stacks_of(placed, readable)
+    titles = {layer.path: layer.title for layer in placed if layer.class_name != "InputLayer"}
+    return Survey(stacks, titles, refused, strange, notes, why_not=why_not(model))
+
+
+def _not_vanilla(contents: Contents, layer: Placed) -> str:
+    """Why a layer is recurrent, but of another kind than those compared; empty for all others."""
+    inside = [layer.class_name, *_classes_inside(layer.config)]
+    gated = [name for name in inside if name in GATED or name.startswith("ConvLSTM")]
+    if gated:
+        return "is not compared yet" if gated[0] == layer.class_name else f"of {gated[0]} is not compared yet"
+    if layer.recurrent:
+        return ""
+    if {"SimpleRNN", "RNN", "SimpleRNNCell"} & set(inside[1:]):
+        return "holds a recurrent layer inside, and is not compared yet"
+    weights = contents.metadata.get("layer_weights")
+    listed = weights.get(layer.path[0], []) if isinstance(weights, dict) and len(layer.path) == 1 else []
+    stored = [name for name in contents.tensors if name.startswith(f"{layer.group}/cell/")]
+    return "is of a class that is not Keras's own" if cells_in([*listed, *stored]) else ""
+
+
+def _classes_inside(config: Config) -> list[str]:
+    """Class names of the layers and cells that a wrapper's configuration holds."""
+    found: list[str] = []
+    nodes = [config.get(key) for key in ("layer", "backward_layer", "cell", "cells")]
+    while nodes:
+        node = nodes.pop(0)
+        if isinstance(node, list):
+            nodes += node
+        elif isinstance(node, dict):
+            found += [node["class_name"]] if isinstance(node.get("class_name"), str) else []
+            inner = node.get("config")
+            if isinstance(inner, dict):
+                nodes += [inner.get(key) for key in ("layer", "backward_layer", "cell", "cells", "layers")]
+    return found
+
+
+def _call_notes(layer: Placed) -> tuple[str, ...]:
+    notes = []
+    if layer.states:
+        notes.append(f"{layer.title} gets an initial state in the model; it is compared from a zero state")
+    if len(layer.feeds) > 1:
+        notes.append(f"{layer.title} is called {len(layer.feeds)} times in the model; its weights are compared once")
+    return tuple(notes)
+
+
+def _notes(contents: Contents, survey: Survey, stack: Stack) -> tuple[str, ...]:
+    notes = [*contents.notes]
+    for layer in stack:
+        notes += [*layer.notes, *survey.notes.get(layer.path, ())]
+    if not stack[-1].return_sequences:
+        notes.append(f"{printable(stack[-1].name)!r} returns the last step only; every step is compared")
+    return (*notes, *survey.notes.get((), ()))
+
+
+def _recipe_layer(layer: KerasLayer) -> dict[str, object]:
+    return {
+        "name": layer.name,
+        "path": [*layer.path],
+        "kind": layer.kind,
+        "cells": [{"units": cell.units, "use_bias": cell.use_bias} for cell in layer.cells],
+        "go_backwards": layer.go_backwards,
+        "bidirectional": layer.merge_mode is not None,
+        "merge_mode": layer.merge_mode,
+        "tensors": [[name for cell in direction for name in cell] for direction in layer.tensors],
+    }
+
+
+def _unused(contents: Contents, name: str) -> str:
+    if name.startswith(("optimizer_weights/", "optimizer/")):
+        return "optimizer state"
+    weights = contents.metadata.get("layer_weights")
+    for layer, names in weights.items() if isinstance(weights, dict) else ():
+        if name in names:
+            return f"of layer {printable(layer)!r}, which is not compared"
+    return "of another layer, which is not compared" if name.startswith("layers/") else "not a weight of any layer"
+
+
+def _major_version(contents: Contents) -> int:
+    """1, 2 or 3. Early Keras 1 wrote HDF5 without a version; a zip without one may be of Keras 2 or 3: 0."""
+    stated = re.match(r"\d{1,3}", str(contents.metadata.get("keras_version", "")))
+    return int(stated[0]) if stated else 1 if contents.form == "HDF5" else 0

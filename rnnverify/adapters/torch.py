@@ -1,0 +1,168 @@
+"""PyTorch's nn.RNN and nn.RNNCell, to canonical form.
+
+Layout (torch/nn/modules/rnn.py, 1.0.0 to 2.13.0): `weight_ih_l{k}` (H, I), `weight_hh_l{k}` (H, H),
+`bias_ih_l{k}` and `bias_hh_l{k}` (H,), each again with `_reverse` where bidirectional; a layer above the
+first reads D*H features, forward then reverse. A cell has the same four without `_l0`. Neither says tanh or
+relu: that is not in a state dict.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from rnnverify.adapters.reading import Reading, Recipe
+from rnnverify.adapters.torch_parts import Part, find_parts, select
+from rnnverify.adapters.torch_weights import Weights, read_weights, suffixes
+from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.containers.contents import Contents
+from rnnverify.errors import FileError, printable
+
+_ROLES = {
+    "weight_ih": "kernel (transposed)",
+    "weight_hh": "recurrent kernel (transposed)",
+    "bias_ih": "input bias",
+    "bias_hh": "recurrent bias",
+}
+
+
+def read(contents: Contents, selector: str | None) -> Reading:
+    """The part of `contents` that `selector` names (`encoder.rnn`, or a stack `enc+dec`), in canonical form.
+
+    Raises SelectorError where the choice is not clear, UnsupportedError for nn.GRU, nn.LSTM and unread tensor
+    types, FileError for tensors that are missing, misshapen or not finite.
+    """
+    parts = find_parts(contents)
+    chosen = select(contents, parts, selector)
+    weights = [read_weights(contents.path, part) for part in chosen]
+    for (below, a), (above, b) in itertools.pairwise(zip(chosen, weights, strict=True)):
+        outputs = a.hidden_size * (2 if a.bidirectional else 1)
+        if outputs != b.input_size:
+            found = (
+                f"{printable(above.name)} reads {b.input_size} features, but {printable(below.name)} gives {outputs}"
+            )
+            raise FileError(contents.path, found, "stack parts from the input up, separated by +")
+    layers = [layer for part, each in zip(chosen, weights, strict=True) for layer in _layers(part, each)]
+    roles: dict[str, str] = {}
+    lowest = 0
+    for part, each in zip(chosen, weights, strict=True):
+        roles.update(_roles(part, each, lowest))
+        lowest += each.layers
+    unused = _unused(contents, parts, roles)
+    return Reading(
+        network=Network(tuple(layers)),
+        recipe=_recipe(contents, chosen, weights),
+        part="+".join(part.name for part in chosen),
+        activation_stated=False,
+        roles=roles,
+        unused=unused,
+        not_compared=tuple(_layers_around(unused, parts)),
+        assumptions=tuple(_assumptions(chosen, weights)),
+        notes=tuple(_notes(contents, chosen)),
+    )
+
+
+def _layers(part: Part, weights: Weights) -> Iterator[Layer]:
+    directions = suffixes(part.cell, weights.layers, weights.bidirectional)
+    for k in range(weights.layers):
+        pair = tuple(_direction(weights, suffix, reverse) for layer, reverse, suffix in directions if layer == k)
+        yield Layer(pair, name=part.name + ("" if part.cell else f" layer {k}" if part.name else f"layer {k}"))
+
+
+def _direction(weights: Weights, suffix: str, reverse: bool) -> Direction:
+    kernel = weights.tensors[f"weight_ih{suffix}"].T[None]  # (H, I) -> (1, I, H)
+    recurrent_kernel = weights.tensors[f"weight_hh{suffix}"].T[None]  # (H, H) -> (1, H, H)
+    if not weights.bias:
+        zeros = np.zeros((1, weights.hidden_size), kernel.dtype)
+        return Direction(kernel, recurrent_kernel, zeros, zeros, reverse, has_bias=False)
+    bias_input, bias_recurrent = (weights.tensors[f"{kind}{suffix}"][None] for kind in ("bias_ih", "bias_hh"))
+    return Direction(kernel, recurrent_kernel, bias_input, bias_recurrent, reverse)
+
+
+def _roles(part: Part, weights: Weights, lowest: int) -> Iterator[tuple[str, str]]:
+    """Every tensor of `part`, and where it went; its first layer is layer `lowest` of the network."""
+    for layer, reverse, suffix in suffixes(part.cell, weights.layers, weights.bidirectional):
+        where = f"layer {lowest + layer}" + (" reverse" if reverse else "")
+        for kind, role in _ROLES.items():
+            forms = part.forms.get(f"{kind}{suffix}", {})
+            for tensor in forms.values():
+                yield tensor.name, f"{where} {role}" + (", as size and direction" if len(forms) > 1 else "")
+
+
+def _recipe(contents: Contents, chosen: list[Part], weights: list[Weights]) -> Recipe:
+    """What the PyTorch runner makes: one nn.RNN or nn.RNNCell for each part, holding the file's own tensors."""
+    tensors: dict[str, Array] = {}
+    made: list[Mapping[str, object]] = []
+    for part, each in zip(chosen, weights, strict=True):
+        root, prefix = _place(contents, part)
+        tensors.update({part.prefix + key: values for key, values in each.tensors.items()})
+        made.append(
+            {
+                "module": "RNNCell" if part.cell else "RNN",
+                "input_size": each.input_size,
+                "hidden_size": each.hidden_size,
+                "num_layers": each.layers,
+                "bidirectional": each.bidirectional,
+                "bias": each.bias,
+                "root": root,
+                "prefix": prefix,
+                "keys": {key: part.prefix + key for key in each.tensors},
+            }
+        )
+    why_not = ""
+    rebuilt = [part.prefix + key for part, each in zip(chosen, weights, strict=True) for key in each.rebuilt]
+    if refused := contents.metadata.get("refused_by_torch"):
+        why_not = f"torch.load(weights_only=True) refuses {printable(refused)}"
+    elif rebuilt:
+        why_not = f"{printable(rebuilt[0])} is kept in two tensors, by weight_norm"
+    return Recipe("torch", tuple(made), tensors, loadable=not why_not, why_not=why_not)
+
+
+def _place(contents: Contents, part: Part) -> tuple[list[object], str]:
+    """The keys from the loaded object to the dict that holds `part`, and the prefix of its names there."""
+    roots = contents.metadata.get("roots")
+    if isinstance(roots, Mapping):
+        within = [start for start in roots if part.prefix.startswith(start)]
+        start = max(within, key=len, default="")
+        return list(roots.get(start, [])), part.prefix[len(start) :]
+    root = contents.metadata.get("root")
+    return (list(root) if isinstance(root, list) else []), part.prefix
+
+
+def _unused(contents: Contents, parts: dict[str, Part], roles: Mapping[str, str]) -> dict[str, str]:
+    """Every tensor that has no role, and why. With `roles`, each tensor of the file comes once."""
+    owner = {t.name: part for part in parts.values() for forms in part.forms.values() for t in forms.values()}
+    unused = {}
+    for name in contents.tensors:
+        if name in owner and name not in roles:
+            unused[name] = f"belongs to the part {printable(owner[name].name) or 'without a name'}, not selected"
+        elif name not in roles:
+            unused[name] = "no weight of a recurrent layer"
+    return unused
+
+
+def _layers_around(unused: Mapping[str, str], parts: dict[str, Part]) -> Iterator[str]:
+    """The layers that hold the unused tensors, with their number: `fc (2 tensors)`."""
+    recurrent = {t.name for part in parts.values() for forms in part.forms.values() for t in forms.values()}
+    holders = Counter(name.rpartition(".")[0] for name in unused if name not in recurrent)
+    for holder, count in holders.items():
+        if holder:
+            yield f"{printable(holder)} ({count} tensor{'s' if count > 1 else ''})"
+
+
+def _assumptions(chosen: list[Part], weights: list[Weights]) -> Iterator[str]:
+    for part, each in zip(chosen, weights, strict=True):
+        for key, how in each.rebuilt.items():
+            yield f"{printable(part.prefix + key)} is rebuilt as {how} does: size times direction over its norm"
+
+
+def _notes(contents: Contents, chosen: list[Part]) -> Iterator[str]:
+    yield from contents.notes
+    dtypes = {t.dtype for part in chosen for forms in part.forms.values() for t in forms.values()}
+    if "bfloat16" in dtypes:
+        yield "weights are stored as bfloat16 and read as the float32 of equal value"
+    if len(dtypes) > 1:
+        yield f"weights are stored in several dtypes: {', '.join(sorted(dtypes))}"

@@ -1,0 +1,251 @@
+"""Traces: saved and loaded without loss, written by anyone, and refused in one sentence when damaged."""
+
+import io
+import json
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from networks import batches, computed, networks, single, stacked
+
+from rnnverify.canonical import Array
+from rnnverify.errors import FileError
+from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace, is_trace, load, save
+
+same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+x = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+y = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+h0 = np.ones((1, 2, 4), np.float32)
+
+
+def assert_same(found: Trace, wanted: Trace) -> None:
+    assert list(found.runs) == list(wanted.runs)
+    assert dict(found.provenance) == dict(wanted.provenance)
+    for name, run in wanted.runs.items():
+        other = found.runs[name]
+        for ours, theirs in (
+            ((other.batch.x, other.y), (run.batch.x, run.y)),
+            (other.h_n, run.h_n),
+            (other.batch.h0 or (), run.batch.h0 or ()),
+        ):
+            assert len(ours) == len(theirs)
+            for a, b in zip(ours, theirs, strict=True):
+                assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+
+
+@same_folder
+@given(network=networks(), with_h0=st.booleans(), dtype=st.sampled_from(["float16", "float32", "float64"]))
+def test_what_is_saved_is_loaded(tmp_path: Path, network: object, with_h0: bool, dtype: str) -> None:
+    made = computed(network, batches(network)[: 1 + with_h0], dtype)  # type: ignore[arg-type]
+    trace = Trace(made.runs, {"framework": "Größe", "layers": [1, 2]})
+    save(trace, tmp_path / "t.npz")
+    found = load(tmp_path / "t.npz")
+    assert_same(found, trace)
+    assert found.not_compared == ()
+    assert is_trace(tmp_path / "t.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
+
+
+def test_states_are_stacked_where_their_widths_allow(tmp_path: Path) -> None:
+    for widths, names in (([4, 4], {"h_n", "h0"}), ([4, 2], {"h_n_0", "h_n_1", "h0_0", "h0_1"})):
+        network = stacked(3, widths)
+        save(computed(network, batches(network)), tmp_path / "t.npz")
+        with np.load(tmp_path / "t.npz") as file:
+            assert names <= set(file)
+            assert file[min(names)].shape[-1] == 4
+
+
+def test_other_inputs_of_the_run_from_h0_are_kept(tmp_path: Path) -> None:
+    network = single(2, 4)
+    (zero, from_h0), other = batches(network), np.float32(2)
+    trace = computed(network, [zero, Batch(FROM_H0, from_h0.x[:1, :2] * other, tuple(h[:1] for h in from_h0.h0 or ()))])
+    save(trace, tmp_path / "t.npz")
+    assert_same(load(tmp_path / "t.npz"), trace)
+
+
+def test_states_need_not_be_recorded(tmp_path: Path) -> None:
+    trace = Trace({ZERO: Run(Batch(ZERO, x), y)})
+    save(trace, tmp_path / "t.npz")
+    assert_same(load(tmp_path / "t.npz"), trace)
+
+
+def written(folder: Path, **arrays: object) -> Path:
+    """As any runtime would write it."""
+    np.savez(folder / "t.npz", **arrays)  # type: ignore[arg-type]
+    return folder / "t.npz"
+
+
+def test_a_trace_that_another_runtime_wrote(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        x=x,
+        y=np.asfortranarray(y),
+        h_n=y[None, :, -1],
+        h0=h0,
+        y_from_h0=y + 1,
+        h_n_from_h0_0=np.zeros(3),
+        h_n_0_from_h0=y[:, -1] + 1,
+        provenance=json.dumps({"framework": "in-house 7"}),
+        x_lengths=np.array([3, 3]),
+    )
+    found = load(path)
+    assert_same(
+        found,
+        Trace(
+            {
+                ZERO: Run(Batch(ZERO, x), y, (y[:, -1],)),
+                FROM_H0: Run(Batch(FROM_H0, x, (h0[0],)), y + 1, (y[:, -1] + 1,)),
+            },
+            {"framework": "in-house 7"},
+        ),
+    )
+    assert found.not_compared == ("h_n_from_h0_0", "x_lengths")
+
+
+def test_a_compressed_trace(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "t.npz", x=x, y=y)
+    assert_same(load(tmp_path / "t.npz"), Trace({ZERO: Run(Batch(ZERO, x), y)}))
+
+
+def test_stored_arrays_are_mapped_not_read(tmp_path: Path) -> None:
+    run = load(written(tmp_path, x=x, y=y)).runs[ZERO]
+    assert isinstance(run.y, np.memmap) and not run.y.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": x}, "has no array 'y'"),
+        ({"y": y}, "has no array 'x'"),
+        ({"x": x, "y": y[:, :2]}, "x has 2 sequences of 3 steps, y 2 of 2"),
+        ({"x": x, "y": y[:1]}, "x has 2 sequences of 3 steps, y 1 of 3"),
+        ({"x": x, "y": y[:, 0]}, r"y has shape \(2, 4\)"),
+        ({"x": x[0], "y": y}, r"x has shape \(3, 2\)"),
+        ({"x": x, "y": y[..., None]}, r"y has shape \(2, 3, 4, 1\)"),
+        ({"x": x, "y": y[:, :, :0]}, "no axis empty"),
+        ({"x": x[:0], "y": y[:0]}, "no axis empty"),
+        ({"x": x, "y": y.astype(int)}, "dtype int64"),
+        ({"x": x.astype(complex), "y": y}, "dtype complex128"),
+        ({"x": x, "y": np.array("text")}, "dtype <U4"),
+        ({"x": x, "y": y, "h_n": y[:, -1]}, r"h_n has shape \(2, 4\)"),
+        ({"x": x, "y": y, "h_n": y[None, :1, -1]}, r"h_n\[0\] has shape \(1, 4\)"),
+        ({"x": x, "y": y, "h_n_0": y}, r"h_n\[0\] has shape \(2, 3, 4\)"),
+        ({"x": x, "y": y, "h_n": h0.astype(int)}, r"h_n\[0\]"),
+        ({"x": x, "y": y, "h0": h0[:, :1], "y_from_h0": y}, r"h0\[0\] has shape \(1, 4\)"),
+        ({"x": x, "y": y, "h0": h0, "y_from_h0": y[:, :1]}, "y_from_h0 2 of 1"),
+        ({"x": x, "y": y, "x_from_h0": x[:1], "h0": h0, "y_from_h0": y}, "x_from_h0 has 1 sequences"),
+        ({"x": x, "y": y, "provenance": "{"}, "its provenance is no JSON"),
+        ({"x": x, "y": y, "provenance": "[" * 100_000}, "its provenance is no JSON"),
+        ({"x": x, "y": np.array([{}, None])}, "pickled objects, which are never opened"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path: Path, arrays: dict[str, object], words: str) -> None:
+    with pytest.raises(FileError, match=words) as caught:
+        load(written(tmp_path, **arrays))
+    assert "\n" not in str(caught.value)
+
+
+def test_names_in_a_message_are_printable(tmp_path: Path) -> None:
+    (tmp_path / "a\nb").mkdir()
+    assert load(written(tmp_path, **{"x": x, "y": y, "a\x1b[31m": x})).not_compared == ("a\\x1b[31m",)
+    with pytest.raises(FileError, match=r"a\\nb/t.npz: has no array 'y'"):
+        load(written(tmp_path / "a\nb", x=x))
+
+
+def archive(folder: Path, member: bytes, compression: int = zipfile.ZIP_STORED) -> Path:
+    """A trace whose `y` is `member`."""
+    sound = io.BytesIO()
+    np.save(sound, x)
+    with zipfile.ZipFile(folder / "t.npz", "w", compression) as file:
+        file.writestr("x.npy", sound.getvalue())
+        file.writestr("y.npy", member)
+    return folder / "t.npz"
+
+
+def npy(shape: str, data: bytes = b"", descr: str = "<f4") -> bytes:
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        (npy("(2, 3, 4)", bytes(95)), "announces .* bytes, and holds"),
+        (npy("(2, 3, 4)", bytes(97)), "announces .* bytes, and holds"),
+        (npy("(2, 99999999, 99999999)", bytes(96)), "announces .* bytes, and holds"),
+        (npy("(2, 3, 99999999999999999999)", bytes(96)), "announces .* bytes, and holds"),
+        (npy("(2, 3, 4)", bytes(96), "nonsense"), "no readable array"),
+        (npy("'2'", bytes(96)), "no readable array"),
+        (b"", "no readable array"),
+        (b"\x93NUMPY\x09\x00", "no readable array"),
+        (b"not an array", "no readable array"),
+    ],
+)
+def test_headers_that_lie(tmp_path: Path, member: bytes, words: str) -> None:
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with pytest.raises(FileError, match=f"y.npy {words}"):
+            load(archive(tmp_path, member, compression))
+
+
+def test_a_deflate_bomb_is_not_inflated(tmp_path: Path) -> None:
+    size = 2**25
+    path = archive(tmp_path, npy(f"(1, 1, {size // 4})", bytes(size)), zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 2**16
+    with pytest.raises(FileError, match=r"y.npy inflates \d+ bytes to \d+; store it uncompressed"):
+        load(path)
+
+
+def test_a_truncated_file_is_told(tmp_path: Path) -> None:
+    whole = written(tmp_path, x=x, y=y).read_bytes()
+    for size in range(0, len(whole), 7):
+        (tmp_path / "t.npz").write_bytes(whole[:size])
+        assert not is_trace(tmp_path / "t.npz")
+        with pytest.raises(FileError, match="is no intact .npz archive; it may be truncated"):
+            load(tmp_path / "t.npz")
+
+
+def test_what_is_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("x.npy y.npy")
+    for path in (tmp_path / "text", tmp_path / "absent", tmp_path, written(tmp_path, x=x)):
+        assert not is_trace(path)
+    with pytest.raises(FileError, match="absent: cannot be read .*; check the path"):
+        load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_half_written_file_is_never_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: bool
+) -> None:
+    path = tmp_path / "t.npz"
+    if earlier:
+        path.write_bytes(b"an earlier trace")
+
+    def full(file: io.BufferedWriter, **_: object) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(FileError, match=r"cannot be written \(No space left on device\); choose another place"):
+        save(Trace({ZERO: Run(Batch(ZERO, x), y)}), path)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("t.npz", b"an earlier trace")] * earlier
+
+
+def test_a_place_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="cannot be written"):
+        save(Trace({ZERO: Run(Batch(ZERO, x), y)}), tmp_path / "absent" / "t.npz")
+
+
+def test_a_fingerprint_is_of_the_values(tmp_path: Path) -> None:
+    def of(array: Array, *states: Array) -> str:
+        return Batch(ZERO, array, states or None).fingerprint()
+
+    long = np.random.default_rng(0).normal(size=(1, 1030, 2))
+    assert of(x) == of(x.astype(np.float64)) == of(np.asfortranarray(x))
+    assert of(long) == of(long.copy())
+    changed = long.copy()
+    changed[0, 1029, 1] += 1e-9
+    assert len({of(x), of(x + 1), of(x.reshape(1, 6, 2)), of(x, h0[0]), of(x, 2 * h0[0]), of(long), of(changed)}) == 7

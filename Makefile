@@ -23,6 +23,7 @@ fixtures: $(INSTALLED)  ## write the fixtures again, with the installed framewor
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m compileall -q rnnverify
 	touch $(INSTALLED)
 
 clean:  ## remove what was installed and cached

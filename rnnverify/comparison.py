@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rnnverify.canonical import Array
-from rnnverify.errors import MismatchError
+from rnnverify.errors import MismatchError, OptionError
 
 Verdict = Literal["IDENTICAL", "EQUIVALENT", "CLOSE", "DIFFERENT", "INCONCLUSIVE"]
 EXIT_CODES: dict[Verdict, int] = {"IDENTICAL": 0, "EQUIVALENT": 0, "CLOSE": 0, "DIFFERENT": 1, "INCONCLUSIVE": 3}
@@ -33,6 +34,12 @@ class Tolerance:
 
     atol: float = 0.0
     rtol: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("atol", "rtol"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise OptionError(f"--{name} {value:g}: a tolerance is a number from 0 up")
 
     def __bool__(self) -> bool:
         return self.atol > 0 or self.rtol > 0

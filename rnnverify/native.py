@@ -6,6 +6,7 @@ its crash is one side's error. Keras files and TensorFlow cells share one Tensor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,14 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Array
 from rnnverify.containers.contents import FrameworkName
-from rnnverify.errors import RunnerError, printable
+from rnnverify.errors import OptionError, RunnerError, printable
 from rnnverify.trace import Batch, Run, Trace
 
 RUNTIMES: dict[FrameworkName, str] = {"keras": "tensorflow", "torch": "torch", "tensorflow": "tensorflow"}
@@ -39,6 +40,12 @@ class Limits:
 
     seconds: float = 600.0
     memory: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise OptionError(f"--timeout {self.seconds:g}: wanted a number of seconds above 0")
+        if self.memory < 0:
+            raise OptionError("--memory: wanted a number of GiB from 0 up, 0 meaning no limit")
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,6 @@ class _Process:
     def __init__(self, runtime: str, folder: Path, limits: Limits) -> None:
         self._runtime, self._folder, self._limits = runtime, folder, limits
         self._started = time.monotonic()
-        self._log: IO[bytes] = (folder / f"{runtime}.log").open("wb")
         environment = {
             **os.environ,
             "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -174,24 +180,23 @@ class _Process:
             "OMP_WAIT_POLICY": "passive",
             "PYTHONWARNINGS": "ignore",
         }
-        self._child = subprocess.Popen(
-            [sys.executable, str(_SERVE), runtime, str(limits.memory)],
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=folder,
-        )
+        with (folder / f"{runtime}.log").open("wb") as log:
+            self._child = subprocess.Popen(
+                [sys.executable, str(_SERVE), runtime, str(limits.memory)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=folder,
+            )
 
     def send(self, jobs: list[dict[str, Any]]) -> None:
         path = self._folder / f"{self._runtime}.json"
         path.write_text(json.dumps({"jobs": jobs}))
         assert self._child.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it died while importing: `result` tells how
             self._child.stdin.write(f"{path}\n".encode())
             self._child.stdin.close()
-        except BrokenPipeError:
-            pass  # it died while importing: `result` tells how
 
     def result(self, folder: Path, job: Job) -> dict[str, Any]:
         file = folder / "result.json"
@@ -214,7 +219,6 @@ class _Process:
     def _death(self, remaining: float) -> str:
         if remaining <= 0:
             return f"did not finish within {self._limits.seconds:g} s; allow more with --timeout, or run fewer steps"
-        self._log.flush()
         lines = (self._folder / f"{self._runtime}.log").read_text(errors="replace").strip().splitlines()
         said = f", saying: {printable(lines[-1])}" if lines else ""
         code = self._child.returncode
@@ -229,6 +233,6 @@ class _Process:
         if self._child.poll() is None:
             self._child.kill()
             self._child.wait()
-        if self._child.stdin is not None and not self._child.stdin.closed:
-            self._child.stdin.close()
-        self._log.close()
+        if self._child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()

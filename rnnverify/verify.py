@@ -50,6 +50,7 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
         sides = _open(parsed, options, runners)
         batches = _batches(sides, options)
         _check_sizes(sides, batches)
+        batches = _that_all_can_start_from(sides, batches)
         traces, hows = _run(sides, batches, options, runners)
         observed = _observe(sides, traces, batches)
         pairs = tuple(judge(observed[0], other, batches, options.tolerance) for other in observed[1:])
@@ -142,11 +143,17 @@ def _check_sizes(sides: Sequence[Opened], batches: Sequence[Batch]) -> None:
             gives = f"{side.source} gives {size} outputs at each step, {outputs[0].source} {outputs[1]}"
             raise MismatchError(f"{gives}; are these two files the same model?")
         outputs = outputs or (side, size)
-        for batch in batches if network else ():
-            wanted = [d.hidden_size for _, _, d in network.directions()] if network else []
-            if batch.h0 is not None and [h.shape[1] for h in batch.h0] != wanted:
-                found = f"the initial states have {[h.shape[1] for h in batch.h0]} units, {side.source} takes {wanted}"
-                raise MismatchError(f"{found}; are these two files the same model?")
+
+
+def _that_all_can_start_from(sides: Sequence[Opened], batches: tuple[Batch, ...]) -> tuple[Batch, ...]:
+    """Without the batches whose initial states do not fit every network: other layers differ from zero states too."""
+    networks = [side.network for side in sides if side.network]
+    sizes = [[d.hidden_size for _, _, d in network.directions()] for network in networks]
+    fitting = tuple(b for b in batches if b.h0 is None or all([h.shape[1] for h in b.h0] == each for each in sizes))
+    if not fitting:
+        found = f"the initial states of the trace do not fit the networks, whose layers have {sizes} units"
+        raise MismatchError(f"{found}; record the trace from zero states")
+    return fitting
 
 
 def _width(trace: Trace | None) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -37,10 +38,10 @@ def stacked(I: int, widths: Sequence[int], *, seed: int = 0) -> Network:
     return Network(tuple(Layer((direction(rng, below, H),)) for below, H in sizes))
 
 
-def edited(network: Network, **arrays: Array) -> Network:
-    """`network` with tensors of its first direction replaced."""
+def edited(network: Network, **fields: Any) -> Network:
+    """`network` with tensors or facts of its first direction replaced."""
     layer = network.layers[0]
-    first = replace(layer.directions[0], **arrays)
+    first = replace(layer.directions[0], **fields)
     changed = replace(layer, directions=(first, *layer.directions[1:]))
     return replace(network, layers=(changed, *network.layers[1:]))
 

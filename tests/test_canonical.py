@@ -43,7 +43,7 @@ def test_reorder_refuses_other_gates(stored: str, wanted: str) -> None:
 def test_a_direction_refuses_other_shapes(name: str, shape: tuple[int, ...]) -> None:
     sound = direction(np.random.default_rng(0), 3, 4)
     with pytest.raises(ValueError, match="has shape"):
-        replace(sound, **{name: np.zeros(shape, np.float32)})
+        replace(sound, **{name: np.zeros(shape, np.float32)})  # type: ignore[arg-type]  # `name` is an array's
 
 
 def test_a_direction_without_units_is_refused() -> None:
@@ -114,7 +114,7 @@ def test_parameter_counts_by_the_three_formulas(network: Network) -> None:
 
 
 def test_no_bias_counts_none() -> None:
-    network = edited(single(3, 4), bias_input=np.zeros((1, 4)), bias_recurrent=np.zeros((1, 4)), has_bias=np.False_)
+    network = edited(single(3, 4), bias_input=np.zeros((1, 4)), bias_recurrent=np.zeros((1, 4)), has_bias=False)
     assert set(network.parameter_counts().values()) == {3 * 4 + 4 * 4}
 
 

@@ -155,8 +155,8 @@ def test_arrays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     b = a + 1e-3 * (np.arange(30) == 17)[None, :, None]
     for name, array in (("a", a), ("b", b)):
         np.save(tmp_path / f"{name}.npy", array)
-    mapped = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "ab")
-    assert measure(*mapped, EXACT) == measure(a, b, EXACT)
+    mapped_a, mapped_b = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "ab")
+    assert measure(mapped_a, mapped_b, EXACT) == measure(a, b, EXACT)
 
 
 def test_a_tolerance_in_words() -> None:

@@ -26,7 +26,8 @@ def naive(network: Network, batch: Batch) -> tuple[Array, list[Array]]:
         parts = []
         for d in layer.directions:
             h = states.pop(0).astype(np.float64)
-            U, W, b = (np.float64(a[0]) for a in (d.recurrent_kernel, d.kernel, d.bias_input + np.float64(d.bias_recurrent)))
+            W, U = np.float64(d.kernel[0]), np.float64(d.recurrent_kernel[0])
+            b = np.float64(d.bias_input[0]) + np.float64(d.bias_recurrent[0])
             emitted = []
             for t in range(x.shape[1]):
                 now = x[:, x.shape[1] - 1 - t] if d.reverse else x[:, t]

@@ -1,9 +1,7 @@
-"""Traces: saved and loaded without loss, written by anyone, and refused in one sentence when damaged."""
+"""Traces: saved and loaded without loss, written by anyone, all or nothing."""
 
 import io
 import json
-import struct
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -116,103 +114,11 @@ def test_stored_arrays_are_mapped_not_read(tmp_path: Path) -> None:
     assert isinstance(run.y, np.memmap) and not run.y.flags.writeable
 
 
-@pytest.mark.parametrize(
-    ("arrays", "words"),
-    [
-        ({"x": x}, "has no array 'y'"),
-        ({"y": y}, "has no array 'x'"),
-        ({"x": x, "y": y[:, :2]}, "x has 2 sequences of 3 steps, y 2 of 2"),
-        ({"x": x, "y": y[:1]}, "x has 2 sequences of 3 steps, y 1 of 3"),
-        ({"x": x, "y": y[:, 0]}, r"y has shape \(2, 4\)"),
-        ({"x": x[0], "y": y}, r"x has shape \(3, 2\)"),
-        ({"x": x, "y": y[..., None]}, r"y has shape \(2, 3, 4, 1\)"),
-        ({"x": x, "y": y[:, :, :0]}, "no axis empty"),
-        ({"x": x[:0], "y": y[:0]}, "no axis empty"),
-        ({"x": x, "y": y.astype(int)}, "dtype int64"),
-        ({"x": x.astype(complex), "y": y}, "dtype complex128"),
-        ({"x": x, "y": np.array("text")}, "dtype <U4"),
-        ({"x": x, "y": y, "h_n": y[:, -1]}, r"h_n has shape \(2, 4\)"),
-        ({"x": x, "y": y, "h_n": y[None, :1, -1]}, r"h_n\[0\] has shape \(1, 4\)"),
-        ({"x": x, "y": y, "h_n_0": y}, r"h_n\[0\] has shape \(2, 3, 4\)"),
-        ({"x": x, "y": y, "h_n": h0.astype(int)}, r"h_n\[0\]"),
-        ({"x": x, "y": y, "h0": h0[:, :1], "y_from_h0": y}, r"h0\[0\] has shape \(1, 4\)"),
-        ({"x": x, "y": y, "h0": h0, "y_from_h0": y[:, :1]}, "y_from_h0 2 of 1"),
-        ({"x": x, "y": y, "x_from_h0": x[:1], "h0": h0, "y_from_h0": y}, "x_from_h0 has 1 sequences"),
-        ({"x": x, "y": y, "provenance": "{"}, "its provenance is no JSON"),
-        ({"x": x, "y": y, "provenance": "[" * 100_000}, "its provenance is no JSON"),
-        ({"x": x, "y": np.array([{}, None])}, "pickled objects, which are never opened"),
-    ],
-)
-def test_what_does_not_fit_is_refused(tmp_path: Path, arrays: dict[str, object], words: str) -> None:
-    with pytest.raises(FileError, match=words) as caught:
-        load(written(tmp_path, **arrays))
-    assert "\n" not in str(caught.value)
-
-
-def test_names_in_a_message_are_printable(tmp_path: Path) -> None:
-    (tmp_path / "a\nb").mkdir()
-    assert load(written(tmp_path, **{"x": x, "y": y, "a\x1b[31m": x})).not_compared == ("a\\x1b[31m",)
-    with pytest.raises(FileError, match=r"a\\nb/t.npz: has no array 'y'"):
-        load(written(tmp_path / "a\nb", x=x))
-
-
-def archive(folder: Path, member: bytes, compression: int = zipfile.ZIP_STORED) -> Path:
-    """A trace whose `y` is `member`."""
-    sound = io.BytesIO()
-    np.save(sound, x)
-    with zipfile.ZipFile(folder / "t.npz", "w", compression) as file:
-        file.writestr("x.npy", sound.getvalue())
-        file.writestr("y.npy", member)
-    return folder / "t.npz"
-
-
-def npy(shape: str, data: bytes = b"", descr: str = "<f4") -> bytes:
-    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
-
-
-@pytest.mark.parametrize(
-    ("member", "words"),
-    [
-        (npy("(2, 3, 4)", bytes(95)), "announces .* bytes, and holds"),
-        (npy("(2, 3, 4)", bytes(97)), "announces .* bytes, and holds"),
-        (npy("(2, 99999999, 99999999)", bytes(96)), "announces .* bytes, and holds"),
-        (npy("(2, 3, 99999999999999999999)", bytes(96)), "announces .* bytes, and holds"),
-        (npy("(2, 3, 4)", bytes(96), "nonsense"), "no readable array"),
-        (npy("'2'", bytes(96)), "no readable array"),
-        (b"", "no readable array"),
-        (b"\x93NUMPY\x09\x00", "no readable array"),
-        (b"not an array", "no readable array"),
-    ],
-)
-def test_headers_that_lie(tmp_path: Path, member: bytes, words: str) -> None:
-    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        with pytest.raises(FileError, match=f"y.npy {words}"):
-            load(archive(tmp_path, member, compression))
-
-
-def test_a_deflate_bomb_is_not_inflated(tmp_path: Path) -> None:
-    size = 2**25
-    path = archive(tmp_path, npy(f"(1, 1, {size // 4})", bytes(size)), zipfile.ZIP_DEFLATED)
-    assert path.stat().st_size < 2**16
-    with pytest.raises(FileError, match=r"y.npy inflates \d+ bytes to \d+; store it uncompressed"):
-        load(path)
-
-
-def test_a_truncated_file_is_told(tmp_path: Path) -> None:
-    whole = written(tmp_path, x=x, y=y).read_bytes()
-    for size in range(0, len(whole), 7):
-        (tmp_path / "t.npz").write_bytes(whole[:size])
-        assert not is_trace(tmp_path / "t.npz")
-        with pytest.raises(FileError, match="is no intact .npz archive; it may be truncated"):
-            load(tmp_path / "t.npz")
-
-
 def test_what_is_no_trace(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("x.npy y.npy")
     for path in (tmp_path / "text", tmp_path / "absent", tmp_path, written(tmp_path, x=x)):
         assert not is_trace(path)
-    with pytest.raises(FileError, match="absent: cannot be read .*; check the path"):
+    with pytest.raises(FileError, match=r"absent: cannot be read .*; check the path"):
         load(tmp_path / "absent")
 
 
@@ -239,7 +145,7 @@ def test_a_place_that_is_not_there(tmp_path: Path) -> None:
         save(Trace({ZERO: Run(Batch(ZERO, x), y)}), tmp_path / "absent" / "t.npz")
 
 
-def test_a_fingerprint_is_of_the_values(tmp_path: Path) -> None:
+def test_a_fingerprint_is_of_the_values() -> None:
     def of(array: Array, *states: Array) -> str:
         return Batch(ZERO, array, states or None).fingerprint()
 

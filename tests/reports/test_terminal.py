@@ -1,0 +1,245 @@
+"""The terminal report, letter by letter at a fixed width."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from comparisons import (
+    DIFFERENT,
+    DIFFERENT_PAIR,
+    EQUIVALENT,
+    EQUIVALENT_PAIR,
+    INSPECTION,
+    KERAS,
+    SMALL,
+    THREE,
+    TRACE,
+    named,
+    tensor,
+)
+from rich.cells import cell_len
+
+from rnnverify.comparison import Comparison, Measured, Tolerance
+from rnnverify.reports.terminal import render, render_inspection
+
+SIDES = """\
+A  model.h5
+   network       1 layer, 5 -> 8, tanh
+   file          HDF5, Keras 2.2.4, tensorflow backend
+   ran by        keras 3.15.1, tensorflow 2.21.0, SimpleRNN, loaded by
+                 load_model
+   not compared  Dense 'dense_1'
+B  model.pt#encoder.rnn
+   network  1 layer, 5 -> 8, tanh
+   file     PyTorch zip
+   ran by   torch 2.13.0, nn.RNN, loaded by torch.load
+   assumed  activation tanh: not in the file, borrowed from A (--activation
+            B=NAME sets another)
+   note     holds two biases
+"""
+
+EQUIVALENT_REPORT = """\
+
+Inputs  8 sequences of 32 steps, 5 features, from zero and from random initial
+states (seed 0)
+
+B against A
+  maximum deviation  1.2e-07  sequence 3, step 21, unit 5, from zero states
+  there              A 0.123456789, B 0.123456909
+  mean deviation     1.1e-08
+  allowed            1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
+  along time         ▁▃▅█
+  from               A against its own reference 8.0e-08, weights 0, B against
+                     its own reference 6.0e-08
+
+   weights        shape   differ      by up to   at   values
+   ────────────────────────────────────────────────────────────
+   layer 0 bias   8       3 rounded   6.0e-08    7    0.5 / 0.5
+   2 more equal
+
+
+B-A  EQUIVALENT  every deviation is within the rule, and the weights are equal
+"""
+
+DIFFERENT_REPORT = """\
+
+Inputs  8 sequences of 32 steps, 5 features, from zero and from random initial
+states (seed 0)
+
+B against A
+  maximum deviation  0.75  final state h_n[0], sequence 3, unit 5, from random
+                     initial states
+  there              A 0.123456789, B -0.626543211
+  mean deviation     0.04
+  allowed            1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
+  first beyond       step 1; 1900 of 2048 values beyond it
+  along time         ▁▃▅█
+  from               A against its own reference 8.0e-08, weights 0.75, B
+                     against its own reference 6.0e-08
+
+   weights          shape   differ      by up to   at     values
+   ─────────────────────────────────────────────────────────────────
+   layer 0 kernel   5 x 8   40 of 40    0.25       4, 7   0.5 / 0.75
+   layer 0 bias     8       3 rounded   6.0e-08    7      0.5 / 0.5
+   1 more equal
+
+
+B-A  DIFFERENT  the deviation is beyond what rounding explains
+                layer 0 kernel: 40 of 40 weights differ, by up to 0.25
+"""
+
+THREE_REPORT = """\
+C  trace.npz
+   file  npz trace, recorded from in-house 7
+
+Inputs  8 sequences of 32 steps, 5 features, from zero and from random initial
+states (trace.npz)
+
+B against A  EQUIVALENT
+  maximum deviation  1.2e-07  sequence 3, step 21, unit 5, from zero states
+  there              A 0.123456789, B 0.123456909
+  mean deviation     1.1e-08
+  allowed            1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
+  along time         ▁▃▅█
+  from               A against its own reference 8.0e-08, weights 0, B against
+                     its own reference 6.0e-08
+
+   weights        shape   differ      by up to   at   values
+   ────────────────────────────────────────────────────────────
+   layer 0 bias   8       3 rounded   6.0e-08    7    0.5 / 0.5
+   2 more equal
+
+
+C against A  DIFFERENT
+  maximum deviation  1.2e-07  sequence 3, step 21, unit 5, from zero states
+  there              A 0.123456789, C nan
+  mean deviation     1.1e-08
+  allowed            1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
+  first beyond       step 21; 4 of 2048 values beyond it
+  along time         ▁▃▅█
+  from               A against its own reference 8.0e-08
+
+Maximum deviation of every side against every side
+
+             A         B     C
+   ───────────────────────────
+   A         ·   1.2e-07   nan
+   B   1.2e-07         ·   nan
+   C       nan       nan     ·
+
+
+B-A  EQUIVALENT  every deviation is within the rule, and the weights are equal
+C-A  DIFFERENT  candidate: 4 states are NaN or infinite
+"""
+
+INSPECTION_REPORT = """\
+model.pt#encoder.rnn
+  form         PyTorch zip
+  read as      torch
+  part         encoder.rnn
+  network      1 layer, 5 -> 8, tanh
+  fingerprint  0123456789abcdef
+  assumed      activation tanh: not in the file, the framework's default
+  note         holds two biases
+
+
+ tensor in the file         shape    dtype     goes to
+ ─────────────────────────────────────────────────────────────────────────
+ encoder.rnn.weight_ih_l0   8 x 5    float32   layer 0 kernel (transposed)
+ head.weight                2 x 8    float32   another layer
+ steps                      scalar   int64     not used
+
+
+ canonical tensor   shape (gates first)
+ ──────────────────────────────────────
+ layer 0 kernel     1 x 5 x 8
+
+numbers that this network takes
+  two kernels, one bias (Keras)                    112
+  one kernel over [x, h], one bias (TensorFlow)    112
+  two kernels, two biases (PyTorch)              1,120
+"""
+
+
+@pytest.mark.parametrize(
+    ("result", "report"),
+    [(EQUIVALENT, EQUIVALENT_REPORT), (DIFFERENT, DIFFERENT_REPORT), (THREE, THREE_REPORT)],
+    ids=["equivalent", "different", "three sides"],
+)
+def test_a_comparison_at_80_columns(result: Comparison, report: str) -> None:
+    assert render(result, width=80) == SIDES + report
+
+
+def test_an_inspection_at_80_columns() -> None:
+    assert render_inspection(INSPECTION, width=80) == INSPECTION_REPORT
+
+
+def plain(text: str) -> str:
+    """`text` without colours."""
+    return re.sub("\x1b\\[[0-9;]*m", "", text)
+
+
+LONG = "/a/path/" + "of_many_letters" * 12 + "/model.pt"
+RESULTS = [EQUIVALENT, DIFFERENT, THREE, named("[red]x[/red] [/] :smile:"), named(LONG), named("网络" * 60)]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("color", [False, True])
+def test_no_line_is_wider_than_the_terminal(width: int, color: bool) -> None:
+    texts = [render(result, width=width, color=color) for result in RESULTS]
+    texts += [render_inspection(replace(INSPECTION, source=LONG, part=LONG), width=width, color=color)]
+    assert max(cell_len(line) for text in texts for line in plain(text).split("\n")) <= width
+
+
+@pytest.mark.parametrize("name", ["[red]x[/red]", "[/]", "[link=file:///etc]x[/link]", ":smile:", "a\\[b]", "[bold"])
+def test_markup_in_names_is_shown_not_obeyed(name: str) -> None:
+    text = render(named(name), width=120)
+    assert text.count(name) == 7
+    lines = replace(INSPECTION.tensors[0], name=name, role=name), replace(INSPECTION.tensors[1], unused=name)
+    inspection = replace(INSPECTION, source=name, part=name, notes=(name,), tensors=lines)
+    assert render_inspection(inspection, width=120).count(name) == 6
+
+
+def test_colors_only_where_asked() -> None:
+    assert "\x1b" not in render(THREE)
+    colored = render(THREE, color=True)
+    assert "\x1b[1;31mDIFFERENT" in colored and "\x1b[1;32mEQUIVALENT" in colored
+    assert [line.rstrip() for line in plain(colored).split("\n")] == render(THREE).split("\n")
+
+
+def test_long_names_are_folded_not_cut() -> None:
+    assert LONG in render(named(LONG), width=60).replace("\n", "").replace(" ", "")
+
+
+def test_relative_tolerance_and_its_rule() -> None:
+    pair = replace(DIFFERENT_PAIR, tolerance=Tolerance(1e-4, 0.01), rule="set by --atol and --rtol")
+    text = render(replace(DIFFERENT, pairs=(pair,)))
+    assert "allowed            1.0e-04 + 0.01 x |A|  (set by --atol and --rtol)\n" in text
+
+
+def test_a_reference_says_why_it_stands_in() -> None:
+    words = "float64 reference, because torch is not installed"
+    side = replace(KERAS, engine="reference", how=words, versions={"numpy": "2.0"})
+    assert f"ran by        {words}\n" in render(replace(EQUIVALENT, sides=(side, TRACE)))
+
+
+def test_a_single_step_has_no_profile_and_equal_weights_no_table() -> None:
+    measured = Measured("zero", "y", replace(SMALL, by_step=(1.2e-7,)))
+    equal = (tensor("layer 0 kernel", 5, 8), tensor("layer 0 bias", 8))
+    pair = replace(EQUIVALENT_PAIR, headline=measured, tensors=equal)
+    text = render(replace(EQUIVALENT, pairs=(pair,)))
+    assert "along time" not in text
+    assert "weights: all 48 equal, in 2 tensors\n" in text
+
+
+def test_many_differing_tensors_are_counted_not_listed() -> None:
+    tensors = [tensor(f"layer {k} kernel", 4, 4, differing=16) for k in range(20)]
+    text = render(replace(DIFFERENT, pairs=(replace(DIFFERENT_PAIR, tensors=(*tensors, tensor("bias", 4))),)))
+    assert text.count("16 of 16") == 12
+    assert "1 more equal, 8 more that differ" in " ".join(text.split())
+
+
+def test_a_profile_of_nothing_is_flat() -> None:
+    measured = Measured("zero", "y", replace(SMALL, max_abs=0.0, by_step=(0.0, 0.0, 0.0)))
+    pair = replace(EQUIVALENT_PAIR, headline=measured)
+    assert "along time         ▁▁▁\n" in render(replace(EQUIVALENT, pairs=(pair,)))

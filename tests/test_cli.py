@@ -1,0 +1,162 @@
+"""The command line as a user meets it: what is printed where, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rnnverify", *(str(argument) for argument in arguments)]
+        env = {**os.environ, "COLUMNS": "100", **environment}
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=300)
+
+    return run
+
+
+REFERENCE = ("--engine", "reference")
+
+
+def no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_exit_codes(run: Run, fixtures: Path, tmp_path: Path) -> None:
+    same = run("compare", fixtures / "simple_rnn.h5", fixtures / "rnn.pt", *REFERENCE)
+    assert same.returncode == 0 and "IDENTICAL" in same.stdout and not same.stderr
+    wrong = fixtures / "wrong" / "recurrent_transposed.pt"
+    different = run("compare", fixtures / "rnn.pt", wrong, *REFERENCE)
+    assert different.returncode == 1
+    assert re.search(r"B-A +DIFFERENT", different.stdout) and "56 of 64 weights differ" in different.stdout
+    missing = run("compare", fixtures / "rnn.pt", "nowhere.pt")
+    assert missing.returncode == 2 and missing.stdout == ""
+    assert missing.stderr == (
+        "error: nowhere.pt: there is no such file; for a TensorFlow checkpoint give its prefix, without .index\n"
+    )
+    blind = tmp_path / "blind.npz"
+    import numpy as np
+
+    np.savez(blind, x=np.zeros((1, 4, 5), np.float32), y=np.zeros((1, 4, 8), np.float32))
+    inconclusive = run("compare", blind, blind)
+    assert inconclusive.returncode == 3 and "INCONCLUSIVE" in inconclusive.stdout
+
+
+@pytest.mark.parametrize("name", ["truncated.h5", "empty.pt", "hostile.pt", "nan.pt", "whole_module.pt"])
+def test_bad_files_are_one_sentence(run: Run, fixtures: Path, tmp_path: Path, name: str) -> None:
+    for command in (["compare", fixtures / "rnn.pt", fixtures / "bad" / name], ["inspect", fixtures / "bad" / name]):
+        result = run(*command)
+        assert result.returncode == 2
+        assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1 and name in result.stderr
+        assert "Traceback" not in result.stderr and result.stdout == ""
+    assert list(tmp_path.iterdir()) == []  # nothing ran, nothing was left behind
+
+
+def test_bad_options_are_one_sentence(run: Run, fixtures: Path) -> None:
+    model = fixtures / "rnn.pt"
+    for arguments, said in [
+        (["--steps", "0"], "--steps 0: at least 1 is needed"),
+        (["--activation", "thanh"], "--activation thanh: known are tanh, relu"),
+        (["--activation", "C=relu"], "--activation C=relu: the sides are A, B"),
+        (["--inputs", "nowhere.npy"], "nowhere.npy: is no file of inputs"),
+        (["--atol", "-1"], "--atol -1: a tolerance is a number from 0 up"),
+        (["--timeout", "0"], "--timeout 0: wanted a number of seconds above 0"),
+    ]:
+        result = run("compare", model, model, *arguments)
+        assert (result.returncode, result.stdout) == (2, ""), arguments
+        assert said in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_json_is_written_whether_or_not_the_comparison_could_be_made(run: Run, fixtures: Path, tmp_path: Path) -> None:
+    files = (fixtures / "simple_rnn.h5", fixtures / "wrong" / "bias_hh_dropped.pt")
+    result = run("compare", *files, *REFERENCE, "--format", "json", "-o", "result.json")
+    assert result.returncode == 1 and result.stdout == ""
+    report = json.loads((tmp_path / "result.json").read_text(), parse_constant=no_constant)
+    assert (report["schema"], report["verdict"], report["exit_code"]) == (1, "DIFFERENT", 1)
+    assert report["pairs"][0]["headline"]["deviation"]["max_abs"] > 0.1
+    assert report["sides"][1]["assumptions"]
+    failed = run("compare", files[0], fixtures / "bad" / "nan.pt", "--format", "json")
+    report = json.loads(failed.stdout, parse_constant=no_constant)
+    assert failed.returncode == 2 and report["verdict"] == "ERROR" and "nan.pt" in report["error"]["message"]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_output_to_a_place_that_cannot_be_written(run: Run, fixtures: Path) -> None:
+    model = fixtures / "rnn.pt"
+    for command in (["compare", model, model, *REFERENCE, "-o", "no/such/report"], ["run", model, "-o", "no/such.npz"]):
+        result = run(*command)
+        assert result.returncode == 2 and "cannot be written" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_inspect_names_every_tensor(run: Run, fixtures: Path) -> None:
+    result = run("inspect", fixtures / "stacked.keras")
+    assert result.returncode == 0
+    for said in ("Keras zip", "2 layers, 5 -> 6 -> 8, tanh", "layers/dense/vars/0", "layer 1 recurrent_kernel", "192"):
+        assert said in result.stdout, said
+    report = json.loads(run("inspect", fixtures / "rnn.pt", "--format", "json").stdout)
+    assert report["parameter_counts"] == {"separate": 112, "concatenated": 112, "two biases": 120}
+    assert {tensor["name"] for tensor in report["tensors"]} == {
+        "weight_ih_l0",
+        "weight_hh_l0",
+        "bias_ih_l0",
+        "bias_hh_l0",
+    }
+
+
+def test_several_parts_are_listed_ready_to_paste(run: Run, fixtures: Path) -> None:
+    asked = run("inspect", fixtures / "two_parts.pt")
+    assert asked.returncode == 2
+    offered = re.findall(r"\S+two_parts\.pt#[\w+.]+", asked.stderr)
+    assert len(offered) == 3
+    for source in offered:
+        assert run("inspect", source).returncode == 0, source
+
+
+def test_run_and_compare_the_trace(run: Run, fixtures: Path, tmp_path: Path) -> None:
+    recorded = run("run", fixtures / "rnn.pt", "-o", "trace.npz", *REFERENCE)
+    assert recorded.returncode == 0 and (tmp_path / "trace.npz").exists()
+    assert run("compare", "trace.npz", fixtures / "simple_rnn.h5", *REFERENCE).returncode == 0
+
+
+def test_colour_and_width(run: Run, fixtures: Path) -> None:
+    command = ("compare", fixtures / "rnn.pt", fixtures / "wrong" / "bias_hh_dropped.pt", *REFERENCE)
+    assert "\x1b[" not in run(*command).stdout
+    assert "\x1b[" in run(*command, FORCE_COLOR="1").stdout
+    assert "\x1b[" not in run(*command, FORCE_COLOR="1", NO_COLOR="1").stdout
+    narrow = run(*command, COLUMNS="60").stdout
+    assert max(len(line) for line in narrow.splitlines()) <= 60
+    ascii_only = run(*command, PYTHONIOENCODING="ascii")
+    assert ascii_only.returncode == 1 and "DIFFERENT" in ascii_only.stdout
+
+
+def test_debug_shows_the_traceback(run: Run, fixtures: Path) -> None:
+    result = run("compare", fixtures / "rnn.pt", fixtures / "bad" / "empty.pt", "--debug")
+    assert result.returncode == 2 and "Traceback" in result.stderr and "error: " in result.stderr
+
+
+def test_version_and_help(run: Run) -> None:
+    import rnnverify
+
+    assert run("--version").stdout == f"rnnverify {rnnverify.__version__}\n"
+    for command in ([], ["compare"], ["inspect"], ["run"]):
+        result = run(*command, "--help")
+        assert result.returncode == 0 and "rnnverify " in result.stdout
+    assert run("compare", "only_one.pt").returncode == 2
+
+
+def test_names_with_control_characters_are_escaped(run: Run, fixtures: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "red\x1b[31m [bold]x.pt"
+    odd.write_bytes((fixtures / "rnn.pt").read_bytes())
+    result = run("compare", fixtures / "rnn.pt", odd.name, *REFERENCE)
+    assert result.returncode == 0
+    assert "\x1b" not in result.stdout and "red\\x1b[31m [bold]x.pt" in result.stdout

@@ -1,0 +1,72 @@
+"""Genuine files of many framework versions, each against the outputs that its own version recorded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnverify import reference
+from rnnverify.errors import RnnverifyError
+from rnnverify.native import Job, Limits, Runners
+from rnnverify.sides import open_side, parse, settle_activations
+from rnnverify.trace import load
+
+GENUINE = Path(__file__).parents[1] / "fixtures" / "genuine"
+CASES = sorted(GENUINE.glob("*/*/case.json"))
+HALF = {"float16", "bfloat16"}  # recorded in the narrow type; computed here in float32 from the same weights
+
+
+def test_there_are_files_of_every_framework() -> None:
+    frameworks = {json.loads(case.read_text())["framework"] for case in CASES}
+    assert {"keras", "tf.keras", "torch", "tensorflow"} <= frameworks and len(CASES) >= 30
+
+
+def test_every_file_runs_natively_as_its_own_version_did() -> None:
+    """All in one process per runtime; those that are refused are so for a reason that their reader's tests hold."""
+    jobs, refused = {}, []
+    for case in CASES:
+        facts = json.loads(case.read_text())
+        label = facts["id"].replace("/", "_")
+        path = case.parent / facts["main_file"]
+        try:
+            side = open_side(parse(str(path), "A"))
+            trace = load(case.parent / "io.npz")
+        except RnnverifyError as error:
+            refused.append((facts["id"], str(error)))
+            continue
+        assert side.reading and side.contents and side.network
+        if not side.reading.activation_stated:
+            side = settle_activations([side], [facts["activation"]])[0]
+        assert side.reading and side.network
+        # weights alone do not say that they belong to a layer with go_backwards: an assumption, printed
+        known = side.reading.activation_stated or not facts["go_backwards"]
+        if known and side.network.input_size == trace.batches[0].x.shape[2]:
+            jobs[label] = (facts, trace, Job(label, label, side.contents.path, side.reading, trace.batches))
+    assert len(jobs) >= 25, refused
+    with Runners(Limits()) as runners:
+        runners.submit([job for _, _, job in jobs.values()])
+        for label, (facts, recorded, job) in jobs.items():
+            trace, _ = runners.collect(job)
+            limit = 2e-2 if facts["dtype"] in HALF or facts["masking"] else 3e-6
+            expected = reference.run(job.reading.network, job.batches)
+            for name, run in trace.runs.items():
+                against_ours = float(np.abs(run.y - expected.runs[name].y).max())
+                assert against_ours < 3e-6, (label, name, against_ours)
+                if not facts["masking"]:
+                    against_theirs = float(np.abs(run.y - recorded.runs[name].y).max())
+                    assert against_theirs < limit, (label, name, against_theirs)
+
+
+@pytest.mark.parametrize("case", sorted((GENUINE.parent / "bad").glob("*/case.json")), ids=lambda case: case.parent.name)
+def test_a_bad_file_is_loaded_whole_or_refused_in_one_sentence(case: Path) -> None:
+    facts = json.loads(case.read_text())
+    try:
+        side = open_side(parse(str(case.parent / facts["main_file"]), "A"))
+    except RnnverifyError as error:
+        assert facts["expect"] != "load", error
+        assert "\n" not in str(error) and case.parent.name in str(error)
+    else:
+        assert facts["expect"].startswith("load") and side.network

@@ -1,0 +1,197 @@
+"""Every verdict, and the sentences that give its reasons."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from networks import batches, bidirectional, edited, single
+from observed import BATCHES, EXACT, NETWORK, against, model, nudged, recorded, shifted, with_states
+
+from rnnverify.comparison import Tolerance, Verdict, worst_verdict
+from rnnverify.errors import MismatchError
+from rnnverify.judge import Observed, judge
+from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace
+
+
+def test_identical_is_bit_for_bit() -> None:
+    pair = against(model("B", NETWORK))
+    assert (pair.verdict, pair.reasons) == ("IDENTICAL", ("states equal bit for bit, weights too",))
+    assert (pair.baseline, pair.candidate) == ("A", "B")
+    assert against(recorded("B", NETWORK)).reasons == ("states equal bit for bit",)
+
+
+def test_one_unit_in_the_last_place_is_equivalent() -> None:
+    pair = against(with_states(model("B", NETWORK), shifted(6e-8)))
+    assert pair.verdict == "EQUIVALENT"
+    assert pair.reasons == ("every deviation is within the rule, and the weights are equal",)
+    recorded_only = against(with_states(recorded("B", NETWORK), shifted(6e-8)))
+    assert (recorded_only.verdict, recorded_only.reasons) == ("EQUIVALENT", ("every deviation is within the rule",))
+
+
+def test_another_dtype_of_the_states_is_not_identical() -> None:
+    assert against(model("B", NETWORK, dtype="float64")).verdict == "EQUIVALENT"
+
+
+def test_rounded_biases_are_equivalent_not_identical() -> None:
+    d = NETWORK.layers[0].directions[0]
+    one = edited(NETWORK, bias_input=d.bias.astype(np.float32), bias_recurrent=np.zeros((1, 4), np.float32))
+    side = replace(model("B", NETWORK), network=one)
+    pair = against(side)
+    assert any(tensor.rounded for tensor in pair.tensors)
+    assert pair.verdict == "EQUIVALENT"
+
+
+@pytest.mark.parametrize("by", [1e-7, 1e-4, 0.5])
+def test_differing_weights_are_never_equivalent(by: float) -> None:
+    pair = against(model("B", nudged(by)))
+    assert pair.verdict == "DIFFERENT"
+    small = "the deviation is small on these inputs, but the networks are not the same"
+    large = "the deviation is beyond what rounding explains"
+    assert pair.reasons[0] == (small if by < 1e-5 else large)
+    assert pair.reasons[1].startswith("layer 0 kernel: 1 of 12 weights differ, by up to ")
+
+
+def test_weights_that_differ_without_effect_are_different_even_with_equal_states() -> None:
+    side = replace(model("B", NETWORK), network=nudged(1e-7))
+    assert against(side).verdict == "DIFFERENT"
+
+
+def test_a_tolerance_makes_it_close() -> None:
+    tolerance = Tolerance(atol=0.01)
+    pair = against(model("B", nudged(1e-3)), tolerance)
+    assert pair.verdict == "CLOSE"
+    assert pair.reasons[0] == "beyond rounding, within atol 0.01"
+    assert "weights differ" in pair.reasons[1]
+    assert (pair.tolerance, pair.rule) == (tolerance, "set by --atol and --rtol")
+    assert against(model("B", nudged(0.5)), tolerance).verdict == "DIFFERENT"
+    assert against(with_states(recorded("B", NETWORK), shifted(0.009)), tolerance).verdict == "CLOSE"
+    assert against(with_states(recorded("B", NETWORK), shifted(0.011)), tolerance).verdict == "DIFFERENT"
+
+
+def test_a_tolerance_does_not_worsen_what_rounding_explains() -> None:
+    pair = against(with_states(model("B", NETWORK), shifted(6e-8)), Tolerance(atol=1e-12))
+    assert (pair.verdict, pair.tolerance.atol) == ("EQUIVALENT", 1e-5)
+
+
+@pytest.mark.parametrize("name", [ZERO, FROM_H0])
+def test_states_beyond_rounding_are_different(name: str) -> None:
+    pair = against(with_states(model("B", NETWORK), shifted(3e-5), name))
+    assert pair.verdict == "DIFFERENT"
+    assert pair.reasons[0] == "the deviation is beyond what rounding explains"
+    assert pair.reasons[1].startswith("B departs from the reference of its own weights by 3e-05")
+    assert (pair.headline.batch, pair.headline.output, pair.headline.deviation.at) == (name, "y", (1, 2, 3))
+
+
+def test_final_states_are_compared_too() -> None:
+    side = recorded("B", NETWORK)
+    run = side.trace.runs[ZERO]
+    wrong = replace(run, h_n=(run.h_n[0] + np.float32(0.5),))
+    pair = against(replace(side, trace=Trace({**side.trace.runs, ZERO: wrong})))
+    assert pair.verdict == "DIFFERENT"
+    assert (pair.headline.batch, pair.headline.output) == (ZERO, "h_n[0]")
+    without = Trace({name: Run(r.batch, r.y) for name, r in side.trace.runs.items()})
+    assert against(replace(side, trace=without)).verdict == "IDENTICAL"
+
+
+def test_final_states_of_other_shapes_are_different() -> None:
+    side = recorded("B", NETWORK)
+    runs = {name: replace(run, h_n=run.h_n * 2) for name, run in side.trace.runs.items()}
+    pair = against(replace(side, trace=Trace(runs)))
+    assert pair.verdict == "DIFFERENT"
+    assert pair.reasons[1] == "the final states have other shapes: other layers or directions"
+
+
+def test_other_structure_is_different_by_name() -> None:
+    pair = against(model("B", NETWORK.with_activations(("relu",))))
+    assert pair.verdict == "DIFFERENT"
+    assert pair.reasons[1] == "layer 0: activation tanh against relu"
+    same_width = bidirectional(3, 4, merge="sum")
+    assert "layer 0: number of directions 1 against 2" in against(model("B", same_width, batches(same_width))).reasons
+
+
+def test_outputs_of_other_shapes_cannot_be_compared() -> None:
+    wider = single(3, 5)
+    for candidate in (recorded("B", wider, batches(wider)), recorded("B", NETWORK, batches(NETWORK, B=1))):
+        with pytest.raises(MismatchError, match=r"states of shape \(2, 5, 4\) cannot be compared with"):
+            against(candidate)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("tolerance", [EXACT, Tolerance(1e9, 1e9)])
+def test_nan_or_infinity_on_one_side_is_different(value: float, tolerance: Tolerance) -> None:
+    sound, broken = recorded("B", NETWORK), with_states(recorded("B", NETWORK), shifted(value))
+    pair = against(broken, tolerance, baseline=sound)
+    assert (pair.verdict, pair.reasons) == ("DIFFERENT", ("candidate: 1 states are NaN or infinite",))
+    assert pair.headline.deviation.at == (1, 2, 3)
+    pair = against(sound, tolerance, baseline=broken)
+    assert (pair.verdict, pair.reasons) == ("DIFFERENT", ("baseline: 1 states are NaN or infinite",))
+
+
+@pytest.mark.parametrize("tolerance", [EXACT, Tolerance(1e9, 1e9)])
+def test_nan_or_infinity_on_both_sides_is_inconclusive(tolerance: Tolerance) -> None:
+    broken = with_states(recorded("B", NETWORK), shifted(np.inf))
+    pair = against(broken, tolerance, baseline=broken)
+    assert pair.verdict == "INCONCLUSIVE"
+    assert pair.reasons == ("both sides reach NaN or infinity (1 and 1 values): use smaller inputs",)
+
+
+def zeros(B: int = 2, T: int = 5) -> tuple[Batch]:
+    return (Batch(ZERO, np.zeros((B, T, 3), np.float32)),)
+
+
+def one_step(from_h0: bool) -> tuple[Batch, ...]:
+    return batches(NETWORK, T=1)[: 1 + from_h0]
+
+
+@pytest.mark.parametrize(
+    ("given_batches", "words"),
+    [
+        (zeros(), "all inputs are zero: an error in the kernel could not be seen"),
+        (one_step(False), "one step from zero states: an error in the recurrent kernel could not be seen"),
+    ],
+)
+def test_blind_inputs_are_inconclusive_where_weights_are_unknown(given_batches: tuple[Batch, ...], words: str) -> None:
+    a, b = model("A", NETWORK, given_batches), recorded("B", NETWORK, given_batches)
+    for baseline, candidate in ((a, b), (b, a), (b, b)):
+        pair = judge(baseline, candidate, given_batches, EXACT)
+        assert (pair.verdict, pair.reasons) == ("INCONCLUSIVE", (words,))
+    moved = with_states(b, shifted(0.1, (0, 0, 0)))
+    assert judge(a, moved, given_batches, EXACT).verdict == "DIFFERENT"
+    assert judge(a, moved, given_batches, Tolerance(1.0)).verdict == "INCONCLUSIVE"
+    assert judge(a, model("B", NETWORK, given_batches), given_batches, EXACT).verdict == "IDENTICAL"
+    assert judge(a, model("B", nudged(1.0), given_batches), given_batches, EXACT).verdict == "DIFFERENT"
+
+
+def test_one_step_from_initial_states_is_conclusive() -> None:
+    given_batches = one_step(True)
+    pair = judge(recorded("A", NETWORK, given_batches), recorded("B", NETWORK, given_batches), given_batches, EXACT)
+    assert pair.verdict == "IDENTICAL"
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "factor", "atol"),
+    [
+        (("float32", "float32"), 0.1, 1e-5),
+        (("float64", "float64"), 0.1, 1e-13),
+        (("float64", "float32"), 0.1, 1e-5),
+        (("float16", "float64"), 0.1, 1e-3),
+        (("float32", "float32"), 64.0, 64e-5),
+    ],
+)
+def test_the_rule_is_of_the_coarser_dtype_and_the_largest_state(
+    dtypes: tuple[str, str], factor: float, atol: float
+) -> None:
+    def side(label: str, dtype: str, factor: float) -> Observed:
+        run = Run(BATCHES[0], np.full((2, 5, 4), factor, dtype))
+        return Observed(label, None, Trace({ZERO: run}), None)
+
+    pair = against(side("B", dtypes[1], 1.0), baseline=side("A", dtypes[0], factor))
+    assert pair.tolerance.atol == pytest.approx(atol) and pair.tolerance.rtol == 0
+    assert pair.rule.endswith(f"x the largest state, {max(factor, 1):.3g}")
+
+
+def test_the_worst_pair_decides() -> None:
+    verdicts: tuple[Verdict, ...] = ("IDENTICAL", "EQUIVALENT", "CLOSE", "INCONCLUSIVE", "DIFFERENT")
+    pairs = tuple(replace(against(recorded("B", NETWORK)), verdict=v) for v in verdicts)
+    for count in range(1, 6):
+        assert worst_verdict(pairs[:count]) == worst_verdict(pairs[:count][::-1]) == verdicts[count - 1]

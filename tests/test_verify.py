@@ -1,0 +1,144 @@
+"""Whole comparisons, each side in its own framework."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rnnverify
+from rnnverify.comparison import Tolerance
+from rnnverify.errors import MismatchError, OptionError
+from rnnverify.inputs import InputOptions
+from rnnverify.trace import FROM_H0, ZERO, load
+from rnnverify.verify import Options
+
+REFERENCE = Options(engine="reference")
+
+
+def test_three_frameworks_hold_the_same_network(fixtures: Path) -> None:
+    names = ("simple_rnn.h5", "rnn.pt", "basic_rnn_cell.ckpt")
+    result = rnnverify.compare(*(fixtures / name for name in names))
+    assert result.verdict == "EQUIVALENT" and result.exit_code == 0
+    assert [side.engine for side in result.sides] == ["native"] * 3
+    assert [side.framework for side in result.sides] == ["keras", "torch", "tensorflow"]
+    loaders = ("keras.saving.load_model", "torch.load", "Saver.restore")
+    assert all(loader in side.how for loader, side in zip(loaders, result.sides, strict=True))
+    for pair in result.pairs:
+        assert 0 < pair.headline.deviation.max_abs < 2e-6
+        assert pair.weights == 0 and not any(t.differing for t in pair.tensors)
+        assert {m.batch for m in pair.measured} == {ZERO, FROM_H0}
+    # the triangle of the design: no deviation beyond what the two implementations and the weights account for
+    pair = result.pairs[0]
+    assert pair.implementation_baseline is not None and pair.implementation_candidate is not None
+    assert pair.headline.deviation.max_abs <= pair.implementation_baseline + pair.implementation_candidate + 1e-12
+    assert result.matrix[1][2] == result.matrix[2][1] > 0
+
+
+def test_the_other_file_forms_hold_it_too(fixtures: Path) -> None:
+    names = ("simple_rnn.keras", "simple_rnn.weights.h5", "rnn_legacy.pt", "rnn.safetensors", "rnn.pt")
+    result = rnnverify.compare(*(fixtures / name for name in names))
+    assert result.verdict in ("IDENTICAL", "EQUIVALENT")
+    assert "rebuilt with the file's own arrays" in result.sides[1].how
+    assert any("borrowed from A" in text for text in result.sides[1].assumptions)
+
+
+def test_stacks_and_both_directions(fixtures: Path) -> None:
+    stacked = (fixtures / "stacked.keras", f"{fixtures}/two_parts.pt#below+above", fixtures / "stacked.ckpt")
+    result = rnnverify.compare(*stacked)
+    assert result.verdict == "EQUIVALENT"
+    assert any("Dense" in text for text in result.sides[0].not_compared)
+    both = [fixtures / f"bidirectional.{suffix}" for suffix in ("keras", "h5", "pt", "ckpt")]
+    result = rnnverify.compare(*both)
+    assert result.verdict == "EQUIVALENT"
+    assert [len([m for m in pair.measured if m.output != "y"]) for pair in result.pairs] == [4] * 3
+
+
+def test_wrong_ports_differ_natively(fixtures: Path) -> None:
+    wrong = sorted((fixtures / "wrong").iterdir())
+    result = rnnverify.compare(fixtures / "simple_rnn.keras", *wrong)
+    assert result.verdict == "DIFFERENT" and result.exit_code == 1
+    assert [pair.verdict for pair in result.pairs] == ["DIFFERENT"] * len(wrong)
+    by_name = {path.name: pair for path, pair in zip(wrong, result.pairs, strict=True)}
+    transposed = by_name["recurrent_transposed.pt"]
+    first = [m.deviation.first_step for m in transposed.measured if m.output == "y"]
+    assert first == [1, 0]  # from zero states the recurrent kernel shows from the second step, from others at once
+    assert [t.name for t in transposed.tensors if t.differing] == ["layer 0 recurrent kernel"]
+    dropped = by_name["bias_hh_dropped.pt"]
+    assert [t.name for t in dropped.tensors if t.differing] == ["layer 0 bias"]
+    assert any("relu" in reason for reason in by_name["relu.keras"].reasons)
+    assert any("backwards" in reason for reason in by_name["go_backwards.keras"].reasons)
+
+
+def test_float16_weights_are_seen_although_the_deviation_is_small(fixtures: Path) -> None:
+    sides = (fixtures / "rnn.pt", fixtures / "wrong" / "float16_rounded.pt")
+    strict = rnnverify.compare(*sides, options=REFERENCE)
+    assert strict.verdict == "DIFFERENT"
+    loose = rnnverify.compare(*sides, options=Options(engine="reference", tolerance=Tolerance(atol=1e-2)))
+    assert loose.verdict == "CLOSE" and loose.exit_code == 0
+    assert loose.pairs[0].tolerance.atol == 1e-2
+
+
+def test_a_trace_stands_for_a_model(fixtures: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trace.npz"
+    recorded = rnnverify.run(fixtures / "rnn.pt", path)
+    assert recorded.provenance["engine"] == "native"
+    assert set(load(path).runs) == {ZERO, FROM_H0}
+    result = rnnverify.compare(path, fixtures / "simple_rnn.keras")
+    assert result.verdict == "EQUIVALENT"
+    assert [side.engine for side in result.sides] == ["trace", "native"]
+    wrong = rnnverify.compare(path, fixtures / "wrong" / "recurrent_transposed.pt", options=REFERENCE)
+    assert wrong.verdict == "DIFFERENT"
+
+
+def test_traces_made_from_other_inputs_are_refused(fixtures: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        options = Options(engine="reference", inputs=InputOptions(seed=seed))
+        rnnverify.run(fixtures / "rnn.pt", tmp_path / f"{seed}.npz", options)
+    with pytest.raises(MismatchError, match="made from other inputs"):
+        rnnverify.compare(tmp_path / "0.npz", tmp_path / "1.npz")
+    same = rnnverify.compare(tmp_path / "0.npz", tmp_path / "0.npz")
+    assert same.verdict == "IDENTICAL"
+
+
+def test_inputs_of_the_user(fixtures: Path) -> None:
+    options = Options(engine="reference", inputs=InputOptions(file=fixtures / "inputs.npy"))
+    trace = rnnverify.run(fixtures / "rnn.pt", options=options)
+    x = np.load(fixtures / "inputs.npy")
+    assert set(trace.runs) == {ZERO} and np.array_equal(trace.runs[ZERO].batch.x, x)
+    assert trace.runs[ZERO].y.shape == (3, 7, 8)
+    result = rnnverify.compare(fixtures / "rnn.pt", fixtures / "simple_rnn.h5", options=options)
+    assert result.verdict == "IDENTICAL"
+    assert set(result.inputs["batches"]) == {ZERO, FROM_H0}
+
+
+def test_the_square_of_a_wrong_port_puts_the_difference_at_the_weights(fixtures: Path) -> None:
+    pair = rnnverify.compare(fixtures / "rnn.pt", fixtures / "wrong" / "bias_hh_dropped.pt").pairs[0]
+    assert pair.implementation_baseline is not None and pair.implementation_baseline < 1e-6
+    assert pair.implementation_candidate is not None and pair.implementation_candidate < 1e-6
+    assert pair.weights is not None and pair.weights == pytest.approx(pair.headline.deviation.max_abs, abs=1e-5)
+
+
+def test_an_activation_that_a_framework_lacks_runs_in_the_reference(fixtures: Path) -> None:
+    sides = (fixtures / "basic_rnn_cell.ckpt", fixtures / "rnn.pt")
+    result = rnnverify.compare(*sides, options=Options(activations=("sigmoid",)))
+    assert result.verdict == "EQUIVALENT"
+    assert [side.engine for side in result.sides] == ["native", "reference"]
+    assert "computes tanh or relu, not sigmoid" in result.sides[1].how
+    with pytest.raises(OptionError, match="computes tanh or relu"):
+        rnnverify.compare(*sides, options=Options(activations=("sigmoid",), engine="native"))
+
+
+def test_other_sizes_cannot_be_compared(fixtures: Path) -> None:
+    with pytest.raises(MismatchError, match="gives 16 outputs at each step"):
+        rnnverify.compare(fixtures / "rnn.pt", fixtures / "bidirectional.pt", options=REFERENCE)
+    with pytest.raises(OptionError, match="two sides or more"):
+        rnnverify.compare(fixtures / "rnn.pt")
+
+
+def test_the_same_weights_in_another_structure_differ(fixtures: Path) -> None:
+    # a port that lost its lower layer, where sizes still fit
+    result = rnnverify.compare(fixtures / "rnn.pt", fixtures / "stacked.ckpt", options=REFERENCE)
+    assert result.verdict == "DIFFERENT"
+    assert any("layers" in reason for reason in result.pairs[0].reasons)

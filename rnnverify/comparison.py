@@ -91,7 +91,7 @@ def measure(baseline: Array, candidate: Array, tolerance: Tolerance) -> Deviatio
         a, b = raw_a.astype(np.float64), raw_b.astype(np.float64)
         finite_a, finite_b = np.isfinite(a), np.isfinite(b)
         finite = finite_a & finite_b
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             difference = np.where(finite, np.abs(a - b), 0.0)
             outside = ~(finite & (difference <= tolerance.limit(a)))
         nonfinite_a += int(finite_a.size - finite_a.sum())

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnverify.arrays import open_npy, open_npz
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import FileError, InputsError, printable
-from rnnverify.trace import FROM_H0, ZERO, Batch, open_npz
+from rnnverify.trace import FROM_H0, ZERO, Batch, read_states
 
 _AMPLITUDES = (1.0, 0.5, 2.0, 1.0)  # of successive sequences: some stay near linear, some reach the bend
 _H0_SEQUENCES, _H0_STEPS = 8, 256  # an initial state is forgotten: a part of long inputs shows its effect
@@ -78,10 +79,13 @@ def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...] | None]:
 
     An `.npz` holds x under that name, or as its only array. Raises FileError or InputsError.
     """
-    if not path.is_file():
-        raise FileError(path, "is no file of inputs", "wanted an .npy or .npz with shape (B, T, I)")
-    with path.open("rb") as file:
-        start = file.read(6)
+    try:
+        if not path.is_file():
+            raise FileError(path, "is no file of inputs", "wanted an .npy or .npz with shape (B, T, I)")
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror})", "check the path and its permissions") from error
     if not start:
         raise FileError(path, "the file is empty", "wanted an .npy or .npz with shape (B, T, I)")
     h0 = None
@@ -91,13 +95,10 @@ def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...] | None]:
             names = ", ".join(printable(name) for name in sorted(arrays)[:8]) or "no array"
             raise FileError(path, f"holds {names}", "name the input sequences x")
         x = arrays["x"] if "x" in arrays else next(iter(arrays.values()))
-        if "x" in arrays and "h0" in arrays and arrays["h0"].ndim == 3:
-            h0 = tuple(_as_floats(path, "h0", state) for state in arrays["h0"])
+        states = read_states(path, arrays, "h0", "", set())
+        h0 = tuple(_as_floats(path, "h0", state) for state in states) or None
     elif start == b"\x93NUMPY":
-        try:
-            x = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise FileError(path, "is no readable .npy array", "write it again with numpy.save") from error
+        x = open_npy(path)
     else:
         raise FileError(path, "is neither .npy nor .npz", "write the inputs with numpy.save, shape (B, T, I)")
     if x.ndim != 3 or x.size == 0:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnverify.canonical import Array, Network
 from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict, measure
-from rnnverify.trace import FROM_H0, Batch, Run, Trace
+from rnnverify.trace import Batch, Run, Trace
 from rnnverify.weights import compare_weights
 
 
@@ -44,6 +44,7 @@ def judge(baseline: Observed, candidate: Observed, batches: Sequence[Batch], tol
         blind = _blind(batches)
         if blind:
             verdict, reasons = "INCONCLUSIVE", [blind]
+    by_user = bool(tolerance) and verdict in ("CLOSE", "DIFFERENT")
     implementations = [_implementation(side) for side in (baseline, candidate)]
     for side, implementation in zip((baseline, candidate), implementations, strict=True):
         if implementation is not None and implementation > rule.atol:
@@ -56,8 +57,8 @@ def judge(baseline: Observed, candidate: Observed, batches: Sequence[Batch], tol
         candidate=candidate.label,
         verdict=verdict,
         reasons=tuple(reasons),
-        tolerance=tolerance if tolerance and not within_rule else rule,
-        rule="set by --atol and --rtol" if tolerance and not within_rule else words,
+        tolerance=tolerance if by_user else rule,
+        rule="set by --atol and --rtol" if by_user else words,
         headline=headline,
         measured=measured,
         implementation_baseline=implementations[0],
@@ -82,7 +83,8 @@ def _rule(baseline: Observed, candidate: Observed) -> tuple[Tolerance, str]:
     """The documented rule that stands in for a rounding budget, by the coarser dtype and the largest state."""
     dtypes = [run.y.dtype.name for side in (baseline, candidate) for run in side.trace.runs.values()]
     coarser = max(dtypes, key=lambda name: UNIT.get(name, 0.0))
-    scale = max(1.0, *(_magnitude(run.y) for run in baseline.trace.runs.values()))
+    runs = baseline.trace.runs.values()
+    scale = max(1.0, *(_magnitude(values) for run in runs for values in (run.y, *(h[:, None] for h in run.h_n))))
     unit = UNIT[coarser]
     return Tolerance(atol=unit * scale), f"{coarser} rule: {unit:g} x the largest state, {scale:.3g}"
 
@@ -137,7 +139,8 @@ def _largest(a: Trace | None, b: Trace | None) -> float | None:
 
 
 def _implementation(side: Observed) -> float | None:
-    return None if side.trace is side.reference else _largest(side.trace, side.reference)
+    ran = side.trace.provenance.get("engine") != "reference"
+    return _largest(side.trace, side.reference) if ran else None
 
 
 def _weight_reasons(tensors: Sequence[TensorDifference]) -> Iterator[str]:
@@ -156,16 +159,18 @@ def _verdict(
     tolerance: Tolerance,
 ) -> tuple[Verdict, list[str]]:
     bad = [sum(m.deviation.nonfinite[k] for m in measured) for k in (0, 1)]
-    if bad[0] and bad[1]:
+    if bad[0] and bad[1] and not weight_reasons:
         return "INCONCLUSIVE", [f"both sides reach NaN or infinity ({bad[0]} and {bad[1]} values): use smaller inputs"]
-    if bad[0] or bad[1]:
-        return "DIFFERENT", [f"{'baseline' if bad[0] else 'candidate'}: {max(bad)} states are NaN or infinite"]
+    if any(bad):
+        where = "both sides" if all(bad) else "the baseline" if bad[0] else "the candidate"
+        return "DIFFERENT", [f"{where}: {max(bad)} states are NaN or infinite", *weight_reasons]
     if within_rule and not weight_reasons:
         if all(m.deviation.bitwise for m in measured) and not any(t.rounded for t in tensors):
             return "IDENTICAL", ["states equal bit for bit" + (", weights too" if tensors else "")]
         return "EQUIVALENT", ["every deviation is within the rule" + (", and the weights are equal" if tensors else "")]
     if within_user:
-        return "CLOSE", [f"beyond rounding, within {tolerance}", *weight_reasons]
+        what = "weights that differ" if within_rule else "beyond rounding"
+        return "CLOSE", [f"{what}, states within {tolerance}", *weight_reasons]
     reasons = [] if within_rule else ["the deviation is beyond what rounding explains"]
     if within_rule:
         reasons = ["the deviation is small on these inputs, but the networks are not the same"]
@@ -176,6 +181,7 @@ def _blind(batches: Sequence[Batch]) -> str:
     """Why these inputs could not have shown a difference, where they could not; weights then have to be known."""
     if not any(np.any(batch.x) for batch in batches):
         return "all inputs are zero: an error in the kernel could not be seen"
-    if all(batch.x.shape[1] == 1 for batch in batches) and not any(batch.name == FROM_H0 for batch in batches):
+    started = any(np.any(h) for batch in batches for h in batch.h0 or ())
+    if all(batch.x.shape[1] == 1 for batch in batches) and not started:
         return "one step from zero states: an error in the recurrent kernel could not be seen"
     return ""

@@ -122,7 +122,9 @@ class Runners:
         for batch in job.batches:
             output = result["outputs"][batch.name]
             finals = tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in output["h_n"])
-            runs[batch.name] = Run(batch, np.load(output["y"], mmap_mode="r", allow_pickle=False), finals)
+            states = tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in output["states"])
+            y = np.load(output["y"], mmap_mode="r", allow_pickle=False)
+            runs[batch.name] = Run(batch, y, finals, states)
         return Trace(runs, {"engine": "native", **result}), result
 
     def _request(self, job: Job) -> dict[str, Any]:

@@ -49,14 +49,21 @@ class Opened:
 
 def parse(given: str, label: str) -> Source:
     """Take an argument apart. A path that exists as written is never split at `:` or `#`."""
-    if Path(given).exists():
+    if _exists(given):
         return Source(label, given, Path(given), None, None)
     framework, rest = None, given
     prefix, colon, after = given.partition(":")
     if colon and prefix in PREFIXES:
         framework, rest = PREFIXES[prefix], after
-    path, _, selector = (rest, "", "") if Path(rest).exists() else rest.partition("#")
+    path, _, selector = (rest, "", "") if _exists(rest) else rest.partition("#")
     return Source(label, given, Path(path), framework, selector or None)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # a name too long, or with a NUL: `form_of` says what is wrong with it
+        return False
 
 
 def parse_all(given: Sequence[str]) -> tuple[Source, ...]:
@@ -104,12 +111,15 @@ def settle_activations(sides: Sequence[Opened], options: Sequence[str]) -> tuple
 
 
 def _parse_activations(options: Sequence[str], labels: list[str]) -> tuple[str, Mapping[str, str]]:
-    everywhere, by_side = "", {}
+    everywhere = ""
+    by_side: dict[str, str] = {}
     for option in options:
         label, equals, name = option.rpartition("=")
         name = ALIASES.get(name, name)
         if name not in ACTIVATIONS:
             raise OptionError(f"--activation {printable(option)}: known are {', '.join(ACTIVATIONS)}")
+        if everywhere if not equals else by_side.get(label.upper()):
+            raise OptionError(f"--activation {printable(option)}: was already given as something else; give it once")
         if not equals:
             everywhere = name
         elif label.upper() not in labels:

@@ -6,7 +6,8 @@ A trace file stands wherever a model file stands, so the form is one that any ru
     y            (B, T, F)       the outputs of every step, in the order in which the network emits them
     h_n          (L*D, B, H)     optional: final states, layer 0 forward, layer 0 reverse, layer 1 forward, ...;
                                  `h_n_0`, `h_n_1`, ... instead where layers differ in width
-    h0, y_from_h0, h_n_from_h0   optional: the same from an initial state h0, on `x_from_h0` where that differs from x
+    states_0 ... (B, T, H)       optional: of networks of several layers or directions the states of each, every step
+    h0, y_from_h0, ...           optional: the same from an initial state h0, on `x_from_h0` where that differs from x
     provenance                   optional: one JSON string, who made it and how
 
 Without `h0`, y starts from zeros. Nothing in the file is ever unpickled.
@@ -14,9 +15,9 @@ Without `h0`, y starts from zeros. Nothing in the file is ever unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnverify.arrays import DAMAGED, open_npz
 from rnnverify.canonical import Array
 from rnnverify.errors import FileError, printable
 
@@ -61,6 +63,7 @@ class Run:
     batch: Batch
     y: Array  # (B, T, F)
     h_n: tuple[Array, ...] = ()  # per layer and direction (B, H); empty where they were not recorded
+    states: tuple[Array, ...] = ()  # per layer and direction (B, T, H), as the layer emits them; empty likewise
 
 
 @dataclass(frozen=True)
@@ -79,24 +82,30 @@ class Trace:
 def save(trace: Trace, path: Path) -> None:
     """Write `trace` as an uncompressed `.npz`, all or nothing: a file half-written is never left behind.
 
-    Raises FileError where `path` cannot be written.
+    Raises FileError where `path` cannot be written, ValueError where `trace` has no run from zero states.
     """
+    if ZERO not in trace.runs:
+        raise ValueError("a trace file has a run from zero states")
     arrays: dict[str, Array] = {"provenance": np.array(json.dumps(dict(trace.provenance)))}
     for name, run in trace.runs.items():
         suffix = _SUFFIX[name]
-        if name == ZERO or ZERO not in trace.runs or not np.array_equal(run.batch.x, trace.runs[ZERO].batch.x):
+        if name == ZERO or not np.array_equal(run.batch.x, trace.runs[ZERO].batch.x):
             arrays["x" + suffix] = run.batch.x
         arrays["y" + suffix] = run.y
         arrays.update(_numbered("h_n", run.h_n, suffix))
+        arrays.update({f"states_{k}{suffix}": states for k, states in enumerate(run.states)})
         if run.batch.h0 is not None:
             arrays.update(_numbered("h0", run.batch.h0, ""))
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # its stubs take every name for its own keyword
         partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise FileError(path, f"cannot be written ({error.strerror})", "choose another place with -o") from error
 
 
@@ -108,12 +117,12 @@ def _numbered(name: str, states: tuple[Array, ...], suffix: str) -> dict[str, Ar
 
 def is_trace(path: Path) -> bool:
     """Whether `path` is an `.npz` that holds inputs and outputs, and so no model file."""
-    if not path.is_file():  # a device or a pipe would be read without end
-        return False
     try:
+        if not path.is_file():  # a device or a pipe would be read without end
+            return False
         with zipfile.ZipFile(path) as archive:
             return {"x.npy", "y.npy"} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, *DAMAGED):
         return False
 
 
@@ -129,21 +138,36 @@ def load(path: Path) -> Trace:
     provenance = _provenance(path, arrays)
     used = {"x", "y", "provenance"}
     runs: dict[str, Run] = {}
-    h0 = _states(path, arrays, "h0", "", used)
     for name, suffix in _SUFFIX.items():
-        if "y" + suffix not in arrays or (name == FROM_H0 and not h0):
+        if "y" + suffix not in arrays:
             continue
+        h0 = read_states(path, arrays, "h0", "", used) if name == FROM_H0 else None
+        if name == FROM_H0 and not h0:
+            raise FileError(
+                path, "has y_from_h0, but no h0", "store the initial states as h0 (layers * directions, B, H)"
+            )
         x_key = "x" + suffix if "x" + suffix in arrays else "x"
         used |= {x_key, "y" + suffix}
-        batch = Batch(name, arrays[x_key], h0 if name == FROM_H0 else None)
-        run = Run(batch, arrays["y" + suffix], _states(path, arrays, "h_n", suffix, used))
+        finals = read_states(path, arrays, "h_n", suffix, used)
+        run = Run(Batch(name, arrays[x_key], h0), arrays["y" + suffix], finals, _numbered_states(arrays, suffix, used))
         _check(path, run, suffix)
         runs[name] = run
     return Trace(runs, provenance, tuple(printable(key) for key in arrays if key not in used))
 
 
-def _states(path: Path, arrays: Mapping[str, Array], name: str, suffix: str, used: set[str]) -> tuple[Array, ...]:
-    """(L*D, B, H), or numbered arrays of (B, H), as a tuple of (B, H)."""
+def _numbered_states(arrays: Mapping[str, Array], suffix: str, used: set[str]) -> tuple[Array, ...]:
+    found: list[Array] = []
+    while (key := f"states_{len(found)}{suffix}") in arrays:
+        used.add(key)
+        found.append(arrays[key])
+    return tuple(found)
+
+
+def read_states(path: Path, arrays: Mapping[str, Array], name: str, suffix: str, used: set[str]) -> tuple[Array, ...]:
+    """(L*D, B, H), or numbered arrays of (B, H), as a tuple of (B, H); the keys that were read are added to `used`.
+
+    Raises FileError where the stacked form has another number of axes.
+    """
     if name + suffix in arrays:
         used.add(name + suffix)
         stacked = arrays[name + suffix]
@@ -160,7 +184,7 @@ def _states(path: Path, arrays: Mapping[str, Array], name: str, suffix: str, use
 def _check(path: Path, run: Run, suffix: str) -> None:
     x, y = run.batch.x, run.y
     for key, array in (("x", x), ("y", y)):
-        if array.ndim != 3 or array.size == 0 or array.dtype.kind != "f":
+        if array.ndim != 3 or array.size == 0 or not _is_float(array):
             found = f"{key}{suffix} has shape {array.shape} and dtype {array.dtype}"
             raise FileError(path, found, "wanted floats of shape (B, T, features), no axis empty")
     if x.shape[:2] != y.shape[:2]:
@@ -168,8 +192,16 @@ def _check(path: Path, run: Run, suffix: str) -> None:
         raise FileError(path, found, "record the outputs of every step for every sequence")
     for key, states in (("h0", run.batch.h0 or ()), ("h_n" + suffix, run.h_n)):
         for k, state in enumerate(states):
-            if state.ndim != 2 or state.shape[0] != x.shape[0] or state.dtype.kind != "f":
+            if state.ndim != 2 or state.shape[0] != x.shape[0] or state.size == 0 or not _is_float(state):
                 raise FileError(path, f"{key}[{k}] has shape {state.shape}", f"wanted ({x.shape[0]}, H) floats")
+    for k, shown in enumerate(run.states):
+        if shown.ndim != 3 or shown.shape[:2] != y.shape[:2] or shown.size == 0 or not _is_float(shown):
+            found = f"states_{k}{suffix} has shape {shown.shape}"
+            raise FileError(path, found, f"wanted ({y.shape[0]}, {y.shape[1]}, H) floats")
+
+
+def _is_float(array: Array) -> bool:
+    return array.dtype.kind == "f" and array.dtype.itemsize <= 8
 
 
 def _provenance(path: Path, arrays: Mapping[str, Array]) -> Mapping[str, Any]:
@@ -181,52 +213,3 @@ def _provenance(path: Path, arrays: Mapping[str, Array]) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise FileError(path, "its provenance is no JSON", "write it with json.dumps, or leave it out") from error
     return value if isinstance(value, dict) else {}
-
-
-def open_npz(path: Path) -> dict[str, Array]:
-    """The arrays of an `.npz`: stored members are memory-mapped, deflated ones read when they are no bomb.
-
-    Raises FileError for a damaged archive, object arrays, and sizes that the file cannot hold.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            return {info.filename[:-4]: _member(path, archive, info) for info in members}
-    except zipfile.BadZipFile as error:
-        raise FileError(path, "is no intact .npz archive", "it may be truncated: write it again") from error
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})", "check the path and its permissions") from error
-
-
-def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
-    name = printable(info.filename)
-    stored = info.compress_type == zipfile.ZIP_STORED
-    if not stored and info.compress_type != zipfile.ZIP_DEFLATED:
-        raise FileError(path, f"{name} is compressed in a way that NumPy never uses", "write it with numpy.savez")
-    if info.file_size > max(1000 * info.compress_size, 2**24):
-        found = f"{name} inflates {info.compress_size} bytes to {info.file_size}"
-        raise FileError(path, found, "store it uncompressed with numpy.savez")
-    try:
-        with archive.open(info) as stream:
-            version = np.lib.format.read_magic(stream)
-            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            shape, fortran, dtype = read_header[version](stream)
-            header = stream.tell()
-    except (ValueError, KeyError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
-        raise FileError(path, f"{name} is no readable array", "write the file again with numpy.savez") from error
-    if dtype.hasobject:
-        raise FileError(path, f"{name} holds pickled objects, which are never opened", "store plain float arrays")
-    announced = header + dtype.itemsize * int(np.prod(shape, dtype=object))
-    if announced != info.file_size:
-        found = f"{name} announces {announced} bytes, and holds {info.file_size}"
-        raise FileError(path, found, "the file is damaged: write it again")
-    order = "F" if fortran else "C"
-    if stored and 0 not in shape and dtype.kind != "U":
-        with path.open("rb") as file:
-            file.seek(info.header_offset + 26)
-            name_length, extra_length = struct.unpack("<HH", file.read(4))
-        offset = info.header_offset + 30 + name_length + extra_length + header
-        return np.memmap(path, dtype, "r", offset, tuple(shape), order)  # type: ignore[call-overload, no-any-return]
-    with archive.open(info) as stream:
-        data = stream.read(info.file_size)[header:]
-    return np.frombuffer(data, dtype).reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]

@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnverify import reference
 from rnnverify.comparison import Comparison, Side, Tolerance, worst_verdict
-from rnnverify.errors import MismatchError, OptionError
+from rnnverify.errors import MismatchError, OptionError, printable
 from rnnverify.inputs import InputOptions, make_batches
 from rnnverify.judge import Observed, judge, matrix
 from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
@@ -265,7 +265,7 @@ def _describe(side: Opened, how: _How) -> Side:
 
 
 def _recorder(provenance: Mapping[str, object]) -> str:
-    words = [str(provenance[key]) for key in ("framework", "source") if provenance.get(key)]
+    words = [printable(provenance[key]) for key in ("framework", "source") if provenance.get(key)]
     return "recorded from " + ", ".join(words) if words else ""
 
 

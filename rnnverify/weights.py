@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnnverify.canonical import Array, Network
+from rnnverify.canonical import Array, Direction, Network
 from rnnverify.comparison import TensorDifference
 
 _UNIT_ROUNDOFF = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
@@ -39,11 +39,10 @@ def compare_weights(baseline: Network, candidate: Network) -> tuple[tuple[Tensor
             continue
         other = theirs[where]
         tensors += [
-            _difference(f"{where} kernel", ours.kernel, other.kernel, 0.0),
-            _difference(f"{where} recurrent kernel", ours.recurrent_kernel, other.recurrent_kernel, 0.0),
+            _difference(f"{where} kernel", ours.kernel, other.kernel),
+            _difference(f"{where} recurrent kernel", ours.recurrent_kernel, other.recurrent_kernel),
         ]
-        units = [_UNIT_ROUNDOFF.get(d.bias_input.dtype.name, 0.0) for d in (ours, other) if d.has_bias]
-        tensors.append(_difference(f"{where} bias", ours.bias, other.bias, max(units, default=0.0)))
+        tensors.append(_difference(f"{where} bias", ours.bias, other.bias, _allowed(ours, other)))
     return tuple(tensors), tuple(reasons)
 
 
@@ -71,10 +70,24 @@ def _structure_reasons(a: Network, b: Network) -> list[str]:
     return reasons
 
 
-def _difference(name: str, a: Array, b: Array, unit: float) -> TensorDifference:
+def _allowed(a: Direction, b: Direction) -> Array:
+    """How far the bias sums (G, H) of two sides may lie apart by layout alone.
+
+    A side with one bias may hold the other's exact sum, rounded once to its dtype; two sides with two biases each may
+    have split one sum differently, and rounded the parts.
+    """
+    dtype = min((d.bias_input.dtype for d in (a, b)), key=lambda each: each.itemsize)
+    unit = _UNIT_ROUNDOFF.get(dtype.name, 0.0)
+    if all(np.any(d.bias_recurrent) for d in (a, b)):
+        parts = [np.abs(d.bias_input.astype(np.float64)) + np.abs(d.bias_recurrent.astype(np.float64)) for d in (a, b)]
+        return np.asarray(unit * np.maximum(*parts))
+    same = a.bias.astype(dtype) == b.bias.astype(dtype)
+    return np.where(same, np.inf, 0.0)
+
+
+def _difference(name: str, a: Array, b: Array, allowed: Array | float = 0.0) -> TensorDifference:
     a, b = a.astype(np.float64), b.astype(np.float64)
     difference = np.abs(a - b)
-    allowed = unit * np.maximum(np.abs(a), np.abs(b))
     differing = difference > allowed
     at = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
     return TensorDifference(

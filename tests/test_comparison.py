@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from rnnverify import comparison
 from rnnverify.canonical import Array
 from rnnverify.comparison import EXIT_CODES, PROFILE_WIDTH, Deviation, Tolerance, measure
-from rnnverify.errors import MismatchError
+from rnnverify.errors import MismatchError, OptionError
 
 VALUES = [1.0, 2.0, float("nan"), float("inf"), float("-inf")]
 EXACT, GENEROUS = Tolerance(), Tolerance(1e6, 1e6)
@@ -157,6 +157,13 @@ def test_arrays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         np.save(tmp_path / f"{name}.npy", array)
     mapped_a, mapped_b = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "ab")
     assert measure(mapped_a, mapped_b, EXACT) == measure(a, b, EXACT)
+
+
+@pytest.mark.parametrize("value", [-1.0, -1e-300, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["atol", "rtol"])
+def test_a_tolerance_is_a_number_from_0_up(name: str, value: float) -> None:
+    with pytest.raises(OptionError, match=f"--{name} .*: a tolerance is a number from 0 up"):
+        Tolerance(**{name: value})
 
 
 def test_a_tolerance_in_words() -> None:

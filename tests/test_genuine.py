@@ -40,7 +40,7 @@ def test_every_file_runs_natively_as_its_own_version_did() -> None:
         assert side.reading and side.contents and side.network
         if not side.reading.activation_stated:
             side = settle_activations([side], [facts["activation"]])[0]
-        assert side.reading and side.network
+        assert side.reading and side.contents and side.network
         # weights alone do not say that they belong to a layer with go_backwards: an assumption, printed
         known = side.reading.activation_stated or not facts["go_backwards"]
         if known and side.network.input_size == trace.batches[0].x.shape[2]:
@@ -60,7 +60,9 @@ def test_every_file_runs_natively_as_its_own_version_did() -> None:
                     assert against_theirs < limit, (label, name, against_theirs)
 
 
-@pytest.mark.parametrize("case", sorted((GENUINE.parent / "bad").glob("*/case.json")), ids=lambda case: case.parent.name)
+@pytest.mark.parametrize(
+    "case", sorted((GENUINE.parent / "bad").glob("*/case.json")), ids=lambda case: case.parent.name
+)
 def test_a_bad_file_is_loaded_whole_or_refused_in_one_sentence(case: Path) -> None:
     facts = json.loads(case.read_text())
     try:

@@ -52,8 +52,10 @@ def form_of(path: Path) -> FormName:
     """The form of the file or directory at `path`, by its first bytes. Raises FileError where it is none of FORMS."""
     try:
         mode = path.stat().st_mode
+    except ValueError as error:
+        raise FileError(path, "is no path", "a path holds no NUL character") from error
     except OSError as error:
-        if Path(f"{path}.index").is_file():
+        if isinstance(error, FileNotFoundError) and Path(f"{path}.index").is_file():
             return "tf_checkpoint"
         missing = isinstance(error, FileNotFoundError)
         found = "there is no such file" if missing else f"cannot be opened ({error.strerror})"
@@ -99,7 +101,7 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
     if start[:1] == b"\x80" or path.suffix in (".pt", ".pth"):
         raise FileError(path, "is no file that torch.save wrote", "save it with torch.save(model.state_dict(), path)")
     if start.startswith(b"model_checkpoint_path:"):
-        raise FileError(path, "only points at a checkpoint, and holds none", "give the directory, or the prefix beside it")
+        raise FileError(path, "only points at a checkpoint", "give its directory, or the prefix beside it")
     if path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
         raise FileError(path, "is only a part of a TensorFlow checkpoint, or damaged", "give the checkpoint's prefix")
     raise FileError(path, "is no model file of a known form", _KNOWN)

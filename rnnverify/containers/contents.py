@@ -16,8 +16,8 @@ FrameworkName = Literal["keras", "torch", "tensorflow"]
 class StoredTensor:
     """One array of a file, as its framework shaped it. Its header is known; its values are read on demand.
 
-    `dtype` is the stored one, by NumPy's name or `bfloat16`. `read()` returns a native-endian array of `shape`; bfloat16,
-    which NumPy lacks, comes as the float32 of equal value. It raises `FileError` where the data is damaged.
+    `dtype` is the stored one, by NumPy's name or `bfloat16`. `read()` returns a native-endian array of `shape`;
+    bfloat16, which NumPy lacks, comes as the float32 of equal value. It raises `FileError` where data is damaged.
     """
 
     name: str

@@ -44,6 +44,7 @@ def _to_string(parts: Iterator[RenderableType], width: int, color: bool) -> str:
         force_terminal=color,
         color_system="standard" if color else None,
         highlight=False,
+        markup=False,  # names come from strangers' files
         emoji=False,
         legacy_windows=False,
     )
@@ -146,7 +147,8 @@ def _pair_title(pair: Pair, several: bool) -> Text:
 def _deviation(pair: Pair) -> Table:
     worst = pair.headline.deviation
     table = _grid(None, 1)
-    table.add_row("maximum deviation", Text.assemble((_number(worst.max_abs), "bold"), f"  {_where(pair.headline)}"))
+    size = "not a number" if any(worst.nonfinite) else _number(worst.max_abs)
+    table.add_row("maximum deviation", Text.assemble((size, "bold"), f"  {_where(pair.headline)}"))
     values = f"{pair.baseline} {worst.baseline_value:.9g}, {pair.candidate} {worst.candidate_value:.9g}"
     table.add_row("there", values)
     table.add_row("mean deviation", _number(worst.mean_abs))

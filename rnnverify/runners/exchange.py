@@ -2,16 +2,22 @@
 
 A runner offers a model as an object with
 
-    run(x, states) -> (y, states)       x (b, t, I); states, a list of (b, H) per layer and direction
-    backward                            True where some direction reads the input from its end
-    layers                              [(merge, turned, [direction, ...])], a direction being a function
-                                        (x, h) -> (y, h) that runs forward over (b, t, I) from h (b, H)
+    run(x, states) -> (outputs, states)   x (b, t, I); states, a list of (b, H) per layer and direction; outputs:
+                                          y (b, t, F), and where there are several layers or directions, the states
+                                          of each at every step (b, t, H), in the order in which the layer emits them
+    state_sizes                           H per layer and direction
+    backward                              True where some direction reads the input from its end
+    layers                                [(merge, turned, [(reverse, direction), ...])], a direction being a function
+                                          (x, h) -> (y, h) that runs forward over (b, t, I) from h (b, H)
 
 Networks that only run forward are run in blocks with the states carried over, so memory does not grow with T. With a
 backward direction that cannot be; they run in one piece, and long ones layer by layer, each direction in blocks.
 """
 
+from __future__ import annotations
+
 import os
+from typing import Any
 
 import numpy as np
 
@@ -19,93 +25,106 @@ BLOCK = 100  # steps; fits caches, and is above the 64 from which blocks were se
 WHOLE = 1000  # steps that a network with a backward direction runs in one piece
 
 
-def load_array(path):
+def load_array(path: str) -> Any:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def load_tensors(job):
+def load_tensors(job: dict[str, Any]) -> Any:
     return {name: load_array(path) for name, path in job["tensors"].items()}
 
 
-def run_batches(job, model, state_sizes):
-    """Run every batch of `job`; returns {batch name: {"y": file, "h_n": [files]}}."""
-    outputs = {}
-    for batch in job["batches"]:
-        x = load_array(batch["x"])
-        dtype = np.dtype(job["dtype"])
-        if batch["h0"] is None:
-            states = [np.zeros((x.shape[0], size), dtype) for size in state_sizes]
-        else:
-            states = [np.array(load_array(path), dtype) for path in batch["h0"]]
-        y_path = os.path.join(job["folder"], "y_%s.npy" % batch["name"])
-        y = create(y_path, (x.shape[0], x.shape[1], job["output_size"]), dtype)
-        if not model.backward:
-            states = in_blocks(model.run, x, states, y, dtype)
-        elif x.shape[1] <= WHOLE:
-            y[:], states = model.run(np.array(x, dtype), states)
-        else:
-            states = layer_by_layer(model, x, states, y, dtype, job["folder"])
-        y.flush()
-        finals = []
-        for k, state in enumerate(states):
-            finals.append(os.path.join(job["folder"], "h_%s_%d.npy" % (batch["name"], k)))
-            np.save(finals[-1], np.asarray(state))
-        outputs[batch["name"]] = {"y": y_path, "h_n": finals}
-    return outputs
+def run_batches(job: dict[str, Any], model: Any) -> Any:
+    """Run every batch of `job`; returns {batch name: {"y": file, "states": [files], "h_n": [files]}}."""
+    return {batch["name"]: run_batch(job, batch, model) for batch in job["batches"]}
 
 
-def create(path, shape, dtype):
+def run_batch(job: dict[str, Any], batch: dict[str, Any], model: Any) -> Any:
+    dtype = np.dtype(job["dtype"])
+    x = load_array(batch["x"])
+    if batch["h0"] is None:
+        h = [np.zeros((x.shape[0], size), dtype) for size in model.state_sizes]
+    else:
+        h = [np.array(load_array(path), dtype) for path in batch["h0"]]
+    names = ["y"]
+    widths = [job["output_size"]]
+    if len(h) > 1:
+        names += ["states_%d" % k for k in range(len(h))]
+        widths += model.state_sizes
+    paths = [os.path.join(job["folder"], "%s_%s.npy" % (name, batch["name"])) for name in names]
+    outputs = [create(path, (x.shape[0], x.shape[1], width), dtype) for path, width in zip(paths, widths)]
+    if not model.backward:
+        h = in_blocks(model.run, x, h, outputs, dtype)
+    elif x.shape[1] <= WHOLE:
+        values, h = model.run(np.array(x, dtype), h)
+        fill(outputs, slice(None), values)
+    else:
+        h = layer_by_layer(model, x, h, outputs, dtype, job["folder"])
+    for output in outputs:
+        output.flush()
+    finals = []
+    for k, last in enumerate(h):
+        finals.append(os.path.join(job["folder"], "h_n_%d_%s.npy" % (k, batch["name"])))
+        np.save(finals[-1], np.asarray(last))
+    return {"y": paths[0], "states": paths[1:], "h_n": finals}
+
+
+def create(path: str, shape: Any, dtype: Any) -> Any:
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
 
 
-def in_blocks(run, x, states, y, dtype):
-    """Fill y from x through `run`, both (B, T, ...) in processing order; returns the last states."""
+def fill(outputs: Any, steps: Any, values: Any) -> None:
+    if len(outputs) != len(values):
+        raise ValueError("a model gave %d outputs, wanted %d" % (len(values), len(outputs)))
+    for output, value in zip(outputs, values):
+        output[:, steps] = value
+
+
+def in_blocks(run: Any, x: Any, h: Any, outputs: Any, dtype: Any) -> Any:
+    """Fill outputs from x through `run`, all (B, T, ...) in processing order; returns the last states."""
     T = x.shape[1]
     length = T if T <= 2 * BLOCK else BLOCK
     for start in range(0, T, length):
-        block = np.array(x[:, start : start + length], dtype)
-        y[:, start : start + length], states = run(block, states)
-    return states
+        steps = slice(start, start + length)
+        values, h = run(np.array(x[:, steps], dtype), h)
+        fill(outputs, steps, values)
+    return h
 
 
-def layer_by_layer(model, x, states, y, dtype, folder):
+def layer_by_layer(model: Any, x: Any, h: Any, outputs: Any, dtype: Any, folder: str) -> Any:
     """A long run of a network with backward directions; what lies between two layers is kept on disk."""
-    finals = []
-    states = iter(states)
-    for k, (merge, turned, directions) in enumerate(model.layers):
-        parts = []
-        for d, (reverse, run) in enumerate(directions):
-            h = next(states)
-            shape = (x.shape[0], x.shape[1], h.shape[1])
-            part = create(os.path.join(folder, "between_%d_%d.npy" % (k, d)), shape, dtype)
+    layers = model.layers
+    y, states = outputs[0], list(outputs[1:]) or [outputs[0]]
+    h, finals = list(h), []
+    for k, (merge, turned, directions) in enumerate(layers):
+        parts = [states.pop(0) for _ in directions]
+        for part, (reverse, run) in zip(parts, directions):
+
+            def step(block: Any, carried: Any, run: Any = run) -> Any:
+                out, last = run(block, carried[0])
+                return [out], [last]
+
             seen = x[:, ::-1] if reverse else x
             written = part[:, ::-1] if reverse and turned else part
-
-            def step(block, carried, run=run):
-                out, last = run(block, carried[0])
-                return out, [last]
-
-            finals += in_blocks(step, seen, [h], written, dtype)
-            parts.append(part)
-        top = k == len(model.layers) - 1
-        x = merged(merge, parts, y if top else None, os.path.join(folder, "merged_%d.npy" % k), dtype)
+            finals += in_blocks(step, seen, [h.pop(0)], [written], dtype)
+        if k < len(layers) - 1:
+            width = sum(part.shape[2] for part in parts) if merge == "concat" else parts[0].shape[2]
+            path = os.path.join(folder, "merged_%d.npy" % k)
+            x = merge_into(create(path, (*x.shape[:2], width), dtype), merge, parts)
+        elif parts[0] is not y:
+            merge_into(y, merge, parts)
     return finals
 
 
-def merged(merge, parts, into, path, dtype):
-    H = parts[0].shape[2]
-    width = sum(part.shape[2] for part in parts) if merge == "concat" else H
-    out = create(path, (*parts[0].shape[:2], width), dtype) if into is None else into
+def merge_into(out: Any, merge: str, parts: Any) -> Any:
+    """Forward and reverse outputs (B, T, H) as one, the way Keras Bidirectional names it."""
     for start in range(0, out.shape[1], BLOCK):
         steps = slice(start, start + BLOCK)
         blocks = [part[:, steps] for part in parts]
-        if len(blocks) == 1:
-            out[:, steps] = blocks[0]
-        elif merge == "concat":
+        if merge == "concat":
             out[:, steps] = np.concatenate(blocks, axis=2)
         elif merge == "mul":
             out[:, steps] = blocks[0] * blocks[1]
         else:
             total = blocks[0] + blocks[1]
-            out[:, steps] = total * np.asarray(0.5, dtype) if merge == "ave" else total
+            out[:, steps] = total * np.asarray(0.5, out.dtype) if merge == "ave" else total
     return out

@@ -4,9 +4,13 @@ Layers of the request: {"name", "path": [outer sub-models ..., name], "kind": "S
 "use_bias"}], "go_backwards", "bidirectional", "merge_mode", "tensors": [[forward, in set_weights order], [backward]]}.
 """
 
+from __future__ import annotations
+
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +18,7 @@ import tensorflow as tf
 from exchange import load_tensors, run_batches
 
 
-def run(job):
+def run(job: dict[str, Any]) -> Any:
     layers, loaded, why = None, "", job["why_not"]
     with ZeroInitializers():
         if job["loadable"]:
@@ -26,34 +30,34 @@ def run(job):
         if layers is None:
             layers = rebuilt_layers(job)
     model = Model(layers, job)
-    outputs = run_batches(job, model, model.state_sizes)
+    outputs = run_batches(job, model)
     return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(layers)}
 
 
-def names(layers):
+def names(layers: Any) -> Any:
     return ", ".join(sorted({"keras.layers." + type(layer).__name__ for layer in layers}))
 
 
-def zeros(self, shape, dtype=None, **options):  # noqa: ARG001 - the signature is that of keras.Initializer.__call__
+def zeros(self: Any, shape: Any, dtype: Any = None, **options: Any) -> Any:  # noqa: ARG001 - as Initializer.__call__
     return keras.ops.zeros(shape, dtype=dtype)
 
 
 class ZeroInitializers:
     """While open, initial weights are zeros: the orthogonal ones take seconds, and every one is overwritten."""
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         base = keras.initializers.Initializer
         classes = {value for value in vars(keras.initializers).values() if isinstance(value, type)}
         self.saved = [(c, c.__call__) for c in classes if issubclass(c, base) and c is not base]
         for c, _ in self.saved:
-            c.__call__ = zeros
+            setattr(c, "__call__", zeros)  # noqa: B010 - mypy takes a plain assignment for a mistake
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         for c, call in self.saved:
-            c.__call__ = call
+            setattr(c, "__call__", call)  # noqa: B010 - as above
 
 
-def loaded_layers(job):
+def loaded_layers(job: dict[str, Any]) -> Any:
     """The recurrent layers of the model as Keras itself loads it, made to return every step and their states."""
     path = job["path"]
     model = None
@@ -67,13 +71,13 @@ def loaded_layers(job):
     return [clone(find(model, layer["path"]), job["dtype"]) for layer in job["layers"]]
 
 
-def find(model, path):
+def find(model: Any, path: str) -> Any:
     for name in path:
         model = model.get_layer(name)
     return model
 
 
-def clone(layer, dtype, **changes):
+def clone(layer: Any, dtype: Any, **changes: Any) -> Any:
     """`layer` again, from its own config and weights, with only its outputs widened to all steps and states."""
     if isinstance(layer, keras.layers.Bidirectional):
         forward, backward = clone(layer.forward_layer, dtype), clone(layer.backward_layer, dtype)
@@ -93,13 +97,13 @@ def clone(layer, dtype, **changes):
     return with_weights(other, layer.get_weights())
 
 
-def with_weights(layer, weights):
+def with_weights(layer: Any, weights: Any) -> Any:
     layer.build((None, None, weights[0].shape[0]))
     layer.set_weights(weights)
     return layer
 
 
-def rebuilt_layers(job):
+def rebuilt_layers(job: dict[str, Any]) -> Any:
     tensors = load_tensors(job)
     activations = iter(job["activations"])
     layers = []
@@ -117,7 +121,7 @@ def rebuilt_layers(job):
     return layers
 
 
-def rebuilt(spec, activations, go_backwards, dtype, name):
+def rebuilt(spec: Any, activations: Any, go_backwards: Any, dtype: Any, name: Any) -> Any:
     options = {"go_backwards": go_backwards, "return_sequences": True, "return_state": True, "dtype": dtype}
     sizes = [(cell["units"], cell["use_bias"]) for cell in spec["cells"]]
     if spec["kind"] == "SimpleRNN":
@@ -130,7 +134,7 @@ def rebuilt(spec, activations, go_backwards, dtype, name):
     return keras.layers.RNN(cells if len(cells) > 1 else cells[0], name=name, **options)
 
 
-def activation_named(name):
+def activation_named(name: Any) -> Any:
     if name == "keras2_hard_sigmoid":  # what Keras called hard_sigmoid before version 3
         return lambda x: keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
     return name
@@ -139,7 +143,7 @@ def activation_named(name):
 class Model:
     """A chain of Keras layers as one tf.function."""
 
-    def __init__(self, layers, job):
+    def __init__(self, layers: Any, job: dict[str, Any]) -> None:
         self.keras_layers = layers
         self.specs = job["layers"]
         self.state_sizes = []
@@ -150,26 +154,45 @@ class Model:
         self.call = tf.function(self.chain, reduce_retracing=True)
         self.dtype = job["dtype"]
 
-    def chain(self, x, states):
-        finals = []
+    def chain(self, x: Any, states: Any) -> Any:
+        shown, finals = [], []
         for layer, spec in zip(self.keras_layers, self.specs):
             count = len(spec["cells"]) * (2 if spec["bidirectional"] else 1)
             result = layer(x, initial_state=states[:count], training=False)
+            if len(self.state_sizes) > 1:
+                shown += self.parts(layer, spec, x, result[0], states[:count])
             x, last = result[0], result[1:]
             finals += [h for state in last for h in (state if isinstance(state, (list, tuple)) else [state])]
             states = states[count:]
-        return x, finals
+        return [x, *shown], finals
 
-    def run(self, x, states):
-        y, finals = self.call(tf.constant(x), [tf.constant(h) for h in states])
-        return y.numpy(), [h.numpy() for h in finals]
+    def parts(self, layer: Any, spec: Any, x: Any, y: Any, states: Any) -> Any:
+        """The states of each direction, or of each stacked cell, in the order in which the layer emits them."""
+        if spec["bidirectional"]:
+            if layer.merge_mode == "concat":
+                return tf.split(y, 2, axis=2)
+            forward = layer.forward_layer(x, initial_state=states[:1], training=False)[0]
+            backward = layer.backward_layer(x, initial_state=states[1:], training=False)[0]
+            return [forward, tf.reverse(backward, [1])]
+        if len(spec["cells"]) == 1:
+            return [y]
+        shown = []
+        for k, cell in enumerate(layer.cell.cells):  # stacked cells show the last one only: run them one by one
+            single = keras.layers.RNN(cell, return_sequences=True, go_backwards=layer.go_backwards and k == 0)
+            x = single(x, initial_state=states[k : k + 1], training=False)
+            shown.append(x)
+        return shown
+
+    def run(self, x: Any, states: Any) -> Any:
+        outputs, finals = self.call(tf.constant(x), [tf.constant(h) for h in states])
+        return [output.numpy() for output in outputs], [h.numpy() for h in finals]
 
     @property
-    def layers(self):
+    def layers(self) -> Any:
         """Each layer as directions that run forward: `exchange.layer_by_layer` turns the time for long runs."""
         return [self.split(*pair) for pair in zip(self.keras_layers, self.specs)]
 
-    def split(self, layer, spec):
+    def split(self, layer: Any, spec: Any) -> Any:
         if len(spec["cells"]) > 1:
             raise ValueError("stacked cells in a backward layer are run in one piece, of at most 1000 steps")
         own = [layer.forward_layer, layer.backward_layer] if spec["bidirectional"] else [layer]
@@ -180,10 +203,10 @@ class Model:
         return spec["merge_mode"] or "concat", spec["bidirectional"], directions
 
 
-def one_direction(layer):
+def one_direction(layer: Any) -> Any:
     call = tf.function(lambda x, h: layer(x, initial_state=[h], training=False), reduce_retracing=True)
 
-    def run(x, h):
+    def run(x: Any, h: Any) -> Any:
         y, last = call(tf.constant(x), tf.constant(h))
         return y.numpy(), last.numpy()
 

@@ -4,9 +4,13 @@ Layers of the request, bottom to top: {"input_size", "hidden_size", "directions"
 cell "recurrent_kernel"}]}, the values being variable names of the checkpoint; two directions: forward, backward.
 """
 
+from __future__ import annotations
+
 import os
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf-keras holds BasicRNNCell today; Keras 3 does not
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,17 +19,17 @@ from exchange import load_tensors, run_batches
 v1 = tf.compat.v1
 
 
-def run(job):
+def run(job: dict[str, Any]) -> Any:
     with tf.Graph().as_default():
         config = v1.ConfigProto(intra_op_parallelism_threads=job["threads"], inter_op_parallelism_threads=1)
         with v1.Session(config=config) as session:
             model = Model(job, session)
             loaded, why = model.restore(job)
-            outputs = run_batches(job, model, model.state_sizes)
+            outputs = run_batches(job, model)
     return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": "BasicRNNCell with " + model.unrolled}
 
 
-def activation_named(name):
+def activation_named(name: Any) -> Any:
     functions = {
         "linear": tf.identity,
         "silu": tf.nn.silu,
@@ -46,7 +50,7 @@ def activation_named(name):
 class Model:
     """The graph: one dynamic_rnn for a forward stack, else one bidirectional_dynamic_rnn for each layer."""
 
-    def __init__(self, job, session):
+    def __init__(self, job: dict[str, Any], session: Any) -> None:
         self.session = session
         self.dtype = tf.as_dtype(job["dtype"])
         self.specs = job["layers"]
@@ -60,37 +64,43 @@ class Model:
         self.x = v1.placeholder(self.dtype, [None, None, self.specs[0]["input_size"]])
         self.h0 = [v1.placeholder(self.dtype, [None, size]) for size in self.state_sizes]
         self.unrolled = "bidirectional_dynamic_rnn" if self.backward else "dynamic_rnn"
-        self.y, self.h_n = self.connect_both_ways() if self.backward else self.connect_forward()
+        self.outputs, self.h_n = self.connect_both_ways() if self.backward else self.connect_forward()
 
-    def cell(self, spec, activation):
+    def cell(self, spec: Any, activation: Any) -> Any:
         return v1.nn.rnn_cell.BasicRNNCell(spec["hidden_size"], activation=activation, dtype=self.dtype)
 
-    def connect_forward(self):
+    def connect_forward(self) -> Any:
         cells = [cells[0] for cells in self.cells]
         if len(cells) == 1:
             y, last = v1.nn.dynamic_rnn(cells[0], self.x, initial_state=self.h0[0])
-            return y, [last]
+            return [y], [last]
         stack = v1.nn.rnn_cell.MultiRNNCell(cells)
         y, last = v1.nn.dynamic_rnn(stack, self.x, initial_state=tuple(self.h0))
-        return y, list(last)
+        shown = [self.x]
+        for k, cell in enumerate(cells):  # a stack shows its last layer only: the cells are also run one by one
+            with v1.variable_scope("layer_%d" % k):
+                shown.append(v1.nn.dynamic_rnn(cell, shown[-1], initial_state=self.h0[k])[0])
+        return [y, *shown[1:]], list(last)
 
-    def connect_both_ways(self):
-        x, states, finals = self.x, list(self.h0), []
+    def connect_both_ways(self) -> Any:
+        x, states, finals, shown = self.x, list(self.h0), [], []
         for k, cells in enumerate(self.cells):
             with v1.variable_scope("layer_%d" % k):
                 if len(cells) == 1:
                     x, last = v1.nn.dynamic_rnn(cells[0], x, initial_state=states[0])
                     finals.append(last)
+                    shown.append(x)
                 else:
                     parts, last = v1.nn.bidirectional_dynamic_rnn(
                         cells[0], cells[1], x, initial_state_fw=states[0], initial_state_bw=states[1]
                     )
                     x = tf.concat(parts, 2)
                     finals += list(last)
+                    shown += list(parts)
             states = states[len(cells) :]
-        return x, finals
+        return [x, *shown], finals
 
-    def variables(self):
+    def variables(self) -> Any:
         """(variable of the graph, names in the checkpoint, role) for every weight; a cell has a kernel, then a bias."""
         for spec, cells in zip(self.specs, self.cells):
             for names, cell in zip(spec["directions"], cells):
@@ -98,7 +108,7 @@ class Model:
                 yield kernel, names, "kernel"
                 yield bias, names, "bias"
 
-    def restore(self, job):
+    def restore(self, job: dict[str, Any]) -> Any:
         """Load the weights; returns the loader's name, or "" and why the file's own arrays were assigned instead."""
         why = job["why_not"]
         complete = all(d.get("bias") and not d.get("recurrent_kernel") for s in self.specs for d in s["directions"])
@@ -122,14 +132,13 @@ class Model:
             variable.load(value.astype(self.dtype.as_numpy_dtype), self.session)
         return "", why
 
-    def run(self, x, states):
+    def run(self, x: Any, states: Any) -> Any:
         feed = dict(zip(self.h0, states))
         feed[self.x] = x
-        y, finals = self.session.run([self.y, self.h_n], feed)
-        return y, finals
+        return self.session.run([self.outputs, self.h_n], feed)
 
     @property
-    def layers(self):
+    def layers(self) -> Any:
         """Each direction as a dynamic_rnn of its own cell, for long bidirectional runs."""
         found = []
         for k, (spec, cells) in enumerate(zip(self.specs, self.cells)):
@@ -137,7 +146,7 @@ class Model:
             found.append(("concat", True, directions))
         return found
 
-    def one_direction(self, spec, cell, k, d):
+    def one_direction(self, spec: Any, cell: Any, k: int, d: int) -> Any:
         x = v1.placeholder(self.dtype, [None, None, cell.variables[0].shape[0] - spec["hidden_size"]])
         h0 = v1.placeholder(self.dtype, [None, spec["hidden_size"]])
         with v1.variable_scope("direction_%d_%d" % (k, d)):

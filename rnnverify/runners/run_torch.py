@@ -1,31 +1,35 @@
 """Run a PyTorch file: torch.load (weights only), nn.RNN or nn.RNNCell, load_state_dict.
 
 Layers of the request: {"module": "RNN" | "RNNCell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias",
-"root": [keys that lead to the dict of weights], "prefix": of the names in it, "keys": {parameter: tensor name}}; each is
-one module, and its outputs feed the next.
+"root": [keys that lead to the dict of weights], "prefix": of the names in it, "keys": {parameter: tensor name}}; each
+is one module, and its outputs feed the next.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 from exchange import load_tensors, run_batches
 
 
-def run(job):
+def run(job: dict[str, Any]) -> Any:
     torch.set_num_threads(job["threads"])
     tensors, loaded, why = read_tensors(job)
     activations = iter(job["activations"])
     modules = [make_module(layer, tensors, activations, job["dtype"]) for layer in job["layers"]]
     model = Model(modules)
     with torch.inference_mode():
-        outputs = run_batches(job, model, model.state_sizes)
+        outputs = run_batches(job, model)
     return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(modules)}
 
 
-def names(modules):
+def names(modules: Any) -> Any:
     return ", ".join(sorted({"torch.nn." + type(module).__name__ for module in modules}))
 
 
-def read_tensors(job):
+def read_tensors(job: dict[str, Any]) -> Any:
     """{tensor name: torch tensor} by torch's own loader, or from the arrays of the request."""
     why = job["why_not"]
     if job["loadable"]:
@@ -41,13 +45,13 @@ def read_tensors(job):
     return arrays, "", why
 
 
-def is_pickle(job):
+def is_pickle(job: dict[str, Any]) -> Any:
     with open(job["path"], "rb") as file:
         start = file.read(9)
     return start[:2] == b"PK" or start[8:9] != b"{"
 
 
-def load_file(job):
+def load_file(job: dict[str, Any]) -> Any:
     if not is_pickle(job):
         from safetensors.torch import load_file as load_safetensors
 
@@ -62,7 +66,7 @@ def load_file(job):
     return tensors
 
 
-def make_module(layer, tensors, activations, dtype):
+def make_module(layer: Any, tensors: Any, activations: Any, dtype: Any) -> Any:
     count = layer["num_layers"]
     used = {next(activations) for _ in range(count)}
     nonlinearity = used.pop()
@@ -88,30 +92,51 @@ def make_module(layer, tensors, activations, dtype):
 class Model:
     """A chain of nn.RNN and nn.RNNCell."""
 
-    def __init__(self, modules):
+    def __init__(self, modules: Any) -> None:
         self.modules = modules
-        self.state_sizes = [m.hidden_size for m in modules for _ in range(count_states(m))]
-        self.backward = any(getattr(m, "bidirectional", False) for m in modules)
-        self.layers = [layer for m in modules for layer in split(m)] if self.backward else []
+        self.singles = [single for module in modules for single in single_layers(module)]
+        self.state_sizes = [single.hidden_size for single in self.singles for _ in range(count_states(single))]
+        self.backward = any(getattr(module, "bidirectional", False) for module in modules)
 
-    def run(self, x, states):
+    def run(self, x: Any, states: Any) -> Any:
         x = torch.from_numpy(x)
-        states, finals = list(states), []
-        for module in self.modules:
-            count = count_states(module)
-            x, last = call(module, x, [torch.from_numpy(np.asarray(h)) for h in states[:count]])
-            finals += [h.numpy() for h in last]
-            states = states[count:]
-        return x.numpy(), finals
+        states = [torch.from_numpy(np.asarray(h)) for h in states]
+        if len(states) == 1:
+            outputs, finals = chain(self.modules, x, states)
+            return [outputs[0].numpy()], [finals[0].numpy()]
+        # nn.RNN does not show its lower layers: they are also run one by one, with the same parameters
+        outputs, finals = chain(self.singles, x, states)
+        y = outputs[-1]
+        if len(self.singles) > len(self.modules):
+            whole, finals = chain(self.modules, x, states)
+            y = whole[-1]
+        shown = [part.numpy() for single, output in zip(self.singles, outputs) for part in halves(single, output)]
+        return [y.numpy(), *shown], [h.numpy() for h in finals]
+
+    @property
+    def layers(self) -> Any:
+        return [("concat", True, one_by_one(single)) for single in self.singles]
 
 
-def count_states(module):
+def chain(modules: Any, x: Any, states: Any) -> Any:
+    """x (B, T, I) through `modules`; the outputs of each, and the final states of all."""
+    outputs, finals = [], []
+    for module in modules:
+        count = count_states(module)
+        x, last = call(module, x, states[:count])
+        states = states[count:]
+        outputs.append(x)
+        finals += last
+    return outputs, finals
+
+
+def count_states(module: Any) -> Any:
     if isinstance(module, torch.nn.RNNCell):
         return 1
     return module.num_layers * (2 if module.bidirectional else 1)
 
 
-def call(module, x, states):
+def call(module: Any, x: Any, states: Any) -> Any:
     """x (B, T, I) and a list of (B, H) through one module."""
     if isinstance(module, torch.nn.RNNCell):
         h, outputs = states[0], []
@@ -123,32 +148,50 @@ def call(module, x, states):
     return y, list(last)
 
 
-def split(module):
-    """The layers of one module as single forward modules with the same parameters, for long bidirectional runs."""
-    if isinstance(module, torch.nn.RNNCell):
-        return [("concat", True, [(False, lambda x, h: as_arrays(call(module, *as_tensors(x, h))))])]
-    layers = []
-    for k in range(module.num_layers):
-        directions = []
-        for suffix in ("", "_reverse")[: 2 if module.bidirectional else 1]:
-            named = {key: getattr(module, key.replace("_l0", "_l%d" % k) + suffix) for key in keys(module)}
-            width = named["weight_ih_l0"].shape[1]
-            single = torch.nn.RNN(
-                width, module.hidden_size, 1, module.nonlinearity, module.bias, True, dtype=named["weight_ih_l0"].dtype
-            )
-            single.load_state_dict({key: value.detach() for key, value in named.items()})
-            directions.append((suffix != "", lambda x, h, m=single: as_arrays(call(m, *as_tensors(x, h)))))
-        layers.append(("concat", True, directions))
-    return layers
+def halves(single: Any, output: Any) -> Any:
+    """The states of each direction in the output of one layer, both in the order of the input."""
+    return torch.chunk(output, count_states(single), dim=2)
 
 
-def keys(module):
-    return ["weight_ih_l0", "weight_hh_l0"] + (["bias_ih_l0", "bias_hh_l0"] if module.bias else [])
+def single_layers(module: Any) -> Any:
+    """The layers of one module as modules of one layer with the same parameters."""
+    if isinstance(module, torch.nn.RNNCell) or module.num_layers == 1:
+        return [module]
+    suffixes = ("", "_reverse") if module.bidirectional else ("",)
+    return [part_of(module, k, suffixes, suffixes) for k in range(module.num_layers)]
 
 
-def as_tensors(x, h):
-    return torch.from_numpy(np.ascontiguousarray(x)), [torch.from_numpy(np.asarray(h))]
+def one_by_one(single: Any) -> Any:
+    """(reverse, function) of each direction of one layer, for long bidirectional runs; each runs forward."""
+    if isinstance(single, torch.nn.RNNCell):
+        parts = [single]
+    else:
+        parts = [part_of(single, 0, (suffix,), ("",)) for suffix in ("", "_reverse")[: count_states(single)]]
+    return [(d == 1, lambda x, h, part=part: run_arrays(part, x, h)) for d, part in enumerate(parts)]
 
 
-def as_arrays(result):
-    return result[0].numpy(), result[1][0].numpy()
+def part_of(module: Any, layer: Any, suffixes: Any, become: Any) -> Any:
+    """One layer of `module` as a module of its own: the directions `suffixes`, named `become` there."""
+    names = ["weight_ih", "weight_hh"] + (["bias_ih", "bias_hh"] if module.bias else [])
+    parameters = {
+        "%s_l0%s" % (name, new): getattr(module, "%s_l%d%s" % (name, layer, old)).detach()
+        for name in names
+        for old, new in zip(suffixes, become)
+    }
+    weight = parameters["weight_ih_l0"]
+    part = torch.nn.RNN(
+        weight.shape[1],
+        module.hidden_size,
+        nonlinearity=module.nonlinearity,
+        bias=module.bias,
+        batch_first=True,
+        bidirectional=len(become) == 2,
+        dtype=weight.dtype,
+    )
+    part.load_state_dict(parameters)
+    return part.eval()
+
+
+def run_arrays(module: Any, x: Any, h: Any) -> Any:
+    y, last = call(module, torch.from_numpy(np.ascontiguousarray(x)), [torch.from_numpy(np.asarray(h))])
+    return y.numpy(), last[0].numpy()

@@ -9,6 +9,8 @@ Request: {"jobs": [{"folder", "framework", "path", "layers", "activations", "ten
 .npy files of shape (B, T, I) and (B, H) for each layer and direction.
 """
 
+from __future__ import annotations
+
 import gc
 import importlib
 import json
@@ -17,13 +19,14 @@ import platform
 import sys
 import time
 import traceback
+from typing import Any
 
 START = time.time()
 FRAMEWORKS = {"torch": ["torch"], "tensorflow": ["tensorflow"]}
 RUNNERS = {"keras": "run_keras", "torch": "run_torch", "tensorflow": "run_tensorflow"}
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     # the import allocates a million objects that all stay: collecting them while they come costs a third of it
     gc.disable()
     runtime, memory = argv[0], int(argv[1])
@@ -47,7 +50,7 @@ def main(argv):
         write_result(job["folder"], result)
 
 
-def limit_memory(limit):
+def limit_memory(limit: int) -> None:
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -55,7 +58,7 @@ def limit_memory(limit):
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def attempt(job):
+def attempt(job: dict[str, Any]) -> Any:
     began = time.time()
     try:
         runner = importlib.import_module(RUNNERS[job["framework"]])
@@ -73,7 +76,7 @@ def attempt(job):
     return result
 
 
-def versions():
+def versions() -> Any:
     found = {"python": platform.python_version()}
     for name in ("numpy", "torch", "tensorflow", "keras", "tf_keras"):
         version = getattr(sys.modules.get(name), "__version__", None)
@@ -82,7 +85,7 @@ def versions():
     return found
 
 
-def write_result(folder, result):
+def write_result(folder: str, result: Any) -> None:
     partial = os.path.join(folder, "result.partial")
     with open(partial, "w") as file:
         json.dump(result, file)

@@ -16,13 +16,14 @@ import numpy as np
 
 from rnnverify.canonical import Array
 from rnnverify.errors import MismatchError, OptionError
+from rnnverify.rounding import Budget
 
 Verdict = Literal["IDENTICAL", "EQUIVALENT", "CLOSE", "DIFFERENT", "INCONCLUSIVE"]
 EXIT_CODES: dict[Verdict, int] = {"IDENTICAL": 0, "EQUIVALENT": 0, "CLOSE": 0, "DIFFERENT": 1, "INCONCLUSIVE": 3}
 EXIT_ERROR = 2
 
 UNIT = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-5, "float64": 1e-13}
-"""The rule until a rounding budget stands in its place: this times the largest state of the baseline, 1 at least."""
+"""The rule where states were not recorded, and steps cannot be checked: this times the largest state, 1 at least."""
 
 _BLOCK_BYTES = 2**24
 PROFILE_WIDTH = 48
@@ -184,6 +185,8 @@ class Pair:
     reasons: tuple[str, ...]  # sentences: why this verdict
     tolerance: Tolerance  # what the verdict was judged by
     rule: str  # where that tolerance comes from
+    budgets: tuple[Budget | None, Budget | None]  # of both, against the baseline's weights; None: states not recorded
+    own_budgets: tuple[Budget | None, ...]  # of both, each against the weights of its own file
     headline: Measured  # the largest deviation
     measured: tuple[Measured, ...]  # every one
     implementation_baseline: float | None  # A against A*; None where it did not run, or has no weights

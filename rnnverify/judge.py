@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from rnnverify.canonical import Array, Network
 from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict, measure
+from rnnverify.rounding import Budget, check
 from rnnverify.trace import Batch, Run, Trace
-from rnnverify.weights import compare_weights
+from rnnverify.weights import compare_weights, same_shapes
 
 
 @dataclass(frozen=True)
@@ -23,35 +24,61 @@ class Observed:
     reference: Trace | None  # None for a trace
 
 
+@dataclass(frozen=True)
+class _Evidence:
+    """All that a verdict rests on."""
+
+    measured: tuple[Measured, ...]
+    tensors: tuple[TensorDifference, ...]
+    weight_reasons: tuple[str, ...]  # sentences: how the networks differ, whatever the states do
+    budgets: tuple[Budget | None, Budget | None]  # of both sides, against the baseline's weights
+    rule: Tolerance
+    tolerance: Tolerance
+    within_user: bool
+    labels: tuple[str, str]
+    batches: tuple[Batch, ...] = field(repr=False)
+
+    @property
+    def judged_by_budget(self) -> bool:
+        return all(budget is not None for budget in self.budgets)
+
+    @property
+    def explained(self) -> bool:
+        """Whether rounding explains the states: step by step where every state was recorded, else by the rule."""
+        if self.judged_by_budget:
+            return all(budget.holds for budget in self.budgets if budget)
+        return self.within_rule
+
+    @property
+    def within_rule(self) -> bool:
+        return all(m.deviation.beyond == 0 for m in self.measured)
+
+
 def judge(baseline: Observed, candidate: Observed, batches: Sequence[Batch], tolerance: Tolerance) -> Pair:
     """Hold `candidate` against `baseline`; raises MismatchError where their outputs have other shapes."""
     rule, words = _rule(baseline, candidate)
-    measured = tuple(_measured(baseline.trace, candidate.trace, rule))
-    headline = max(measured, key=_severity)
-    tensors: tuple[TensorDifference, ...] = ()
-    structure: tuple[str, ...] = ()
-    if baseline.network and candidate.network:
-        tensors, structure = compare_weights(baseline.network, candidate.network)
-    within_rule = all(m.deviation.beyond == 0 for m in measured)
-    within_user = bool(tolerance) and not any(
-        m.deviation.beyond for m in _measured(baseline.trace, candidate.trace, tolerance)
+    tensors, weight_reasons = _weights(baseline, candidate)
+    evidence = _Evidence(
+        measured=tuple(_measured(baseline.trace, candidate.trace, rule)),
+        tensors=tensors,
+        weight_reasons=weight_reasons,
+        budgets=_budgets(baseline, candidate),
+        rule=rule,
+        tolerance=tolerance,
+        within_user=bool(tolerance)
+        and not any(m.deviation.beyond for m in _measured(baseline.trace, candidate.trace, tolerance)),
+        labels=(baseline.label, candidate.label),
+        batches=tuple(batches),
     )
-    weight_reasons = [*structure, *_weight_reasons(tensors)]
-    if not structure and not _same_layers(baseline.trace, candidate.trace):
-        weight_reasons.append("the final states have other shapes: other layers or directions")
-    verdict, reasons = _verdict(measured, tensors, weight_reasons, within_rule, within_user, tolerance)
-    if verdict in ("IDENTICAL", "EQUIVALENT", "CLOSE") and not tensors:
-        blind = _blind(batches)
-        if blind:
-            verdict, reasons = "INCONCLUSIVE", [blind]
-    by_user = bool(tolerance) and verdict in ("CLOSE", "DIFFERENT")
-    implementations = [_implementation(side) for side in (baseline, candidate)]
-    for side, implementation in zip((baseline, candidate), implementations, strict=True):
-        if implementation is not None and implementation > rule.atol:
+    verdict, reasons = _verdict(evidence)
+    own = tuple(_own_budget(side, evidence) for side in (baseline, candidate))
+    for label, budget in zip(evidence.labels, own, strict=True):
+        if budget and not budget.holds:
             reasons.append(
-                f"{side.label} departs from the reference of its own weights by {implementation:.2g}: "
-                "its file may hold an attribute that is not supported, or was read wrongly"
+                f"{label} departs from the weights of its own file, by {budget.used:.2g} times what rounding allows: "
+                "the file may hold an attribute that is not supported, or be read wrongly"
             )
+    by_user = bool(tolerance) and verdict in ("CLOSE", "DIFFERENT")
     return Pair(
         baseline=baseline.label,
         candidate=candidate.label,
@@ -59,10 +86,12 @@ def judge(baseline: Observed, candidate: Observed, batches: Sequence[Batch], tol
         reasons=tuple(reasons),
         tolerance=tolerance if by_user else rule,
         rule="set by --atol and --rtol" if by_user else words,
-        headline=headline,
-        measured=measured,
-        implementation_baseline=implementations[0],
-        implementation_candidate=implementations[1],
+        budgets=evidence.budgets,
+        own_budgets=own,
+        headline=max(evidence.measured, key=_severity),
+        measured=evidence.measured,
+        implementation_baseline=_implementation(baseline),
+        implementation_candidate=_implementation(candidate),
         weights=_largest(baseline.reference, candidate.reference),
         tensors=tensors,
     )
@@ -80,7 +109,7 @@ def matrix(sides: Sequence[Observed]) -> tuple[tuple[float, ...], ...]:
 
 
 def _rule(baseline: Observed, candidate: Observed) -> tuple[Tolerance, str]:
-    """The documented rule that stands in for a rounding budget, by the coarser dtype and the largest state."""
+    """The rule that stands in where states were not recorded: by the coarser dtype and the largest state."""
     dtypes = [run.y.dtype.name for side in (baseline, candidate) for run in side.trace.runs.values()]
     coarser = max(dtypes, key=lambda name: UNIT.get(name, 0.0))
     runs = baseline.trace.runs.values()
@@ -96,6 +125,40 @@ def _magnitude(y: Array) -> float:
         block = np.abs(y[:, start : start + 1024], dtype=np.float64)
         largest = max(largest, float(np.max(block, where=np.isfinite(block), initial=0.0)))
     return largest
+
+
+def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDifference, ...], tuple[str, ...]]:
+    """The tensors side by side where both are known, and every way in which the networks differ."""
+    tensors: tuple[TensorDifference, ...] = ()
+    reasons: tuple[str, ...] = ()
+    if baseline.network and candidate.network:
+        tensors, reasons = compare_weights(baseline.network, candidate.network)
+    if not reasons and not _same_layers(baseline.trace, candidate.trace):
+        reasons = ("the final states have other shapes: other layers or directions",)
+    for tensor in tensors:
+        if tensor.differing:
+            count = int(np.prod(tensor.shape))
+            words = f"{tensor.name}: {tensor.differing} of {count} weights differ, by up to {tensor.max_abs:.2g}"
+            reasons = (*reasons, words)
+    return tensors, reasons
+
+
+def _budgets(baseline: Observed, candidate: Observed) -> tuple[Budget | None, Budget | None]:
+    """Both sides against the weights of the baseline, or of the candidate where the baseline is a trace."""
+    network, other = baseline.network or candidate.network, candidate.network
+    if network is None or (other and not same_shapes(network, other)):
+        return None, None
+    found = [check(network, list(side.trace.runs.values()), other) for side in (baseline, candidate)]
+    return found[0], found[1]
+
+
+def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:
+    """`side` against the weights of its own file; those are the baseline's unless some weight differs."""
+    if side.network is None:
+        return None
+    if not evidence.weight_reasons and evidence.judged_by_budget:
+        return evidence.budgets[evidence.labels.index(side.label)]
+    return check(side.network, list(side.trace.runs.values()))
 
 
 def _measured(a: Trace, b: Trace, tolerance: Tolerance) -> Iterator[Measured]:
@@ -143,38 +206,47 @@ def _implementation(side: Observed) -> float | None:
     return _largest(side.trace, side.reference) if ran else None
 
 
-def _weight_reasons(tensors: Sequence[TensorDifference]) -> Iterator[str]:
-    for tensor in tensors:
-        if tensor.differing:
-            count = int(np.prod(tensor.shape))
-            yield f"{tensor.name}: {tensor.differing} of {count} weights differ, by up to {tensor.max_abs:.2g}"
-
-
-def _verdict(
-    measured: Sequence[Measured],
-    tensors: Sequence[TensorDifference],
-    weight_reasons: list[str],
-    within_rule: bool,
-    within_user: bool,
-    tolerance: Tolerance,
-) -> tuple[Verdict, list[str]]:
+def _verdict(evidence: _Evidence) -> tuple[Verdict, list[str]]:
+    measured, weights = evidence.measured, list(evidence.weight_reasons)
     bad = [sum(m.deviation.nonfinite[k] for m in measured) for k in (0, 1)]
-    if bad[0] and bad[1] and not weight_reasons:
+    if all(bad) and not weights:
         return "INCONCLUSIVE", [f"both sides reach NaN or infinity ({bad[0]} and {bad[1]} values): use smaller inputs"]
     if any(bad):
         where = "both sides" if all(bad) else "the baseline" if bad[0] else "the candidate"
-        return "DIFFERENT", [f"{where}: {max(bad)} states are NaN or infinite", *weight_reasons]
-    if within_rule and not weight_reasons:
-        if all(m.deviation.bitwise for m in measured) and not any(t.rounded for t in tensors):
-            return "IDENTICAL", ["states equal bit for bit" + (", weights too" if tensors else "")]
-        return "EQUIVALENT", ["every deviation is within the rule" + (", and the weights are equal" if tensors else "")]
-    if within_user:
-        what = "weights that differ" if within_rule else "beyond rounding"
-        return "CLOSE", [f"{what}, states within {tolerance}", *weight_reasons]
-    reasons = [] if within_rule else ["the deviation is beyond what rounding explains"]
-    if within_rule:
-        reasons = ["the deviation is small on these inputs, but the networks are not the same"]
-    return "DIFFERENT", [*reasons, *weight_reasons]
+        return "DIFFERENT", [f"{where}: {max(bad)} states are NaN or infinite", *weights]
+    if evidence.explained and not weights:
+        blind = "" if evidence.tensors else _blind(evidence.batches)
+        return ("INCONCLUSIVE", [blind]) if blind else _same(evidence)
+    if evidence.within_user:
+        what = "weights that differ" if evidence.explained else "beyond rounding"
+        return "CLOSE", [f"{what}, states within {evidence.tolerance}", *weights]
+    if evidence.explained:
+        return "DIFFERENT", ["the deviation is small on these inputs, but the networks are not the same", *weights]
+    return "DIFFERENT", [*_unexplained(evidence), *weights]
+
+
+def _same(evidence: _Evidence) -> tuple[Verdict, list[str]]:
+    known = bool(evidence.tensors)
+    if all(m.deviation.bitwise for m in evidence.measured) and not any(t.rounded for t in evidence.tensors):
+        return "IDENTICAL", ["states equal bit for bit" + (", weights too" if known else "")]
+    how = "every step is explained by rounding" if evidence.judged_by_budget else "every deviation is within the rule"
+    reasons = [how + (", and the weights are equal" if known else "")]
+    if evidence.judged_by_budget and not evidence.within_rule:
+        step = min(m.deviation.first_step for m in evidence.measured if m.deviation.first_step is not None)
+        reasons.append(f"the sides part from step {step} on: this network amplifies rounding, no port can follow it")
+    return "EQUIVALENT", reasons
+
+
+def _unexplained(evidence: _Evidence) -> Iterator[str]:
+    """What is beyond rounding, side by side."""
+    if not evidence.judged_by_budget:
+        yield "the deviation is beyond what rounding explains"
+        return
+    for label, budget in zip(evidence.labels, evidence.budgets, strict=True):
+        if budget and not budget.holds:
+            share = f"{budget.beyond} of {budget.checked} states of {label}"
+            whose = f"the weights of {evidence.labels[0]}"
+            yield f"{share} do not follow from {whose}, from step {budget.first_step} on, even with rounding"
 
 
 def _blind(batches: Sequence[Batch]) -> str:

@@ -29,21 +29,25 @@ def run(network: Network, batches: Iterable[Batch]) -> Trace:
 
 
 def _run_batch(network: Network, batch: Batch) -> Run:
-    outputs, finals = batch.x, []
-    states = iter(batch.h0 or ())
+    outputs: Array = batch.x
+    finals: list[Array] = []
+    states: list[Array] = []
+    h0 = iter(batch.h0 or ())
     for layer in network.layers:
-        first = [_initial(direction, outputs.shape[0], next(states, None)) for direction in layer.directions]
-        outputs, last = run_layer(layer, outputs, first)
+        first = [_initial(direction, outputs.shape[0], next(h0, None)) for direction in layer.directions]
+        parts, last = run_layer(layer, outputs, first)
+        outputs = parts[0] if len(parts) == 1 else merge(layer.merge, parts)
         finals += last
-    return Run(batch, outputs, tuple(finals))
+        states += parts
+    return Run(batch, outputs, tuple(finals), tuple(states) if len(states) > 1 else ())
 
 
 def _initial(direction: Direction, B: int, h0: Array | None) -> Array:
     return np.zeros((B, direction.hidden_size)) if h0 is None else h0.astype(np.float64)
 
 
-def run_layer(layer: Layer, x: Array, h0: list[Array]) -> tuple[Array, list[Array]]:
-    """One layer on x (B, T, I) from h0, (B, H) for each direction; returns the merged outputs and the last states."""
+def run_layer(layer: Layer, x: Array, h0: list[Array]) -> tuple[list[Array], list[Array]]:
+    """One layer on x (B, T, I) from h0; for each direction its states as emitted (B, T, H), and the last (B, H)."""
     activation = ACTIVATIONS[layer.activation]
     parts, finals = [], []
     for direction, h in zip(layer.directions, h0, strict=True):
@@ -52,7 +56,7 @@ def run_layer(layer: Layer, x: Array, h0: list[Array]) -> tuple[Array, list[Arra
         written = y[:, ::-1] if direction.reverse and layer.time_restored else y
         finals.append(_run_direction(direction, activation, seen, h, written))
         parts.append(y)
-    return (parts[0] if len(parts) == 1 else merge(layer.merge, parts)), finals
+    return parts, finals
 
 
 def _run_direction(direction: Direction, activation: Activation, x: Array, h: Array, y: Array) -> Array:
@@ -77,18 +81,17 @@ def rnn_step(activation: Activation, projected: Array, h: Array, recurrent_kerne
 def merge(how: Merge, parts: list[Array]) -> Array:
     """Forward and reverse outputs (B, T, H) as one, the way Keras Bidirectional names it."""
     forward, reverse = parts
+    H = forward.shape[2]
+    out = allocate((*forward.shape[:2], 2 * H if how == "concat" else H))
     if how == "concat":
-        H = forward.shape[2]
-        out = allocate((*forward.shape[:2], 2 * H))
         out[..., :H], out[..., H:] = forward, reverse
-        return out
-    if how == "mul":
-        forward *= reverse
-        return forward
-    forward += reverse
-    if how == "ave":
-        forward *= 0.5
-    return forward
+    elif how == "mul":
+        np.multiply(forward, reverse, out=out)
+    else:
+        np.add(forward, reverse, out=out)
+        if how == "ave":
+            out *= 0.5
+    return out
 
 
 def allocate(shape: tuple[int, ...]) -> Array:

@@ -25,6 +25,13 @@ def structure(network: Network) -> str:
     return ", ".join(words)
 
 
+def same_shapes(a: Network, b: Network) -> bool:
+    """Whether the tensors of both networks correspond one to one."""
+    mine, theirs = ([(d.kernel.shape, d.reverse) for _, _, d in network.directions()] for network in (a, b))
+    layouts = ([(len(layer.directions), layer.merge, layer.time_restored) for layer in n.layers] for n in (a, b))
+    return mine == theirs and next(layouts) == next(layouts)
+
+
 def compare_weights(baseline: Network, candidate: Network) -> tuple[tuple[TensorDifference, ...], tuple[str, ...]]:
     """Tensor by tensor, and what differs in structure, as sentences.
 

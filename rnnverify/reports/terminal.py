@@ -152,7 +152,10 @@ def _deviation(pair: Pair) -> Table:
     values = f"{pair.baseline} {worst.baseline_value:.9g}, {pair.candidate} {worst.candidate_value:.9g}"
     table.add_row("there", values)
     table.add_row("mean deviation", _number(worst.mean_abs))
-    table.add_row("allowed", f"{_number(pair.tolerance.atol)}" + _relative(pair) + f"  ({pair.rule})")
+    if all(pair.budgets):
+        table.add_row("budget", _budgets(pair))
+    if not all(pair.budgets) or pair.verdict in ("CLOSE", "DIFFERENT"):
+        table.add_row("tolerance", f"{_number(pair.tolerance.atol)}{_relative(pair)}  ({pair.rule})")
     if worst.first_step is not None:
         count = f"{worst.beyond} of {worst.compared} values beyond it"
         table.add_row("first beyond", f"step {worst.first_step}; {count}")
@@ -161,8 +164,18 @@ def _deviation(pair: Pair) -> Table:
         table.add_row("along time", Text(_profile(steps)))
     square = _square(pair)
     if square:
-        table.add_row("from", square)
+        table.add_row("at most", square)
     return table
+
+
+def _budgets(pair: Pair) -> str:
+    """How much of what rounding allows in each step the sides take, against the weights of the baseline."""
+    shares = []
+    for label, budget in zip((pair.baseline, pair.candidate), pair.budgets, strict=True):
+        if budget:
+            used = f"{budget.used:.0%}" if budget.used <= 1 else f"{_number(budget.used)} times"
+            shares.append(f"{label} {used}")
+    return ", ".join(shares) + " of what rounding allows in a step"
 
 
 def _relative(pair: Pair) -> str:
@@ -178,15 +191,15 @@ def _where(measured: Measured) -> str:
 
 
 def _square(pair: Pair) -> str:
-    """Where the deviation comes from: each side against its own reference, and reference against reference."""
+    """The triangle of the design: no deviation exceeds what the two runtimes and the weights add up to."""
     parts = []
     if pair.implementation_baseline is not None:
-        parts.append(f"{pair.baseline} against its own reference {_number(pair.implementation_baseline)}")
+        parts.append(f"{_number(pair.implementation_baseline)} (arithmetic of {pair.baseline})")
     if pair.weights is not None:
-        parts.append(f"weights {_number(pair.weights)}")
+        parts.append(f"{_number(pair.weights)} (weights)")
     if pair.implementation_candidate is not None:
-        parts.append(f"{pair.candidate} against its own reference {_number(pair.implementation_candidate)}")
-    return ", ".join(parts)
+        parts.append(f"{_number(pair.implementation_candidate)} (arithmetic of {pair.candidate})")
+    return " + ".join(parts) if len(parts) == 3 else ""
 
 
 def _number(value: float) -> str:
@@ -265,7 +278,6 @@ def _inspection(result: Inspection) -> Iterator[RenderableType]:
         if text:
             details.add_row(Text(name, style="dim"), Text(text, style="yellow" if name == "assumed" else ""))
     yield _indented(details)
-    yield Text()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in ("tensor in the file", "shape", "dtype", "goes to"):
         table.add_column(name, overflow="fold")

@@ -1,0 +1,244 @@
+"""What rounding explains, step by step.
+
+Each recorded state is held against the one step that led to it, from the side's own previous state: nothing grows with
+time, and a chaotic network is judged as sharply as any other. In float64, with u the unit roundoff of the side:
+
+    Z = x W + h U + b_ih + b_hh          S = |x||W| + |h||U| + |b_ih| + |b_hh|
+    m = the number of non-zero terms     eps = gamma_m S,  gamma_m = m u / (1 - m u)
+
+    act(Z - eps) - tau  <=  h'  <=  act(Z + eps) + tau
+
+Every order of summation meets at most m roundings in each product (Higham, Accuracy and Stability of Numerical
+Algorithms, 2nd ed., section 3.1), and act is monotone, so every correct implementation passes; tau is the error of the
+activation itself, ACTIVATION_ERRORS. The two biases stay apart in S, since a framework may add them in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnverify.activations import ACTIVATIONS
+from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.trace import Run
+
+UNIT_ROUNDOFF = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
+_SMALLEST = {"float16": 2.0**-24, "float32": 2.0**-126, "float64": 2.0**-1022}  # underflow may lose this much a term
+_BLOCK_BYTES = 2**22  # of one array of states
+
+
+@dataclass(frozen=True)
+class ActivationError:
+    """How far a framework's activation may lie from the exact one: ulps of the result, and multiples of u."""
+
+    ulps: float
+    units: float
+    slope: float = 0.0  # for an activation that is not monotone: its largest slope, in place of the interval
+
+
+# Largest errors measured over dense grids of float32: tanh 6.14 ulp (TensorFlow 2.21, Eigen's rational approximation),
+# 0.51 ulp (PyTorch 2.13); sigmoid 2.57 u (TensorFlow), 1.50 u (PyTorch). The others are one or two operations more.
+_TANH, _SIGMOID, _EXACT = ActivationError(8, 4), ActivationError(0, 4), ActivationError(0, 0)
+_COMPOSED = ActivationError(8, 8)
+ACTIVATION_ERRORS: dict[str, ActivationError] = {
+    "tanh": _TANH,
+    "sigmoid": _SIGMOID,
+    "relu": _EXACT,
+    "linear": _EXACT,
+    "relu6": _EXACT,
+    "leaky_relu": ActivationError(1, 0),
+    "hard_sigmoid": ActivationError(0, 4),
+    "keras2_hard_sigmoid": ActivationError(0, 4),
+    "softsign": ActivationError(4, 0),
+    "silu": ActivationError(8, 8, slope=1.1),
+    "gelu": ActivationError(8, 8, slope=1.13),
+    "mish": ActivationError(16, 16, slope=1.1),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One side's states against the steps that some weights prescribe."""
+
+    used: float  # the largest share of what rounding allows that any state takes; above 1 it is not explained
+    where: str  # layer and direction of that state
+    at: tuple[int, int, int]  # its sequence, step and unit; steps counted in the order of processing
+    beyond: int  # states that rounding does not explain
+    checked: int
+    first_step: int | None  # the first step, in the order of processing, with such a state
+
+    @property
+    def holds(self) -> bool:
+        return self.beyond == 0
+
+
+def check(network: Network, runs: Sequence[Run], other: Network | None = None) -> Budget | None:
+    """Hold every recorded step of `runs` against the weights of `network`; None where the states were not recorded.
+
+    `other` is the network of the other side: of its biases and those of `network` the larger magnitudes stand in S,
+    so that a port which added two biases into one float is not blamed for it.
+    """
+    found = [budget for run in runs for budget in _run_budgets(network, run, other)]
+    if len(found) != len(runs) * sum(len(layer.directions) + _is_merged(layer) for layer in network.layers):
+        return None
+    worst = max(found, key=lambda budget: budget.used)
+    steps = [budget.first_step for budget in found if budget.first_step is not None]
+    return Budget(
+        used=worst.used,
+        where=worst.where,
+        at=worst.at,
+        beyond=sum(budget.beyond for budget in found),
+        checked=sum(budget.checked for budget in found),
+        first_step=min(steps, default=None),
+    )
+
+
+def _run_budgets(network: Network, run: Run, other: Network | None) -> Iterator[Budget]:
+    states = _states(network, run)
+    h0 = iter(run.batch.h0 or ())
+    biases = _bias_magnitudes(network, other)
+    x = run.batch.x
+    for k, layer in enumerate(network.layers):
+        parts = []
+        for direction in layer.directions:
+            emitted = next(states, None)
+            if emitted is None or emitted.shape != (*x.shape[:2], direction.hidden_size):
+                return
+            flipped = direction.reverse and layer.time_restored
+            h = emitted[:, ::-1] if flipped else emitted
+            seen = x[:, ::-1] if direction.reverse else x
+            where = f"layer {k}" + (" reverse" if direction.reverse else "")
+            yield _direction_budget(where, layer, direction, seen, h, next(h0, None), next(biases))
+            parts.append(emitted)
+        top = k == len(network.layers) - 1
+        if _is_merged(layer):
+            merged = _merge(layer, parts)
+            if top:
+                yield _merge_budget(f"layer {k} outputs", parts, merged, run.y)
+            x = merged
+        elif not top:
+            x = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _is_merged(layer: Layer) -> bool:
+    return layer.bidirectional and layer.merge != "concat"
+
+
+def _states(network: Network, run: Run) -> Iterator[Array]:
+    """Per layer and direction (B, T, H) as emitted; those of the top layer are read off y, which is compared."""
+    top = network.layers[-1]
+    below = run.states[: len(run.states) - len(top.directions)]
+    if len(network.layers) > 1:
+        yield from below
+    if _is_merged(top):
+        yield from run.states[len(below) :]
+    else:
+        H = top.hidden_size
+        yield from (run.y[..., d * H : (d + 1) * H] for d in range(len(top.directions)))
+
+
+def _bias_magnitudes(network: Network, other: Network | None) -> Iterator[Array]:
+    """|b_ih| + |b_hh| (H,) of each direction, the larger of the two networks'."""
+    theirs = [direction for _, _, direction in other.directions()] if other else []
+    for k, (_, _, direction) in enumerate(network.directions()):
+        size = _bias_magnitude(direction)
+        if k < len(theirs) and theirs[k].hidden_size == direction.hidden_size:
+            size = np.maximum(size, _bias_magnitude(theirs[k]))
+        yield size
+
+
+def _bias_magnitude(direction: Direction) -> Array:
+    parts = (direction.bias_input[0], direction.bias_recurrent[0])
+    return np.asarray(sum(np.abs(part.astype(np.float64)) for part in parts))
+
+
+def _direction_budget(
+    where: str, layer: Layer, direction: Direction, x: Array, h: Array, h0: Array | None, bias_magnitude: Array
+) -> Budget:
+    """x (B, T, I) and h (B, T, H) in the order of processing."""
+    B, T, H = h.shape
+    weights = np.concatenate([direction.kernel[0], direction.recurrent_kernel[0]]).astype(np.float64)  # (I+H, H)
+    magnitudes = np.abs(weights)
+    bias = direction.bias[0]
+    previous = np.zeros((B, 1, H)) if h0 is None else np.asarray(h0, np.float64)[:, None]
+    tally = _Tally(where)
+    length = max(1, _BLOCK_BYTES // (8 * B * H))
+    for start in range(0, T, length):
+        block = h[:, start : start + length].astype(np.float64)  # (B, t, H)
+        before = np.concatenate([previous, block[:, :-1]], axis=1)
+        terms = np.concatenate([x[:, start : start + length].astype(h.dtype).astype(np.float64), before], axis=2)
+        Z = terms @ weights + bias
+        S = np.abs(terms) @ magnitudes + bias_magnitude
+        m = np.count_nonzero(terms, axis=2)[..., None] + 2
+        low, middle, high = _interval(layer.activation, Z, S, m, h.dtype.name)
+        tally.add(start, block, low, middle, high)
+        previous = block[:, -1:]
+    return tally.budget()
+
+
+def _interval(activation: str, Z: Array, S: Array, m: Array, dtype: str) -> tuple[Array, Array, Array]:
+    """What rounding allows around act(Z), all of one shape."""
+    u = UNIT_ROUNDOFF[dtype]
+    # the evaluation here rounds too, by u = 2^-53 in each term: next to nothing for float32, as much again for float64
+    eps = S * (m * u / (1 - m * u)) * (2 if dtype == "float64" else 1 + 1e-7) + m * _SMALLEST[dtype]
+    act = ACTIVATIONS[activation]
+    error = ACTIVATION_ERRORS.get(activation, _COMPOSED)
+    middle = act(Z)
+    if error.slope:
+        low, high = middle - error.slope * eps, middle + error.slope * eps
+    else:
+        low, high = act(Z - eps), act(Z + eps)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    # spacing at the larger end keeps act + tau monotone across powers of two
+    tau = error.ulps * np.spacing(largest.astype(dtype)).astype(np.float64) + error.units * u
+    if dtype == "float64":
+        tau = tau + 4 * np.spacing(largest)  # NumPy's own activation, which `middle` is computed with
+    return low - tau, middle, high + tau
+
+
+def _merge(layer: Layer, parts: Sequence[Array]) -> Array:
+    """As the framework does, in its own dtype: one correctly rounded operation, and an exact halving."""
+    forward, reverse = parts
+    if layer.merge == "mul":
+        return np.asarray(forward * reverse)
+    total = forward + reverse
+    return np.asarray(total * np.asarray(0.5, total.dtype) if layer.merge == "ave" else total)
+
+
+def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array) -> Budget:
+    u = UNIT_ROUNDOFF[y.dtype.name]
+    tally = _Tally(where)
+    middle = merged.astype(np.float64)
+    reach = 2 * u * (np.abs(parts[0], dtype=np.float64) + np.abs(parts[1], dtype=np.float64))
+    tally.add(0, y.astype(np.float64), middle - reach, middle, middle + reach)
+    return tally.budget()
+
+
+class _Tally:
+    """Collects, block by block, how much of the allowed interval the states take."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._used, self._at = -1.0, (0, 0, 0)
+        self._beyond = self._checked = 0
+        self._first: int | None = None
+
+    def add(self, start: int, h: Array, low: Array, middle: Array, high: Array) -> None:
+        outside = ~((low <= h) & (h <= high))
+        distance, reach = np.abs(h - middle), np.maximum(high - middle, middle - low)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            used = np.where(distance == 0, 0.0, distance / reach)
+        used = np.where(np.isnan(used), np.inf, used)
+        self._checked += h.size
+        self._beyond += int(outside.sum())
+        if self._first is None and outside.any():
+            self._first = start + int(np.argmax(outside.any(axis=(0, 2))))
+        peak = float(used.max())
+        if peak > self._used:
+            i, t, j = np.unravel_index(int(np.argmax(used)), used.shape)
+            self._used, self._at = peak, (int(i), start + int(t), int(j))
+
+    def budget(self) -> Budget:
+        return Budget(self._used, self._where, self._at, self._beyond, self._checked, self._first)

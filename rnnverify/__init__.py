@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from rnnverify.assumptions import Assumed
     from rnnverify.comparison import Comparison, Tolerance
     from rnnverify.errors import RnnverifyError
     from rnnverify.inputs import InputOptions
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rnnverify.verify import Options, compare, run
 
 _HOMES = {
+    "Assumed": "assumptions",
     "Comparison": "comparison",
     "InputOptions": "inputs",
     "Inspection": "inspection",
@@ -40,6 +42,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Assumed",
     "Comparison",
     "InputOptions",
     "Inspection",

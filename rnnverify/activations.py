@@ -51,8 +51,14 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": lambda z: z * _sigmoid(z),
     "gelu": _gelu,
     "mish": lambda z: z * np.tanh(_softplus(z)),
+    "celu": _elu,  # with its default alpha of 1
+    "hard_tanh": lambda z: np.clip(z, -1, 1),
+    "hard_silu": lambda z: z * np.clip(z / 6 + 0.5, 0, 1),
+    "log_sigmoid": lambda z: -_softplus(-z),
+    "tanh_shrink": lambda z: z - np.tanh(z),
+    "squareplus": lambda z: 0.5 * (z + np.sqrt(z * z + 4)),
 }
 """Name to function of the pre-activation (any shape) to the new state (same shape)."""
 
-ALIASES = {"swish": "silu"}
+ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
 """Other spellings that frameworks use for the same function."""

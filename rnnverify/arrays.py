@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 import tokenize
 import zipfile
@@ -119,3 +120,13 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Arra
         name_length, extra_length = struct.unpack("<HH", file.read(4))
     offset = info.header_offset + 30 + name_length + extra_length + header
     return _map(path, info.filename, offset, shape, fortran, dtype)
+
+
+def release(array: Array) -> None:
+    """Let go of the pages of a memory-mapped array: they count as this process's memory until then, and read again."""
+    base: Any = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    mapped: Any = getattr(base, "_mmap", None)
+    if hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from enum import Enum
@@ -13,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
-    from rnnverify.errors import RnnverifyError
-    from rnnverify.verify import Options
+    from rnnverify.native import Limits
 
 EXIT_ERROR = 2
 
@@ -84,12 +85,20 @@ Activation = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above
     typer.Option(metavar="[SIDE=]NAME", help="For files that do not state it: relu, or B=relu for one side."),
 ]
+MergeMode = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="[SIDE=]MODE", help="For weights-only Keras files: concat, sum, mul or ave."),
+]
+GoBackwards = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="SIDE", help="For weights-only Keras files: that side runs backwards."),
+]
 EngineOption = Annotated[
     Engine,
     typer.Option(help="native: own framework or fail; auto: reference where one is missing; reference: NumPy only."),
 ]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="Time limit of a runner.")]
-Memory = Annotated[float, typer.Option(metavar="GIB", help="Memory limit of a runner; 0: none.")]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="Time limit of the runner of one framework.")]
+Memory = Annotated[float, typer.Option(metavar="GIB", help="Memory limit of a runner; 0 sets none.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="Of the report.")]
 Output = Annotated[
     Optional[Path],  # noqa: UP045 - as above
@@ -111,6 +120,8 @@ def compare(
     seed: Seed = 0,
     inputs: Inputs = None,
     activation: Activation = None,
+    merge_mode: MergeMode = None,
+    go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
     atol: Annotated[float, typer.Option(help="Call CLOSE what differs by no more than this plus rtol.")] = 0.0,
     rtol: Annotated[float, typer.Option(help="Relative to the baseline's state.")] = 0.0,
@@ -129,20 +140,19 @@ def compare(
     """
 
     def work() -> tuple[str, int]:
+        from rnnverify.assumptions import Assumed
         from rnnverify.comparison import Tolerance
+        from rnnverify.inputs import InputOptions
+        from rnnverify.reports import report
+        from rnnverify.verify import Options
         from rnnverify.verify import compare as compare_sides
 
-        options = _options(sequences, steps, seed, inputs, activation, engine, timeout, memory, Tolerance(atol, rtol))
+        assumed = Assumed(tuple(activation or ()), tuple(merge_mode or ()), tuple(go_backwards or ()))
+        made = InputOptions(sequences, steps, seed, inputs)
+        options = Options(made, Tolerance(atol, rtol), assumed, engine.value, _limits(timeout, memory))
         result = compare_sides(*sides, options=options)
-        if format is Format.json:
-            from rnnverify.reports.json import render
-
-            return render(result), result.exit_code
-        from rnnverify.reports.terminal import render as render_terminal
-
-        return _on_console(
-            lambda width, color: render_terminal(result, width=width, color=color), output
-        ), result.exit_code
+        width, color = _console(output)
+        return report(format.value).render(result, width=width, color=color), result.exit_code
 
     _report(work, format, output, debug)
 
@@ -163,15 +173,10 @@ def inspect(
 
     def work() -> tuple[str, int]:
         from rnnverify.inspection import inspect as inspect_file
+        from rnnverify.reports import report
 
-        result = inspect_file(file)
-        if format is Format.json:
-            from rnnverify.reports.json import render_inspection
-
-            return render_inspection(result), 0
-        from rnnverify.reports.terminal import render_inspection as render_terminal
-
-        return _on_console(lambda width, color: render_terminal(result, width=width, color=color), output), 0
+        width, color = _console(output)
+        return report(format.value).render_inspection(inspect_file(file), width=width, color=color), 0
 
     _report(work, format, output, debug)
 
@@ -185,6 +190,8 @@ def run(
     seed: Seed = 0,
     inputs: Inputs = None,
     activation: Activation = None,
+    merge_mode: MergeMode = None,
+    go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
     timeout: Timeout = 600.0,
     memory: Memory = 0.0,
@@ -198,91 +205,94 @@ def run(
     """
 
     def work() -> tuple[str, int]:
-        from rnnverify.comparison import Tolerance
+        from rnnverify.assumptions import Assumed
+        from rnnverify.inputs import InputOptions
+        from rnnverify.verify import Options
         from rnnverify.verify import run as run_side
 
-        options = _options(sequences, steps, seed, inputs, activation, engine, timeout, memory, Tolerance())
+        assumed = Assumed(tuple(activation or ()), tuple(merge_mode or ()), tuple(go_backwards or ()))
+        made = InputOptions(sequences, steps, seed, inputs)
+        options = Options(inputs=made, assumed=assumed, engine=engine.value, limits=_limits(timeout, memory))
         trace = run_side(file, output, options)
         return f"{output}: {trace.provenance['network']}, {trace.provenance['how']}\n", 0
 
     _report(work, Format.terminal, None, debug)
 
 
-def _options(
-    sequences: int,
-    steps: int,
-    seed: int,
-    inputs: Path | None,
-    activation: list[str] | None,
-    engine: Engine,
-    timeout: float,
-    memory: float,
-    tolerance: object,
-) -> Options:
-    from rnnverify.comparison import Tolerance
-    from rnnverify.inputs import InputOptions
+def _limits(seconds: float, gibibytes: float) -> Limits:
     from rnnverify.native import Limits
-    from rnnverify.verify import Options
 
-    assert isinstance(tolerance, Tolerance)
-    return Options(
-        inputs=InputOptions(sequences, steps, seed, inputs),
-        tolerance=tolerance,
-        activations=tuple(activation or ()),
-        engine=engine.value,
-        limits=Limits(timeout, int(memory * 2**30)),
-    )
+    return Limits(seconds, int(gibibytes * 2**30) if 0 <= gibibytes < 2**30 else -1)
 
 
-def _on_console(render: Callable[[int, bool], str], output: Path | None) -> str:
-    """`render` at the width and with the colours that rich finds on this terminal, plain into a file."""
+def _console(output: Path | None) -> tuple[int, bool]:
+    """The width, and whether there are colours, that rich finds on this terminal; plain and 100 wide into a file."""
+    if output is not None:
+        return 100, False
     from rich.console import Console
 
     console = Console()
-    color = output is None and console.is_terminal and not console.no_color and console.color_system is not None
-    return render(console.width if output is None else 100, color)
+    return console.width, console.is_terminal and not console.no_color and console.color_system is not None
 
 
 def _report(work: Callable[[], tuple[str, int]], format: Format, output: Path | None, debug: bool) -> None:
     """Print or write what `work` returns and leave with its exit code; an error is one line and exit code 2."""
-    from rnnverify.errors import RnnverifyError
+    from rnnverify.errors import OutputError, RnnverifyError, printable
 
+    error: RnnverifyError
     try:
         text, code = work()
-    except RnnverifyError as error:
-        if debug:
-            _show_traceback(error)
-        typer.echo(f"error: {error}", err=True)
-        if format is Format.json:
-            from rnnverify.reports.json import render_error
+        _emit(text, output)
+        raise typer.Exit(code)
+    except RnnverifyError as expected:
+        error, details = expected, getattr(expected, "details", "")
+    except MemoryError:
+        error, details = RnnverifyError("there is not enough memory: ask for fewer sequences or steps"), ""
+    except OSError as problem:
+        error, details = RnnverifyError(f"the system refused: {printable(problem)}"), ""
+    except typer.Exit:
+        raise
+    except Exception as fault:
+        words = f"{type(fault).__name__}: {printable(fault)}"
+        error, details = RnnverifyError(f"a fault of rnnverify itself, please report it ({words})"), ""
+    if debug:
+        import traceback
 
-            _emit(render_error(error), output)
-        raise typer.Exit(EXIT_ERROR) from None
-    _emit(text, output)
-    raise typer.Exit(code)
+        traceback.print_exc()
+        typer.echo(f"\nIn the runner:\n{details}" if details else "", err=True)
+    typer.echo(f"error: {error}", err=True)
+    if not isinstance(error, OutputError):
+        from rnnverify.reports import report
 
-
-def _show_traceback(error: RnnverifyError) -> None:
-    import traceback
-
-    traceback.print_exception(error)
-    details = getattr(error, "details", "")
-    if details:
-        typer.echo(f"\nIn the runner:\n{details}", err=True)
+        with contextlib.suppress(RnnverifyError):
+            _emit(report(format.value).render_error(error), output)
+    raise typer.Exit(EXIT_ERROR)
 
 
 def _emit(text: str, output: Path | None) -> None:
-    if output is None:
-        sys.stdout.write(text)
+    """Write `text` where it belongs. Raises OutputError."""
+    from rnnverify.errors import OutputError
+    from rnnverify.output import write_whole
+
+    if not text:
         return
-    partial = output.with_name(output.name + ".partial")
+    if output is not None:
+        write_whole(output, lambda file: file.write(text.encode()))
+        return
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(output)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        typer.echo(f"error: {output}: cannot be written ({error.strerror}); choose another place with -o", err=True)
-        raise typer.Exit(EXIT_ERROR) from None
+        if sys.stdout is None:
+            raise OSError("it is closed")
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as problem:
+        raise OutputError(f"standard output: cannot be written ({problem.strerror or problem})") from problem
+
+
+def _end(signal_number: int, _: object) -> None:
+    """A polite end: the runners are stopped and their folder removed on the way out."""
+    raise SystemExit(128 + signal_number)
 
 
 def main() -> None:
@@ -290,6 +300,9 @@ def main() -> None:
     gc.disable()  # short-lived, and what is large is freed by reference counts
     # one BLAS thread: OpenBLAS burns more at its start than a second thread gives beside two busy runners
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _end)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console without block characters prints ? instead of failing

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rnnverify.arrays import release
 from rnnverify.canonical import Array
 from rnnverify.errors import MismatchError, OptionError
 from rnnverify.rounding import Budget
@@ -88,21 +89,27 @@ def measure(baseline: Array, candidate: Array, tolerance: Tolerance) -> Deviatio
     length = max(1, _BLOCK_BYTES // (8 * B * F))
     for start in range(0, T, length):
         raw_a, raw_b = baseline[:, start : start + length], candidate[:, start : start + length]
-        bitwise = bitwise and np.ascontiguousarray(raw_a).tobytes() == np.ascontiguousarray(raw_b).tobytes()
+        bitwise = bitwise and _same_bits(raw_a, raw_b)
         a, b = raw_a.astype(np.float64), raw_b.astype(np.float64)
-        finite_a, finite_b = np.isfinite(a), np.isfinite(b)
-        finite = finite_a & finite_b
         with np.errstate(invalid="ignore", over="ignore"):
-            difference = np.where(finite, np.abs(a - b), 0.0)
-            outside = ~(finite & (difference <= tolerance.limit(a)))
-        nonfinite_a += int(finite_a.size - finite_a.sum())
-        nonfinite_b += int(finite_b.size - finite_b.sum())
+            difference = np.abs(a - b)
+        if np.isfinite(difference).all():
+            outside = difference > tolerance.limit(a)
+        else:  # two numbers that are finite may differ by more than a float holds: they count as they are
+            finite_a, finite_b = np.isfinite(a), np.isfinite(b)
+            finite = finite_a & finite_b
+            difference = np.where(finite, difference, 0.0)
+            outside = ~(finite & (difference <= tolerance.limit(np.where(finite_a, a, 0.0))))
+            nonfinite_a += int(finite_a.size - finite_a.sum())
+            nonfinite_b += int(finite_b.size - finite_b.sum())
         beyond += int(outside.sum())
         mean += float(difference.sum())
         total += difference.size
         per_step[start : start + length] = difference.max(axis=(0, 2))
         if first_step is None and outside.any():
             first_step = start + int(np.argmax(outside.any(axis=(0, 2))))
+        release(baseline)
+        release(candidate)
         if float(difference.max()) > worst:
             i, t, j = np.unravel_index(int(np.argmax(difference)), difference.shape)
             worst, at = float(difference.max()), (int(i), start + int(t), int(j))
@@ -122,6 +129,29 @@ def measure(baseline: Array, candidate: Array, tolerance: Tolerance) -> Deviatio
         nonfinite=(nonfinite_a, nonfinite_b),
         bitwise=bool(bitwise),
     )
+
+
+def largest(baseline: Array, candidate: Array) -> float:
+    """The largest absolute difference of two arrays (B, T, F); NaN where either is not finite somewhere."""
+    if baseline.shape != candidate.shape or baseline.size == 0:
+        raise MismatchError(f"states of shape {baseline.shape} cannot be compared with {candidate.shape}")
+    found = 0.0
+    length = max(1, _BLOCK_BYTES // (8 * baseline.shape[0] * baseline.shape[2]))
+    for start in range(0, baseline.shape[1], length):
+        steps = slice(start, start + length)
+        with np.errstate(invalid="ignore", over="ignore"):
+            difference = np.abs(baseline[:, steps].astype(np.float64) - candidate[:, steps].astype(np.float64))
+        found = max(found, float(difference.max())) if not np.isnan(difference).any() else math.nan
+        release(baseline)
+        release(candidate)
+        if not math.isfinite(found):
+            return math.nan
+    return found
+
+
+def _same_bits(a: Array, b: Array) -> bool:
+    bits = f"u{a.dtype.itemsize}"
+    return bool(np.array_equal(np.ascontiguousarray(a).view(bits), np.ascontiguousarray(b).view(bits)))
 
 
 def _first_nonfinite(baseline: Array, candidate: Array) -> tuple[int, int, int]:

@@ -31,6 +31,12 @@ class FileError(RnnverifyError):
         super().__init__(f"{printable(path, 300)}: {found}" + (f"; {advice}" if advice else ""))
 
 
+class OutputError(RnnverifyError):
+    """A report or a trace cannot be written."""
+
+    kind = "output"
+
+
 class UnsupportedError(FileError):
     """The file is sound, but holds something that this version does not compare. It is refused by name."""
 

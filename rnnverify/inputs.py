@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnverify.arrays import open_npy, open_npz
+from rnnverify.arrays import open_npy, open_npz, release
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import FileError, InputsError, printable
 from rnnverify.trace import FROM_H0, ZERO, Batch, read_states
@@ -33,6 +33,8 @@ class InputOptions:
         for name in ("sequences", "steps"):
             if getattr(self, name) < 1:
                 raise InputsError(f"--{name} {getattr(self, name)}: at least 1 is needed")
+        if self.sequences * self.steps > 2**31:
+            raise InputsError(f"{self.sequences} sequences of {self.steps} steps do not fit in memory: ask for fewer")
         if self.seed < 0:
             raise InputsError(f"--seed {self.seed}: a seed is 0 or more")
 
@@ -113,12 +115,18 @@ def _as_floats(path: Path, name: str, array: Array) -> Array:
         raise InputsError(f"{printable(path)}: {name} has dtype {array.dtype}; wanted float32 or float64")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    for start in range(array.shape[0]):
-        if not np.isfinite(array[start]).all():
-            raise InputsError(
-                f"{printable(path)}: {name} holds NaN or infinity in sequence {start}; wanted finite numbers"
-            )
+    if not is_finite(array):
+        raise InputsError(f"{printable(path)}: {name} holds NaN or infinity; wanted finite numbers")
     return array
+
+
+def is_finite(array: Array) -> bool:
+    """Whether `array` (B, ...) holds neither NaN nor infinity, looked at one sequence after another."""
+    for sequence in array:
+        if not np.isfinite(sequence).all():
+            return False
+        release(array)
+    return True
 
 
 def _check_states(path: Path | None, h0: tuple[Array, ...], B: int, sizes: list[int]) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
-from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict, measure
+from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict, largest, measure
+from rnnverify.narrowing import pattern
 from rnnverify.rounding import Budget, check
 from rnnverify.trace import Batch, Run, Trace
 from rnnverify.weights import compare_weights, same_shapes
@@ -22,6 +24,18 @@ class Observed:
     network: Network | None  # None for a trace
     trace: Trace
     reference: Trace | None  # None for a trace
+
+    @property
+    def arithmetic(self) -> str:
+        """The dtype whose rounding stands between the weights and the states.
+
+        The reference computes in float64, but on weights that a file of float32 may have rounded when it was ported.
+        """
+        computed = str(next(iter(self.trace.runs.values())).y.dtype.name)
+        by_reference = self.trace.provenance.get("engine") == "reference"
+        if by_reference and self.network and self.network.dtype != np.float64:
+            return "float32"
+        return computed
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,7 @@ def judge(baseline: Observed, candidate: Observed, batches: Sequence[Batch], tol
                 "the file may hold an attribute that is not supported, or be read wrongly"
             )
     by_user = bool(tolerance) and verdict in ("CLOSE", "DIFFERENT")
+    shown = tuple(_measured(baseline.trace, candidate.trace, tolerance)) if by_user else evidence.measured
     return Pair(
         baseline=baseline.label,
         candidate=candidate.label,
@@ -88,8 +103,8 @@ def judge(baseline: Observed, candidate: Observed, batches: Sequence[Batch], tol
         rule="set by --atol and --rtol" if by_user else words,
         budgets=evidence.budgets,
         own_budgets=own,
-        headline=max(evidence.measured, key=_severity),
-        measured=evidence.measured,
+        headline=max(shown, key=_severity),
+        measured=shown,
         implementation_baseline=_implementation(baseline),
         implementation_candidate=_implementation(candidate),
         weights=_largest(baseline.reference, candidate.reference),
@@ -110,8 +125,7 @@ def matrix(sides: Sequence[Observed]) -> tuple[tuple[float, ...], ...]:
 
 def _rule(baseline: Observed, candidate: Observed) -> tuple[Tolerance, str]:
     """The rule that stands in where states were not recorded: by the coarser dtype and the largest state."""
-    dtypes = [run.y.dtype.name for side in (baseline, candidate) for run in side.trace.runs.values()]
-    coarser = max(dtypes, key=lambda name: UNIT.get(name, 0.0))
+    coarser = max((baseline.arithmetic, candidate.arithmetic), key=lambda name: UNIT.get(name, 0.0))
     runs = baseline.trace.runs.values()
     scale = max(1.0, *(_magnitude(values) for run in runs for values in (run.y, *(h[:, None] for h in run.h_n))))
     unit = UNIT[coarser]
@@ -120,11 +134,12 @@ def _rule(baseline: Observed, candidate: Observed) -> tuple[Tolerance, str]:
 
 def _magnitude(y: Array) -> float:
     """The largest finite absolute value of y (B, T, F)."""
-    largest = 0.0
+    found = 0.0
     for start in range(0, y.shape[1], 1024):
-        block = np.abs(y[:, start : start + 1024], dtype=np.float64)
-        largest = max(largest, float(np.max(block, where=np.isfinite(block), initial=0.0)))
-    return largest
+        block = np.abs(y[:, start : start + 1024])
+        found = max(found, float(np.max(block, where=np.isfinite(block), initial=0.0)))
+        release(y)
+    return found
 
 
 def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDifference, ...], tuple[str, ...]]:
@@ -140,6 +155,11 @@ def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDiffe
             count = int(np.prod(tensor.shape))
             words = f"{tensor.name}: {tensor.differing} of {count} weights differ, by up to {tensor.max_abs:.2g}"
             reasons = (*reasons, words)
+    if any(t.differing for t in tensors) and baseline.network and candidate.network:
+        narrowed = same_shapes(baseline.network, candidate.network) and pattern(
+            baseline.network, candidate.network, (baseline.label, candidate.label)
+        )
+        reasons = (narrowed, *reasons) if narrowed else reasons
     return tensors, reasons
 
 
@@ -148,7 +168,8 @@ def _budgets(baseline: Observed, candidate: Observed) -> tuple[Budget | None, Bu
     network, other = baseline.network or candidate.network, candidate.network
     if network is None or (other and not same_shapes(network, other)):
         return None, None
-    found = [check(network, list(side.trace.runs.values()), other) for side in (baseline, candidate)]
+    sides = (baseline, candidate)
+    found = [check(network, list(side.trace.runs.values()), side.arithmetic, other) for side in sides]
     return found[0], found[1]
 
 
@@ -158,7 +179,7 @@ def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:
         return None
     if not evidence.weight_reasons and evidence.judged_by_budget:
         return evidence.budgets[evidence.labels.index(side.label)]
-    return check(side.network, list(side.trace.runs.values()))
+    return check(side.network, list(side.trace.runs.values()), side.arithmetic)
 
 
 def _measured(a: Trace, b: Trace, tolerance: Tolerance) -> Iterator[Measured]:
@@ -193,12 +214,15 @@ def _severity(measured: Measured) -> tuple[int, float]:
 
 
 def _largest(a: Trace | None, b: Trace | None) -> float | None:
+    """The maximum deviation of two traces; NaN where one is not finite, None where one is not known."""
     if a is None or b is None:
         return None
-    found = [m.deviation for m in _measured(a, b, Tolerance())]
-    if any(sum(deviation.nonfinite) for deviation in found):
-        return float("nan")
-    return max(deviation.max_abs for deviation in found)
+    if a is b:
+        return 0.0
+    both = [(run, b.runs[name]) for name, run in a.runs.items() if name in b.runs]
+    found = [largest(run.y, other.y) for run, other in both]
+    found += [largest(x[:, None], y[:, None]) for run, other in both for x, y in _finals(run, other)]
+    return max(found) if not any(np.isnan(found)) else float("nan")
 
 
 def _implementation(side: Observed) -> float | None:
@@ -230,7 +254,8 @@ def _same(evidence: _Evidence) -> tuple[Verdict, list[str]]:
     if all(m.deviation.bitwise for m in evidence.measured) and not any(t.rounded for t in evidence.tensors):
         return "IDENTICAL", ["states equal bit for bit" + (", weights too" if known else "")]
     how = "every step is explained by rounding" if evidence.judged_by_budget else "every deviation is within the rule"
-    reasons = [how + (", and the weights are equal" if known else "")]
+    rounded = ", up to the rounding of a summed bias" if any(t.rounded for t in evidence.tensors) else ""
+    reasons = [how + (f", and the weights are equal{rounded}" if known else "")]
     if evidence.judged_by_budget and not evidence.within_rule:
         step = min(m.deviation.first_step for m in evidence.measured if m.deviation.first_step is not None)
         reasons.append(f"the sides part from step {step} on: this network amplifies rounding, no port can follow it")

@@ -36,7 +36,10 @@ _SMALL = 1e8  # floating-point operations below which a second thread costs more
 
 @dataclass(frozen=True)
 class Limits:
-    """What a runner process may use. `memory` is address space in bytes, 0 for no limit."""
+    """What the runner process of one framework may use for all of its files together.
+
+    `memory` is address space in bytes, 0 for no limit.
+    """
 
     seconds: float = 600.0
     memory: int = 0
@@ -44,7 +47,7 @@ class Limits:
     def __post_init__(self) -> None:
         if not self.seconds > 0:
             raise OptionError(f"--timeout {self.seconds:g}: wanted a number of seconds above 0")
-        if self.memory < 0:
+        if not 0 <= self.memory < 2**62:
             raise OptionError("--memory: wanted a number of GiB from 0 up, 0 meaning no limit")
 
 
@@ -181,6 +184,7 @@ class _Process:
             "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1"),
             "OMP_WAIT_POLICY": "passive",
             "PYTHONWARNINGS": "ignore",
+            "TMPDIR": str(folder),  # what a framework leaves behind there goes with the folder
         }
         with (folder / f"{runtime}.log").open("wb") as log:
             self._child = subprocess.Popen(

@@ -15,46 +15,67 @@ activation itself, ACTIVATION_ERRORS. The two biases stay apart in S, since a fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rnnverify.activations import ACTIVATIONS
+from rnnverify.arrays import release
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.trace import Run
 
 UNIT_ROUNDOFF = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
-_SMALLEST = {"float16": 2.0**-24, "float32": 2.0**-126, "float64": 2.0**-1022}  # underflow may lose this much a term
-_BLOCK_BYTES = 2**22  # of one array of states
+_BLOCK_BYTES = 2**20  # of one array of states
 
 
 @dataclass(frozen=True)
 class ActivationError:
-    """How far a framework's activation may lie from the exact one: ulps of the result, and multiples of u."""
+    """How far a framework's activation may lie from the exact one: ulps of the result, and multiples of u.
+
+    `least_slope(act(z), z, eps)` bounds the slope within eps of z from below, cheaply: most states are settled by it.
+    `largest_slope` is for an activation that is not monotone, and then takes the place of the interval.
+    """
 
     ulps: float
     units: float
-    slope: float = 0.0  # for an activation that is not monotone: its largest slope, in place of the interval
+    least_slope: Callable[[Array, Array, Array], Array] | None = None
+    largest_slope: float = 0.0
+
+
+def _tanh_slope(y: Array, _: Array, eps: Array) -> Array:
+    return np.asarray(1 - y * y - 2 * eps)  # |tanh''| < 1
+
+
+def _sigmoid_slope(y: Array, _: Array, eps: Array) -> Array:
+    return np.asarray(y * (1 - y) - eps)  # |sigmoid''| < 0.1
+
+
+def _relu_slope(_: Array, z: Array, eps: Array) -> Array:
+    return (z > eps).astype(z.dtype)
+
+
+def _linear_slope(y: Array, _: Array, __: Array) -> Array:
+    return np.ones_like(y)
 
 
 # Largest errors measured over dense grids of float32: tanh 6.14 ulp (TensorFlow 2.21, Eigen's rational approximation),
 # 0.51 ulp (PyTorch 2.13); sigmoid 2.57 u (TensorFlow), 1.50 u (PyTorch). The others are one or two operations more.
-_TANH, _SIGMOID, _EXACT = ActivationError(8, 4), ActivationError(0, 4), ActivationError(0, 0)
 _COMPOSED = ActivationError(8, 8)
 ACTIVATION_ERRORS: dict[str, ActivationError] = {
-    "tanh": _TANH,
-    "sigmoid": _SIGMOID,
-    "relu": _EXACT,
-    "linear": _EXACT,
-    "relu6": _EXACT,
+    "tanh": ActivationError(8, 4, _tanh_slope),
+    "sigmoid": ActivationError(0, 4, _sigmoid_slope),
+    "relu": ActivationError(0, 0, _relu_slope),
+    "linear": ActivationError(0, 0, _linear_slope),
+    "relu6": ActivationError(0, 0),
     "leaky_relu": ActivationError(1, 0),
     "hard_sigmoid": ActivationError(0, 4),
     "keras2_hard_sigmoid": ActivationError(0, 4),
     "softsign": ActivationError(4, 0),
-    "silu": ActivationError(8, 8, slope=1.1),
-    "gelu": ActivationError(8, 8, slope=1.13),
-    "mish": ActivationError(16, 16, slope=1.1),
+    "silu": ActivationError(8, 8, largest_slope=1.1),
+    "gelu": ActivationError(8, 8, largest_slope=1.13),
+    "mish": ActivationError(16, 16, largest_slope=1.1),
+    "hard_silu": ActivationError(8, 8, largest_slope=1.5),
 }
 
 
@@ -74,13 +95,13 @@ class Budget:
         return self.beyond == 0
 
 
-def check(network: Network, runs: Sequence[Run], other: Network | None = None) -> Budget | None:
+def check(network: Network, runs: Sequence[Run], dtype: str, other: Network | None = None) -> Budget | None:
     """Hold every recorded step of `runs` against the weights of `network`; None where the states were not recorded.
 
-    `other` is the network of the other side: of its biases and those of `network` the larger magnitudes stand in S,
-    so that a port which added two biases into one float is not blamed for it.
+    `dtype` is the one whose rounding is allowed. `other` is the network of the other side: of its biases and those of
+    `network` the larger magnitudes stand in S, so that a port which added two into one float is not blamed for it.
     """
-    found = [budget for run in runs for budget in _run_budgets(network, run, other)]
+    found = [budget for run in runs for budget in _run_budgets(network, run, dtype, other)]
     if len(found) != len(runs) * sum(len(layer.directions) + _is_merged(layer) for layer in network.layers):
         return None
     worst = max(found, key=lambda budget: budget.used)
@@ -95,7 +116,7 @@ def check(network: Network, runs: Sequence[Run], other: Network | None = None) -
     )
 
 
-def _run_budgets(network: Network, run: Run, other: Network | None) -> Iterator[Budget]:
+def _run_budgets(network: Network, run: Run, dtype: str, other: Network | None) -> Iterator[Budget]:
     states = _states(network, run)
     h0 = iter(run.batch.h0 or ())
     biases = _bias_magnitudes(network, other)
@@ -110,13 +131,13 @@ def _run_budgets(network: Network, run: Run, other: Network | None) -> Iterator[
             h = emitted[:, ::-1] if flipped else emitted
             seen = x[:, ::-1] if direction.reverse else x
             where = f"layer {k}" + (" reverse" if direction.reverse else "")
-            yield _direction_budget(where, layer, direction, seen, h, next(h0, None), next(biases))
+            yield _direction_budget(where, layer, direction, seen, h, next(h0, None), next(biases), dtype)
             parts.append(emitted)
         top = k == len(network.layers) - 1
         if _is_merged(layer):
             merged = _merge(layer, parts)
             if top:
-                yield _merge_budget(f"layer {k} outputs", parts, merged, run.y)
+                yield _merge_budget(f"layer {k} outputs", parts, merged, run.y, dtype)
             x = merged
         elif not top:
             x = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
@@ -155,13 +176,19 @@ def _bias_magnitude(direction: Direction) -> Array:
 
 
 def _direction_budget(
-    where: str, layer: Layer, direction: Direction, x: Array, h: Array, h0: Array | None, bias_magnitude: Array
+    where: str,
+    layer: Layer,
+    direction: Direction,
+    x: Array,
+    h: Array,
+    h0: Array | None,
+    bias_magnitude: Array,
+    dtype: str,
 ) -> Budget:
     """x (B, T, I) and h (B, T, H) in the order of processing."""
     B, T, H = h.shape
     weights = np.concatenate([direction.kernel[0], direction.recurrent_kernel[0]]).astype(np.float64)  # (I+H, H)
-    magnitudes = np.abs(weights)
-    bias = direction.bias[0]
+    step = _Step(layer.activation, weights, direction.bias[0], bias_magnitude, dtype)
     previous = np.zeros((B, 1, H)) if h0 is None else np.asarray(h0, np.float64)[:, None]
     tally = _Tally(where)
     length = max(1, _BLOCK_BYTES // (8 * B * H))
@@ -169,33 +196,90 @@ def _direction_budget(
         block = h[:, start : start + length].astype(np.float64)  # (B, t, H)
         before = np.concatenate([previous, block[:, :-1]], axis=1)
         terms = np.concatenate([x[:, start : start + length].astype(h.dtype).astype(np.float64), before], axis=2)
-        Z = terms @ weights + bias
-        S = np.abs(terms) @ magnitudes + bias_magnitude
-        m = np.count_nonzero(terms, axis=2)[..., None] + 2
-        low, middle, high = _interval(layer.activation, Z, S, m, h.dtype.name)
-        tally.add(start, block, low, middle, high)
+        tally.add(start, *step.judge(terms, block))
         previous = block[:, -1:]
+        release(x)
+        release(h)
     return tally.budget()
 
 
-def _interval(activation: str, Z: Array, S: Array, m: Array, dtype: str) -> tuple[Array, Array, Array]:
-    """What rounding allows around act(Z), all of one shape."""
-    u = UNIT_ROUNDOFF[dtype]
-    # the evaluation here rounds too, by u = 2^-53 in each term: next to nothing for float32, as much again for float64
-    eps = S * (m * u / (1 - m * u)) * (2 if dtype == "float64" else 1 + 1e-7) + m * _SMALLEST[dtype]
-    act = ACTIVATIONS[activation]
-    error = ACTIVATION_ERRORS.get(activation, _COMPOSED)
-    middle = act(Z)
-    if error.slope:
-        low, high = middle - error.slope * eps, middle + error.slope * eps
-    else:
-        low, high = act(Z - eps), act(Z + eps)
-    largest = np.maximum(np.abs(low), np.abs(high))
-    # spacing at the larger end keeps act + tau monotone across powers of two
-    tau = error.ulps * np.spacing(largest.astype(dtype)).astype(np.float64) + error.units * u
-    if dtype == "float64":
-        tau = tau + 4 * np.spacing(largest)  # NumPy's own activation, which `middle` is computed with
-    return low - tau, middle, high + tau
+class _Step:
+    """The step of one direction, and how far rounding may carry a state from it."""
+
+    def __init__(self, activation: str, weights: Array, bias: Array, bias_magnitude: Array, dtype: str) -> None:
+        self._act = ACTIVATIONS[activation]
+        self._error = ACTIVATION_ERRORS.get(activation, _COMPOSED)
+        self._weights, self._bias, self._bias_magnitude = weights, bias, bias_magnitude
+        self._magnitudes, self._narrow = np.abs(weights), np.abs(weights).astype(np.float32)
+        self._dtype, self._u = dtype, UNIT_ROUNDOFF[dtype]
+
+    def judge(self, terms: Array, h: Array) -> tuple[Array, Array]:
+        """For h (b, t, H) after terms (b, t, I+H): the share of the budget used, and where h is beyond it.
+
+        A lower bound of the budget settles nearly all states with one evaluation of the activation and a product in
+        float32; the exact interval is computed for the rest.
+        """
+        rows = terms.reshape(-1, terms.shape[2])  # one product of matrices, not one for each sequence
+        Z = (rows @ self._weights + self._bias).reshape(h.shape)
+        middle = self._act(Z)
+        distance = np.abs(h - middle)
+        gamma = self._gamma(terms)
+        if self._error.least_slope is None:
+            reach = np.zeros_like(middle)
+        else:
+            # float32 sums of positive terms are good to far better than 1 %
+            S = np.abs(rows).astype(np.float32) @ self._narrow + self._bias_magnitude.astype(np.float32)
+            eps = (0.99 * gamma) * np.where(np.isfinite(S), S, 0).reshape(h.shape)
+            reach = eps * np.maximum(self._error.least_slope(middle, Z, eps), 0)
+        reach += self._error.ulps * self._u * np.abs(middle) + self._error.units * self._u  # ulp(y) >= u |y|
+        used = _ratio(distance, reach)
+        beyond = ~(distance <= reach)
+        if beyond.any():
+            where = np.nonzero(beyond)
+            low, high = self._interval(terms[where[:2]], where[2], Z[where], gamma[where[:2]][:, 0])
+            exact = np.maximum(high - middle[where], middle[where] - low)
+            used[where] = _ratio(distance[where], exact)
+            beyond[where] = ~((low <= h[where]) & (h[where] <= high))
+        return used, beyond
+
+    def _gamma(self, terms: Array) -> Array:
+        """gamma_m (b, t, 1), m being the number of non-zero terms and the two biases."""
+        m = np.count_nonzero(terms, axis=2)[..., None] + 2
+        bound: Array = m * self._u / (1 - m * self._u)
+        # the evaluation here rounds too: as much again for float64, next to nothing for narrower types
+        return bound * (2 if self._dtype == "float64" else 1 + 1e-7)
+
+    def _interval(self, terms: Array, units: Array, Z: Array, gamma: Array) -> tuple[Array, Array]:
+        """What rounding allows, for terms (n, I+H) and one unit of each (n,)."""
+        low, high = np.empty_like(Z), np.empty_like(Z)
+        for start in range(0, len(Z), 4096):
+            some = slice(start, start + 4096)
+            S = np.einsum("nk,kn->n", np.abs(terms[some]), self._magnitudes[:, units[some]])
+            eps = gamma[some] * (S + self._bias_magnitude[units[some]]) + (len(self._weights) + 2) * self._smallest
+            if self._error.largest_slope:
+                reach = self._error.largest_slope * eps
+                low[some], high[some] = self._act(Z[some]) - reach, self._act(Z[some]) + reach
+            else:
+                low[some], high[some] = self._act(Z[some] - eps), self._act(Z[some] + eps)
+        # the spacing at the larger end keeps act + tau monotone across powers of two
+        largest = np.maximum(np.abs(low), np.abs(high))
+        tau = (
+            self._error.ulps * np.spacing(largest.astype(self._dtype)).astype(np.float64) + self._error.units * self._u
+        )
+        if self._dtype == "float64":
+            tau = tau + 4 * np.spacing(largest)  # NumPy's own activation, which the interval is computed with
+        return low - tau, high + tau
+
+    @property
+    def _smallest(self) -> float:
+        """What underflow may take from one term."""
+        return float(np.finfo(self._dtype).tiny)
+
+
+def _ratio(distance: Array, reach: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        used = np.where(distance == 0, 0.0, distance / reach)
+    return np.where(np.isnan(used), np.inf, used)
 
 
 def _merge(layer: Layer, parts: Sequence[Array]) -> Array:
@@ -207,12 +291,13 @@ def _merge(layer: Layer, parts: Sequence[Array]) -> Array:
     return np.asarray(total * np.asarray(0.5, total.dtype) if layer.merge == "ave" else total)
 
 
-def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array) -> Budget:
-    u = UNIT_ROUNDOFF[y.dtype.name]
+def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array, dtype: str) -> Budget:
+    u = UNIT_ROUNDOFF[dtype]
     tally = _Tally(where)
     middle = merged.astype(np.float64)
     reach = 2 * u * (np.abs(parts[0], dtype=np.float64) + np.abs(parts[1], dtype=np.float64))
-    tally.add(0, y.astype(np.float64), middle - reach, middle, middle + reach)
+    distance = np.abs(y.astype(np.float64) - middle)
+    tally.add(0, _ratio(distance, reach), ~(distance <= reach))
     return tally.budget()
 
 
@@ -225,13 +310,8 @@ class _Tally:
         self._beyond = self._checked = 0
         self._first: int | None = None
 
-    def add(self, start: int, h: Array, low: Array, middle: Array, high: Array) -> None:
-        outside = ~((low <= h) & (h <= high))
-        distance, reach = np.abs(h - middle), np.maximum(high - middle, middle - low)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            used = np.where(distance == 0, 0.0, distance / reach)
-        used = np.where(np.isnan(used), np.inf, used)
-        self._checked += h.size
+    def add(self, start: int, used: Array, outside: Array) -> None:
+        self._checked += used.size
         self._beyond += int(outside.sum())
         if self._first is None and outside.any():
             self._first = start + int(np.argmax(outside.any(axis=(0, 2))))

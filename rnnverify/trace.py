@@ -15,7 +15,6 @@ Without `h0`, y starts from zeros. Nothing in the file is ever unpickled.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import zipfile
@@ -29,6 +28,7 @@ import numpy as np
 from rnnverify.arrays import DAMAGED, open_npz
 from rnnverify.canonical import Array
 from rnnverify.errors import FileError, printable
+from rnnverify.output import write_whole
 
 ZERO = "zero"
 FROM_H0 = "from_h0"
@@ -82,7 +82,7 @@ class Trace:
 def save(trace: Trace, path: Path) -> None:
     """Write `trace` as an uncompressed `.npz`, all or nothing: a file half-written is never left behind.
 
-    Raises FileError where `path` cannot be written, ValueError where `trace` has no run from zero states.
+    Raises OutputError where `path` cannot be written, ValueError where `trace` has no run from zero states.
     """
     if ZERO not in trace.runs:
         raise ValueError("a trace file has a run from zero states")
@@ -96,17 +96,8 @@ def save(trace: Trace, path: Path) -> None:
         arrays.update({f"states_{k}{suffix}": states for k, states in enumerate(run.states)})
         if run.batch.h0 is not None:
             arrays.update(_numbered("h0", run.batch.h0, ""))
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # its stubs take every name for its own keyword
-        partial.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise FileError(path, f"cannot be written ({error.strerror})", "choose another place with -o") from error
+    # the stubs of savez take every name for a keyword of its own
+    write_whole(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
 def _numbered(name: str, states: tuple[Array, ...], suffix: str) -> dict[str, Array]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from rnnverify import reference
-from rnnverify.comparison import Comparison, Side, Tolerance, worst_verdict
-from rnnverify.errors import MismatchError, OptionError, printable
-from rnnverify.inputs import InputOptions, make_batches
+from rnnverify.assumptions import Assumed, settle
+from rnnverify.comparison import Comparison, Tolerance, worst_verdict
+from rnnverify.describe import How, describe, describe_inputs, ran_as
+from rnnverify.errors import InputsError, MismatchError, OptionError
+from rnnverify.inputs import InputOptions, is_finite, make_batches
 from rnnverify.judge import Observed, judge, matrix
 from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
-from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all, settle_activations
+from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.trace import Batch, Run, Trace, save
-from rnnverify.weights import structure
 
 Engine = Literal["auto", "native", "reference"]
 
@@ -31,9 +32,13 @@ class Options:
 
     inputs: InputOptions = field(default_factory=InputOptions)
     tolerance: Tolerance = field(default_factory=Tolerance)
-    activations: tuple[str, ...] = ()  # "relu", or "B=relu" for one side
+    assumed: Assumed = field(default_factory=Assumed)
     engine: Engine = "auto"
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.engine not in get_args(Engine):
+            raise OptionError(f"engine {self.engine!r}: wanted one of {', '.join(get_args(Engine))}")
 
 
 def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
@@ -56,14 +61,14 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
         pairs = tuple(judge(observed[0], other, batches, options.tolerance) for other in observed[1:])
         return Comparison(
             verdict=worst_verdict(pairs),
-            sides=tuple(_describe(*both) for both in zip(sides, hows, strict=True)),
+            sides=tuple(describe(*both) for both in zip(sides, hows, strict=True)),
             pairs=pairs,
             matrix=matrix(observed),
-            inputs=_describe_inputs(batches, sides, options.inputs),
+            inputs=describe_inputs(batches, sides, options.inputs),
         )
 
 
-def run(source: str | Path, output: Path | None = None, options: Options | None = None) -> Trace:
+def run(source: str | Path, output: str | Path | None = None, options: Options | None = None) -> Trace:
     """Run one model file in its own framework; the trace is also saved to `output` where that is given.
 
     From `options.inputs` as `compare` does, but a file of inputs without `h0` is run from zero states only.
@@ -78,7 +83,7 @@ def run(source: str | Path, output: Path | None = None, options: Options | None 
         if options.inputs.file and batches[-1].x is not batches[0].x:
             batches = batches[:1]
         traces, hows = _run(sides, batches, options, runners)
-        side = _describe(sides[0], hows[0])
+        side = describe(sides[0], hows[0])
         provenance = {
             "made_by": "rnnverify",
             "source": Path(source).name,
@@ -91,7 +96,7 @@ def run(source: str | Path, output: Path | None = None, options: Options | None 
             "weights": side.weights_fingerprint,
         }
         if output:
-            save(Trace(traces[0].runs, provenance), output)
+            save(Trace(traces[0].runs, provenance), Path(output))
         return Trace({name: _in_memory(r) for name, r in traces[0].runs.items()} if not output else {}, provenance)
 
 
@@ -105,7 +110,7 @@ def _open(parsed: Sequence[Source], options: Options, runners: Runners) -> tuple
     if options.engine != "reference":
         for framework in sorted({f for f in frameworks if f}, key=lambda f: f == "torch"):  # the slowest first
             runners.start(framework)
-    return settle_activations([open_side(source) for source in parsed], options.activations)
+    return settle([open_side(source) for source in parsed], options.assumed)
 
 
 def _batches(sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:
@@ -121,6 +126,10 @@ def _batches(sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:
     if not names:
         raise MismatchError("the traces have no run in common: one starts from zeros, another from h0")
     batches = tuple(trace.runs[name].batch for name in names)
+    for side, its in recorded:
+        for batch in (run.batch for run in its.runs.values()):
+            if not all(is_finite(array) for array in (batch.x, *(batch.h0 or ()))):
+                raise InputsError(f"{side.source}: its inputs hold NaN or infinity; record it with finite ones")
     for other, its in recorded[1:]:
         for batch in batches:
             if its.runs[batch.name].batch.fingerprint() != batch.fingerprint():
@@ -150,7 +159,7 @@ def _that_all_can_start_from(sides: Sequence[Opened], batches: tuple[Batch, ...]
     networks = [side.network for side in sides if side.network]
     sizes = [[d.hidden_size for _, _, d in network.directions()] for network in networks]
     fitting = tuple(b for b in batches if b.h0 is None or all([h.shape[1] for h in b.h0] == each for each in sizes))
-    if not fitting:
+    if not fitting or (len(fitting) < len(batches) and any(side.trace for side in sides)):
         found = f"the initial states of the trace do not fit the networks, whose layers have {sizes} units"
         raise MismatchError(f"{found}; record the trace from zero states")
     return fitting
@@ -160,18 +169,9 @@ def _width(trace: Trace | None) -> int:
     return next(iter(trace.runs.values())).y.shape[2] if trace else 0
 
 
-@dataclass(frozen=True)
-class _How:
-    """How a side came to its trace."""
-
-    engine: str
-    words: str
-    versions: Mapping[str, str]
-
-
 def _run(
     sides: Sequence[Opened], batches: tuple[Batch, ...], options: Options, runners: Runners
-) -> tuple[list[Trace], list[_How]]:
+) -> tuple[list[Trace], list[How]]:
     """Every side's trace: recorded, run by its framework, or by the reference where asked for or all there is."""
     jobs: dict[str, Job] = {}
     refused: dict[str, str] = {}
@@ -189,11 +189,11 @@ def _run(
     traces, hows = [], []
     for side in sides:
         label = side.source.label
-        trace, how = side.trace, _How("trace", "recorded", {})
+        trace, how = side.trace, How("trace", "recorded", {})
         if label in jobs:
             try:
                 trace, result = runners.collect(jobs[label])
-                how = _How("native", _words(result), result["versions"])
+                how = How("native", ran_as(result), result["versions"])
             except MissingFrameworkError as error:
                 if options.engine == "native":
                     raise
@@ -201,7 +201,7 @@ def _run(
         if trace is None and side.network:
             trace = reference.run(side.network, batches)
             words = f"float64 reference, because {refused[label]}" if label in refused else "float64 reference"
-            how = _How("reference", words, {"numpy": np.__version__})
+            how = How("reference", words, {"numpy": np.__version__})
         if trace is None:
             raise AssertionError("a side is a model or a trace")
         traces.append(trace)
@@ -219,12 +219,6 @@ def _cannot_run(side: Opened) -> str:
     return ""
 
 
-def _words(result: Mapping[str, str]) -> str:
-    if result["loaded"]:
-        return f"{result['layer']}, loaded by {result['loaded']}"
-    return f"{result['layer']}, rebuilt with the file's own arrays ({result['why_not']})"
-
-
 def _observe(sides: Sequence[Opened], traces: list[Trace], batches: tuple[Batch, ...]) -> list[Observed]:
     """Each side with its reference; equal networks share one."""
     references: dict[str, Trace] = {}
@@ -239,47 +233,3 @@ def _observe(sides: Sequence[Opened], traces: list[Trace], batches: tuple[Batch,
             own = references[key]
         observed.append(Observed(side.source.label, side.network, trace, own))
     return observed
-
-
-def _describe(side: Opened, how: _How) -> Side:
-    reading, trace, network = side.reading, side.trace, side.network
-    provenance = dict(trace.provenance) if trace else {}
-    notes = reading.notes if reading else ()
-    if trace and trace.not_compared:
-        notes = (*notes, "arrays of the trace that are not compared: " + ", ".join(trace.not_compared))
-    return Side(
-        label=side.source.label,
-        source=str(side.source),
-        framework=reading.recipe.framework if reading else "trace",
-        form=side.contents.form if side.contents else "npz trace",
-        writer=side.contents.writer if side.contents else _recorder(provenance),
-        shape=structure(network) if network else "",
-        engine=how.engine,
-        how=how.words,
-        assumptions=side.assumptions or (reading.assumptions if reading else ()),
-        not_compared=reading.not_compared if reading else (),
-        notes=(*(side.contents.notes if side.contents else ()), *notes),
-        weights_fingerprint=network.fingerprint() if network else str(provenance.get("weights", "")),
-        versions=how.versions,
-    )
-
-
-def _recorder(provenance: Mapping[str, object]) -> str:
-    words = [printable(provenance[key]) for key in ("framework", "source") if provenance.get(key)]
-    return "recorded from " + ", ".join(words) if words else ""
-
-
-def _describe_inputs(batches: Sequence[Batch], sides: Sequence[Opened], options: InputOptions) -> dict[str, object]:
-    traced = next((str(side.source) for side in sides if side.trace), None)
-    return {
-        "origin": traced or (str(options.file) if options.file else f"seed {options.seed}"),
-        "seed": None if traced or options.file else options.seed,
-        "batches": {
-            batch.name: {
-                "shape": list(batch.x.shape),
-                "initial_state": batch.h0 is not None,
-                "sha256": batch.fingerprint(),
-            }
-            for batch in batches
-        },
-    }

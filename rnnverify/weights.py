@@ -80,16 +80,20 @@ def _structure_reasons(a: Network, b: Network) -> list[str]:
 def _allowed(a: Direction, b: Direction) -> Array:
     """How far the bias sums (G, H) of two sides may lie apart by layout alone.
 
-    A side with one bias may hold the other's exact sum, rounded once to its dtype; two sides with two biases each may
-    have split one sum differently, and rounded the parts.
+    A side with one bias may hold the other's exact sum, rounded once to its dtype; a side with two may have split one
+    bias in two parts, and rounded those.
     """
     dtype = min((d.bias_input.dtype for d in (a, b)), key=lambda each: each.itemsize)
     unit = _UNIT_ROUNDOFF.get(dtype.name, 0.0)
-    if all(np.any(d.bias_recurrent) for d in (a, b)):
-        parts = [np.abs(d.bias_input.astype(np.float64)) + np.abs(d.bias_recurrent.astype(np.float64)) for d in (a, b)]
-        return np.asarray(unit * np.maximum(*parts))
+    split = [np.where(d.bias_recurrent != 0, _magnitude(d), 0.0) for d in (a, b)]
     same = a.bias.astype(dtype) == b.bias.astype(dtype)
-    return np.where(same, np.inf, 0.0)
+    return np.where(same, np.inf, unit * np.maximum(*split))
+
+
+def _magnitude(direction: Direction) -> Array:
+    """|b_ih| + |b_hh| (G, H)."""
+    parts = (direction.bias_input, direction.bias_recurrent)
+    return np.asarray(sum(np.abs(part.astype(np.float64)) for part in parts))
 
 
 def _difference(name: str, a: Array, b: Array, allowed: Array | float = 0.0) -> TensorDifference:

@@ -173,6 +173,10 @@ def test_a_tolerance_in_words() -> None:
     assert str(Tolerance(0.001, 0.1)) == "atol 0.001, rtol 0.1"
 
 
+def test_a_difference_that_overflows_is_beyond_any_tolerance() -> None:
+    assert measure(states(1e308), states(-1e308), Tolerance(1e300)).beyond == 1
+
+
 def test_exit_codes() -> None:
     assert EXIT_CODES == {"IDENTICAL": 0, "EQUIVALENT": 0, "CLOSE": 0, "DIFFERENT": 1, "INCONCLUSIVE": 3}
     assert comparison.EXIT_ERROR == 2

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from rnnverify import reference
+from rnnverify.assumptions import settle_activations
 from rnnverify.errors import RnnverifyError
 from rnnverify.native import Job, Limits, Runners
-from rnnverify.sides import open_side, parse, settle_activations
+from rnnverify.sides import open_side, parse
 from rnnverify.trace import load
 
 GENUINE = Path(__file__).parents[1] / "fixtures" / "genuine"

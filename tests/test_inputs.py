@@ -1,5 +1,6 @@
 """Inputs: the same numbers from a seed on every machine, and files refused that cannot be run."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -169,16 +170,33 @@ def test_files_that_are_no_inputs(tmp_path: Path) -> None:
         (b"1,2,3\n", "is neither .npy nor .npz"),
         (b"\x80\x04}.", "is neither .npy nor .npz"),
         (b"\x93NUMPY\x01\x00", "is no readable .npy array"),
-        (npy(tmp_path, x).read_bytes()[:-1], "is no readable .npy array"),
+        (npy(tmp_path, x).read_bytes()[:-1], "announces 48 bytes, and 47 are there"),
+        (b"\x93NUMPY\x01\x00\x35\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3,", "is no readable .npy array"),
         (b"PK\x03\x04", "is no intact .npz archive"),
     ):
         path.write_bytes(content)
         with pytest.raises(FileError, match=words):
             read_inputs(path)
     np.save(tmp_path / "x.npy", np.array([{}]), allow_pickle=True)
-    with pytest.raises(FileError, match=r"is no readable .npy array"):
+    with pytest.raises(FileError, match=r"holds pickled objects, which are never opened"):
         read_inputs(tmp_path / "x.npy")
     with pytest.raises(FileError, match="holds a, b; name the input sequences x"):
         read_inputs(npz(tmp_path, b=x, a=x))
     with pytest.raises(FileError, match="holds no array"):
         read_inputs(npz(tmp_path))
+    with pytest.raises(FileError, match="cannot be read"):
+        read_inputs(Path("a" * 300))
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (4,), (1, 1, 2, 4)])
+def test_initial_states_of_other_axes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(FileError, match=r"h0 has shape .*wanted \(layers \* directions, B, H\)"):
+        read_inputs(npz(tmp_path, x=x, h0=np.ones(shape)))
+
+
+@pytest.mark.parametrize("size", ["2", "-2", "99999999999999999999", "True"])
+def test_sizes_that_a_header_makes_up_are_refused(tmp_path: Path, size: str) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({size}, 3, 2), }}\n".encode()
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(24))
+    with pytest.raises(FileError, match="is no readable .npy array|announces .* bytes, and 24 are there"):
+        read_inputs(tmp_path / "x.npy")

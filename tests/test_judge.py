@@ -23,9 +23,9 @@ def test_identical_is_bit_for_bit() -> None:
 def test_one_unit_in_the_last_place_is_equivalent() -> None:
     pair = against(with_states(model("B", NETWORK), shifted(6e-8)))
     assert pair.verdict == "EQUIVALENT"
-    assert pair.reasons == ("every deviation is within the rule, and the weights are equal",)
+    assert pair.reasons == ("every step is explained by rounding, and the weights are equal",)
     recorded_only = against(with_states(recorded("B", NETWORK), shifted(6e-8)))
-    assert (recorded_only.verdict, recorded_only.reasons) == ("EQUIVALENT", ("every deviation is within the rule",))
+    assert (recorded_only.verdict, recorded_only.reasons) == ("EQUIVALENT", ("every step is explained by rounding",))
 
 
 def test_another_dtype_of_the_states_is_not_identical() -> None:
@@ -46,7 +46,7 @@ def test_differing_weights_are_never_equivalent(by: float) -> None:
     pair = against(model("B", nudged(by)))
     assert pair.verdict == "DIFFERENT"
     small = "the deviation is small on these inputs, but the networks are not the same"
-    large = "the deviation is beyond what rounding explains"
+    large = "20 of 80 states of B do not follow from the weights of A, from step 0 on, even with rounding"
     assert pair.reasons[0] == (small if by < 1e-5 else large)
     assert pair.reasons[1].startswith("layer 0 kernel: 1 of 12 weights differ, by up to ")
 
@@ -60,7 +60,7 @@ def test_a_tolerance_makes_it_close() -> None:
     tolerance = Tolerance(atol=0.01)
     pair = against(model("B", nudged(1e-3)), tolerance)
     assert pair.verdict == "CLOSE"
-    assert pair.reasons[0] == "beyond rounding, within atol 0.01"
+    assert pair.reasons[0] == "beyond rounding, states within atol 0.01"
     assert "weights differ" in pair.reasons[1]
     assert (pair.tolerance, pair.rule) == (tolerance, "set by --atol and --rtol")
     assert against(model("B", nudged(0.5)), tolerance).verdict == "DIFFERENT"
@@ -77,8 +77,8 @@ def test_a_tolerance_does_not_worsen_what_rounding_explains() -> None:
 def test_states_beyond_rounding_are_different(name: str) -> None:
     pair = against(with_states(model("B", NETWORK), shifted(3e-5), name))
     assert pair.verdict == "DIFFERENT"
-    assert pair.reasons[0] == "the deviation is beyond what rounding explains"
-    assert pair.reasons[1].startswith("B departs from the reference of its own weights by 3e-05")
+    assert pair.reasons[0].endswith(" states of B do not follow from the weights of A, from step 2 on, even with rounding")
+    assert pair.reasons[1].startswith("B departs from the weights of its own file, by ")
     assert (pair.headline.batch, pair.headline.output, pair.headline.deviation.at) == (name, "y", (1, 2, 3))
 
 
@@ -121,10 +121,10 @@ def test_outputs_of_other_shapes_cannot_be_compared() -> None:
 def test_nan_or_infinity_on_one_side_is_different(value: float, tolerance: Tolerance) -> None:
     sound, broken = recorded("B", NETWORK), with_states(recorded("B", NETWORK), shifted(value))
     pair = against(broken, tolerance, baseline=sound)
-    assert (pair.verdict, pair.reasons) == ("DIFFERENT", ("candidate: 1 states are NaN or infinite",))
+    assert (pair.verdict, pair.reasons) == ("DIFFERENT", ("the candidate: 1 states are NaN or infinite",))
     assert pair.headline.deviation.at == (1, 2, 3)
     pair = against(sound, tolerance, baseline=broken)
-    assert (pair.verdict, pair.reasons) == ("DIFFERENT", ("baseline: 1 states are NaN or infinite",))
+    assert (pair.verdict, pair.reasons) == ("DIFFERENT", ("the baseline: 1 states are NaN or infinite",))
 
 
 @pytest.mark.parametrize("tolerance", [EXACT, Tolerance(1e9, 1e9)])
@@ -133,6 +133,19 @@ def test_nan_or_infinity_on_both_sides_is_inconclusive(tolerance: Tolerance) -> 
     pair = against(broken, tolerance, baseline=broken)
     assert pair.verdict == "INCONCLUSIVE"
     assert pair.reasons == ("both sides reach NaN or infinity (1 and 1 values): use smaller inputs",)
+
+
+def test_known_weights_that_differ_are_different_though_both_sides_overflow() -> None:
+    a, b = (with_states(side, shifted(np.inf)) for side in (model("A", NETWORK), model("B", nudged(0.5))))
+    pair = against(b, baseline=a)
+    assert pair.verdict == "DIFFERENT"
+    assert pair.reasons[0] == "both sides: 1 states are NaN or infinite"
+
+
+def test_close_says_what_it_is() -> None:
+    pair = against(model("B", nudged(1e-7)), Tolerance(0.01))
+    assert (pair.verdict, pair.tolerance) == ("CLOSE", Tolerance(0.01))
+    assert pair.reasons[0] == "weights that differ, states within atol 0.01"
 
 
 def zeros(B: int = 2, T: int = 5) -> tuple[Batch]:
@@ -166,6 +179,25 @@ def test_one_step_from_initial_states_is_conclusive() -> None:
     given_batches = one_step(True)
     pair = judge(recorded("A", NETWORK, given_batches), recorded("B", NETWORK, given_batches), given_batches, EXACT)
     assert pair.verdict == "IDENTICAL"
+
+
+def test_one_step_from_initial_states_of_zero_is_blind() -> None:
+    x = BATCHES[0].x[:, :1]
+    given_batches = (Batch(ZERO, x), Batch(FROM_H0, x, (np.zeros((2, 4), np.float32),)))
+    pair = judge(recorded("A", NETWORK, given_batches), recorded("B", NETWORK, given_batches), given_batches, EXACT)
+    assert pair.verdict == "INCONCLUSIVE"
+
+
+def test_the_rule_counts_final_states_too() -> None:
+    """The top outputs may be small while a lower layer's state is 1000: one unit in its last place is 6e-5."""
+
+    def side(label: str, by: float) -> Observed:
+        h = np.full((2, 4), 1000, np.float32) + np.float32(by)
+        return Observed(label, None, Trace({ZERO: Run(BATCHES[0], np.zeros((2, 5, 4), np.float32), (h,))}), None)
+
+    pair = against(side("B", 6.1e-5), baseline=side("A", 0))
+    assert (pair.verdict, pair.reasons) == ("EQUIVALENT", ("every deviation is within the rule",))
+    assert against(side("B", 1.0), baseline=side("A", 0)).verdict == "DIFFERENT"
 
 
 @pytest.mark.parametrize(

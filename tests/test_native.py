@@ -9,11 +9,12 @@ import pytest
 
 import rnnverify
 from rnnverify import reference
+from rnnverify.assumptions import settle_activations
 from rnnverify.canonical import Direction, Network
 from rnnverify.errors import RunnerError
 from rnnverify.inputs import InputOptions
 from rnnverify.native import Job, Limits, Runners, compute_dtype
-from rnnverify.sides import Opened, open_side, parse, settle_activations
+from rnnverify.sides import Opened, open_side, parse
 from rnnverify.trace import FROM_H0, ZERO, Batch
 from rnnverify.verify import Options
 

@@ -109,6 +109,11 @@ def test_long_outputs_are_kept_in_a_file(monkeypatch: pytest.MonkeyPatch) -> Non
         assert np.array_equal(run.y, in_memory.runs[name].y)
 
 
+def test_a_network_that_diverges_is_a_result() -> None:
+    network = edited(single(activation="relu"), recurrent_kernel=np.full((1, 4, 4), 1e30))
+    assert not np.isfinite(run(network, batches(network, T=20)[0]).y).all()
+
+
 def test_inputs_are_not_changed() -> None:
     network = bidirectional(merge="mul")
     both = batches(network)

@@ -52,6 +52,12 @@ def test_a_path_that_exists_is_never_split(tmp_path: Path, monkeypatch: pytest.M
     assert (selected.path, selected.selector) == (tmp_path / "model.pt", "rnn")
 
 
+def test_a_name_that_no_file_can_have_is_refused_in_one_sentence() -> None:
+    for given in ("a" * 300, "a\0b"):
+        with pytest.raises(FileError):
+            open_side(parse(given, "A"))
+
+
 def test_a_source_is_printable() -> None:
     assert str(parse("a\nb.pt", "A")) == "a\\nb.pt"
 
@@ -156,6 +162,8 @@ def test_what_a_file_states_may_be_said_again() -> None:
     ("options", "words"),
     [
         (["A=relu"], "--activation A=relu: A.pt states tanh"),
+        (["relu", "tanh"], "--activation"),
+        (["B=relu", "B=tanh"], "--activation"),
         (["sine"], "--activation sine: known are tanh, relu, linear"),
         (["B=sine"], "--activation B=sine: known are tanh"),
         (["D=relu"], "--activation D=relu: the sides are A, B, C"),

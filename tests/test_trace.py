@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import batches, computed, networks, single, stacked
 
+from rnnverify import reference
 from rnnverify.canonical import Array
 from rnnverify.errors import FileError
 from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace, is_trace, load, save
@@ -28,6 +29,7 @@ def assert_same(found: Trace, wanted: Trace) -> None:
         for ours, theirs in (
             ((other.batch.x, other.y), (run.batch.x, run.y)),
             (other.h_n, run.h_n),
+            (other.states, run.states),
             (other.batch.h0 or (), run.batch.h0 or ()),
         ):
             assert len(ours) == len(theirs)
@@ -138,6 +140,36 @@ def test_a_half_written_file_is_never_left_behind(
     with pytest.raises(FileError, match=r"cannot be written \(No space left on device\); choose another place"):
         save(Trace({ZERO: Run(Batch(ZERO, x), y)}), path)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("t.npz", b"an earlier trace")] * earlier
+
+
+def test_a_half_written_file_is_not_left_by_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(file: io.BufferedWriter, **_: object) -> None:
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save(Trace({ZERO: Run(Batch(ZERO, x), y)}), tmp_path / "t.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trace_has_a_run_from_zero_states(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a trace file has a run from zero states"):
+        save(Trace({FROM_H0: Run(Batch(FROM_H0, x, (h0[0],)), y)}), tmp_path / "t.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_states_of_every_layer_are_kept(tmp_path: Path) -> None:
+    network = stacked(3, [4, 2])
+    found = reference.run(network, batches(network))
+    save(found, tmp_path / "t.npz")
+    loaded = load(tmp_path / "t.npz")
+    assert loaded.not_compared == ()
+    assert_same(loaded, found)
+
+
+def test_initial_states_that_nothing_starts_from_are_named(tmp_path: Path) -> None:
+    assert load(written(tmp_path, x=x, y=y, h0=h0)).not_compared == ("h0",)
 
 
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:

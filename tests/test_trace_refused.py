@@ -40,6 +40,10 @@ def written(folder: Path, **arrays: object) -> Path:
         ({"x": x, "y": y, "h_n": y[None, :1, -1]}, r"h_n\[0\] has shape \(1, 4\)"),
         ({"x": x, "y": y, "h_n_0": y}, r"h_n\[0\] has shape \(2, 3, 4\)"),
         ({"x": x, "y": y, "h_n": h0.astype(int)}, r"h_n\[0\]"),
+        ({"x": x, "y": y, "h_n": h0[:, :, :0]}, r"h_n\[0\] has shape \(2, 0\)"),
+        ({"x": x, "y": y, "states_0": y[:, :2]}, r"states_0 has shape \(2, 2, 4\)"),
+        ({"x": x, "y": y, "states_0": h0[0]}, r"states_0 has shape \(2, 4\)"),
+        ({"x": x, "y": y, "states_0": y.astype(int)}, "states_0 has shape"),
         ({"x": x, "y": y, "h0": h0[:, :1], "y_from_h0": y}, r"h0\[0\] has shape \(1, 4\)"),
         ({"x": x, "y": y, "h0": h0, "y_from_h0": y[:, :1]}, "y_from_h0 2 of 1"),
         ({"x": x, "y": y, "x_from_h0": x[:1], "h0": h0, "y_from_h0": y}, "x_from_h0 has 1 sequences"),
@@ -88,6 +92,11 @@ def npy(shape: str, data: bytes = b"", descr: str = "<f4") -> bytes:
         (b"", "is no readable array"),
         (b"\x93NUMPY\x09\x00", "is no readable array"),
         (b"not an array", "is no readable array"),
+        (b"\x93NUMPY\1\0\x35\0{'descr': '<f4', 'fortran_order': False, 'shape': (3,", "is no readable array"),
+        (b"\x93NUMPY\1\0" + struct.pack("<H", 8001) + b"-" * 8000 + b"1", "is no readable array"),
+        (npy("(-2, -3, 1)", bytes(24)), "is no readable array"),
+        (npy("(True, 3, 1)", bytes(12)), "is no readable array"),
+        (npy("(" + "1," * 70 + ")", bytes(4)), "is no readable array"),
     ],
 )
 def test_headers_that_lie(tmp_path: Path, member: bytes, words: str) -> None:
@@ -102,6 +111,44 @@ def test_a_deflate_bomb_is_not_inflated(tmp_path: Path) -> None:
     assert path.stat().st_size < 2**16
     with pytest.raises(FileError, match=r"y.npy inflates \d+ bytes to \d+; store it uncompressed"):
         load(path)
+
+
+def test_a_stored_size_beyond_the_file_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path, npy("(2000, 3000, 1)", bytes(24)))
+    with zipfile.ZipFile(path) as file:
+        info = file.getinfo("y.npy")
+    raw, size = bytearray(path.read_bytes()), info.file_size - 24 + 4 * 6_000_000
+    struct.pack_into("<II", raw, raw.rfind(b"PK\1\2") + 20, size, size)
+    struct.pack_into("<II", raw, info.header_offset + 18, size, size)
+    path.write_bytes(raw)
+    with pytest.raises(FileError, match="y.npy"):
+        load(path)
+
+
+def test_a_zip_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path, npy("(2, 3, 1)", bytes(24)))
+    raw = bytearray(path.read_bytes())
+    raw[raw.find(b"PK\1\2") + 6] = 99
+    path.write_bytes(raw)
+    assert not is_trace(path)
+    with pytest.raises(FileError, match=r"is no intact .npz archive"):
+        load(path)
+
+
+def test_damage_inside_a_deflated_member_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.npz"
+    np.savez_compressed(path, x=np.random.default_rng(0).normal(size=(2, 30, 2)), y=np.zeros((2, 30, 2)))
+    sound = path.read_bytes()
+    refused = 0
+    for k in range(35, 600, 3):
+        damaged = bytearray(sound)
+        damaged[k] ^= 0x55
+        path.write_bytes(damaged)
+        try:
+            load(path)
+        except FileError as error:
+            refused += "\n" not in str(error)
+    assert refused > 150
 
 
 def test_a_truncated_file_is_told(tmp_path: Path) -> None:

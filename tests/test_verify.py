@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rnnverify
+from rnnverify.assumptions import Assumed
 from rnnverify.comparison import Tolerance
 from rnnverify.errors import MismatchError, OptionError
 from rnnverify.inputs import InputOptions
@@ -122,12 +123,12 @@ def test_the_square_of_a_wrong_port_puts_the_difference_at_the_weights(fixtures:
 
 def test_an_activation_that_a_framework_lacks_runs_in_the_reference(fixtures: Path) -> None:
     sides = (fixtures / "basic_rnn_cell.ckpt", fixtures / "rnn.pt")
-    result = rnnverify.compare(*sides, options=Options(activations=("sigmoid",)))
+    result = rnnverify.compare(*sides, options=Options(assumed=Assumed(("sigmoid",))))
     assert result.verdict == "EQUIVALENT"
     assert [side.engine for side in result.sides] == ["native", "reference"]
     assert "computes tanh or relu, not sigmoid" in result.sides[1].how
     with pytest.raises(OptionError, match="computes tanh or relu"):
-        rnnverify.compare(*sides, options=Options(activations=("sigmoid",), engine="native"))
+        rnnverify.compare(*sides, options=Options(assumed=Assumed(("sigmoid",)), engine="native"))
 
 
 def test_other_sizes_cannot_be_compared(fixtures: Path) -> None:

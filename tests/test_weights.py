@@ -85,6 +85,32 @@ def test_one_unit_in_the_last_place_more_than_rounding_differs() -> None:
         assert (found.differing, found.rounded, found.at) == (1, 3, (3,))
 
 
+def test_two_biases_on_each_side_may_round_each_part() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (rng.uniform(1, 2, (1, 4)).astype(np.float32) for _ in range(2))
+    moved = np.float32(0.3)
+    two = edited(single(), bias_input=first, bias_recurrent=second)
+    other = edited(single(), bias_input=first + moved, bias_recurrent=second - moved)
+    assert bias_of(two, other).differing == 0
+    wrong = other.layers[0].directions[0].bias_input + np.float32(1e-6)
+    assert bias_of(two, edited(other, bias_input=wrong)).differing == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "held"),
+    [
+        ((1.0, 0.0), np.nextafter(np.float32(1), np.float32(0))),  # below a power of two the next float is half as far
+        ((1.9375, 5 * 2.0**-26), 1.9375),  # the sum lies 0.625 ulp above
+    ],
+)
+def test_a_bias_that_is_not_the_nearest_float_differs(given: tuple[float, float], held: float) -> None:
+    first, second, one = (np.full((1, 4), value, np.float32) for value in (*given, held))
+    two = edited(single(), bias_input=first, bias_recurrent=second)
+    wrong = edited(single(), bias_input=one, bias_recurrent=0 * one)
+    for baseline, candidate in ((two, wrong), (wrong, two)):
+        assert bias_of(baseline, candidate).differing == 4
+
+
 def test_a_bias_left_out_differs() -> None:
     network = single()
     zero = np.zeros((1, 4), np.float32)

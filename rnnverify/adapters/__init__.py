@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.containers.contents import Contents, FrameworkName
 
-__all__ = ["ADAPTERS", "Reading", "Recipe", "read_network"]
+__all__ = ["ADAPTERS", "Reading", "Recipe", "read_network", "restate"]
 
 ADAPTERS: dict[FrameworkName, str] = {
     "keras": "rnnverify.adapters.keras",
@@ -32,3 +32,9 @@ def read_network(contents: Contents, framework: FrameworkName | None, selector: 
     """Read `contents` as `framework` lays it out; None: as the form says, PyTorch where it does not."""
     adapter = cast(Adapter, import_module(ADAPTERS[framework or contents.framework or "torch"]))
     return adapter.read(contents, selector)
+
+
+def restate(reading: Reading, merge: str | None, go_backwards: bool | None) -> Reading:
+    """A reading of a Keras file of weights only under another merge mode or direction; ValueError where sizes break."""
+    changed: Reading = import_module(ADAPTERS["keras"]).restate(reading, merge, go_backwards)
+    return changed

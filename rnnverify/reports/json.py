@@ -15,7 +15,7 @@ from rnnverify.inspection import Inspection
 SCHEMA = 1
 
 
-def render(result: Comparison) -> str:
+def render(result: Comparison, *, width: int = 0, color: bool = False) -> str:  # noqa: ARG001 - for people only
     """A comparison that was made."""
     return _dump({"verdict": result.verdict, "exit_code": result.exit_code, **asdict(result)})
 
@@ -26,7 +26,7 @@ def render_error(error: RnnverifyError) -> str:
     return _dump({"verdict": "ERROR", "exit_code": EXIT_ERROR, "error": problem})
 
 
-def render_inspection(result: Inspection) -> str:
+def render_inspection(result: Inspection, *, width: int = 0, color: bool = False) -> str:  # noqa: ARG001 - likewise
     """What a file holds."""
     return _dump(asdict(result))
 

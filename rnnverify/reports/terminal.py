@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnverify.comparison import Comparison, Measured, Pair, Side, TensorDifference, Verdict
+from rnnverify.errors import RnnverifyError
 from rnnverify.inspection import Inspection
 
 _STYLES: dict[Verdict, str] = {
@@ -30,6 +31,11 @@ _PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow"
 def render(result: Comparison, *, width: int = 80, color: bool = False) -> str:
     """A comparison, at most `width` columns wide."""
     return _to_string(_comparison(result), width, color)
+
+
+def render_error(error: RnnverifyError) -> str:  # noqa: ARG001 - the line on stderr says it all
+    """Nothing beside the error line."""
+    return ""
 
 
 def render_inspection(result: Inspection, *, width: int = 80, color: bool = False) -> str:

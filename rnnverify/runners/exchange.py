@@ -16,6 +16,7 @@ backward direction that cannot be; they run in one piece, and long ones layer by
 
 from __future__ import annotations
 
+import mmap
 import os
 from typing import Any
 
@@ -87,7 +88,18 @@ def in_blocks(run: Any, x: Any, h: Any, outputs: Any, dtype: Any) -> Any:
         steps = slice(start, start + length)
         values, h = run(np.array(x[:, steps], dtype), h)
         fill(outputs, steps, values)
+        for array in (x, *outputs):
+            release(array)
     return h
+
+
+def release(array: Any) -> None:
+    """Let go of the pages of a mapped file: written ones stay in the file, and memory does not grow with T."""
+    while array is not None and not isinstance(array, np.memmap):
+        array = getattr(array, "base", None)
+    mapped: Any = getattr(array, "_mmap", None)
+    if hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def layer_by_layer(model: Any, x: Any, h: Any, outputs: Any, dtype: Any, folder: str) -> Any:
@@ -112,6 +124,8 @@ def layer_by_layer(model: Any, x: Any, h: Any, outputs: Any, dtype: Any, folder:
             x = merge_into(create(path, (*x.shape[:2], width), dtype), merge, parts)
         elif parts[0] is not y:
             merge_into(y, merge, parts)
+        if k > 0:
+            os.remove(os.path.join(folder, "merged_%d.npy" % (k - 1)))  # read for the last time
     return finals
 
 
@@ -127,4 +141,6 @@ def merge_into(out: Any, merge: str, parts: Any) -> Any:
         else:
             total = blocks[0] + blocks[1]
             out[:, steps] = total * np.asarray(0.5, out.dtype) if merge == "ave" else total
+        for array in (out, *parts):
+            release(array)
     return out

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from rnnverify.comparison import Comparison, Deviation, Measured, Pair, Side, TensorDifference, Tolerance
 from rnnverify.inspection import Inspection, TensorLine
+from rnnverify.rounding import Budget
 
 NAN = float("nan")
 BATCHES = {
@@ -71,7 +72,12 @@ SMALL = Deviation(
     nonfinite=(0, 0),
     bitwise=False,
 )
+PARTED = replace(SMALL, max_abs=1.9, beyond=1200, first_step=12)
 LARGE = replace(SMALL, max_abs=0.75, candidate_value=-0.626543211, mean_abs=0.04, beyond=1900, first_step=1)
+
+
+HOLDS = Budget(used=0.123, where="layer 0", at=(3, 21, 5), beyond=0, checked=4096, first_step=None)
+FAILS = replace(HOLDS, used=41234.0, at=(0, 1, 0), beyond=3800, first_step=1)
 
 
 def tensor(name: str, *shape: int, differing: int = 0, rounded: int = 0) -> TensorDifference:
@@ -84,9 +90,11 @@ EQUIVALENT_PAIR = Pair(
     baseline="A",
     candidate="B",
     verdict="EQUIVALENT",
-    reasons=("every deviation is within the rule, and the weights are equal",),
+    reasons=("every step is explained by rounding, and the weights are equal",),
     tolerance=Tolerance(1e-5),
     rule="float32 rule: 1e-05 x the largest state, 1",
+    budgets=(HOLDS, replace(HOLDS, used=0.34)),
+    own_budgets=(HOLDS, replace(HOLDS, used=0.34)),
     headline=Measured("zero", "y", SMALL),
     measured=(Measured("zero", "y", SMALL),),
     implementation_baseline=8e-8,
@@ -102,9 +110,10 @@ DIFFERENT_PAIR = replace(
     EQUIVALENT_PAIR,
     verdict="DIFFERENT",
     reasons=(
-        "the deviation is beyond what rounding explains",
+        "3800 of 4096 states of B do not follow from the weights of A, from step 1 on, even with rounding",
         "layer 0 kernel: 40 of 40 weights differ, by up to 0.25",
     ),
+    budgets=(HOLDS, FAILS),
     headline=Measured("from_h0", "h_n[0]", LARGE),
     measured=(Measured("zero", "y", LARGE), Measured("from_h0", "h_n[0]", LARGE)),
     weights=0.75,
@@ -114,7 +123,9 @@ BROKEN_PAIR = replace(
     EQUIVALENT_PAIR,
     candidate="C",
     verdict="DIFFERENT",
-    reasons=("candidate: 4 states are NaN or infinite",),
+    reasons=("the candidate: 4 states are NaN or infinite",),
+    budgets=(HOLDS, None),
+    own_budgets=(HOLDS, None),
     headline=Measured("zero", "y", replace(SMALL, candidate_value=NAN, beyond=4, first_step=21, nonfinite=(0, 4))),
     implementation_candidate=None,
     weights=None,

@@ -48,6 +48,8 @@ def test_every_field_is_there() -> None:
     assert pair["headline"]["deviation"]["max_abs"] == 1.2e-7
     assert pair["headline"]["deviation"]["at"] == [3, 21, 5]
     assert pair["tensors"][2]["rounded"] == 3
+    holds = {"used": 0.123, "where": "layer 0", "at": [3, 21, 5], "beyond": 0, "checked": 4096, "first_step": None}
+    assert pair["budgets"] == pair["own_budgets"] == [holds, {**holds, "used": 0.34}]
     assert found["matrix"] == [[0.0, 1.2e-7], [1.2e-7, 0.0]]
 
 
@@ -55,6 +57,7 @@ def test_numbers_that_json_lacks_are_strings() -> None:
     found = strictly(render(THREE))
     assert found["matrix"][2] == ["NaN", "NaN", "NaN"]
     assert found["pairs"][1]["headline"]["deviation"]["candidate_value"] == "NaN"
+    assert found["pairs"][1]["budgets"][1] is None
     infinite = replace(SMALL, baseline_value=float("-inf"), candidate_value=float("inf"))
     pair = replace(EQUIVALENT_PAIR, headline=Measured("zero", "y", infinite), weights=NAN)
     (found_pair,) = strictly(render(replace(EQUIVALENT, pairs=(pair,))))["pairs"]

@@ -9,6 +9,7 @@ from comparisons import (
     DIFFERENT_PAIR,
     EQUIVALENT,
     EQUIVALENT_PAIR,
+    HOLDS,
     INSPECTION,
     KERAS,
     SMALL,
@@ -47,10 +48,10 @@ B against A
   maximum deviation  1.2e-07  sequence 3, step 21, unit 5, from zero states
   there              A 0.123456789, B 0.123456909
   mean deviation     1.1e-08
-  allowed            1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
+  budget             A 12%, B 34% of what rounding allows in a step
   along time         ▁▃▅█
-  from               A against its own reference 8.0e-08, weights 0, B against
-                     its own reference 6.0e-08
+  at most            8.0e-08 (arithmetic of A) + 0 (weights) + 6.0e-08
+                     (arithmetic of B)
 
    weights        shape   differ      by up to   at   values
    ────────────────────────────────────────────────────────────
@@ -58,7 +59,7 @@ B against A
    2 more equal
 
 
-B-A  EQUIVALENT  every deviation is within the rule, and the weights are equal
+B-A  EQUIVALENT  every step is explained by rounding, and the weights are equal
 """
 
 DIFFERENT_REPORT = """\
@@ -71,11 +72,12 @@ B against A
                      initial states
   there              A 0.123456789, B -0.626543211
   mean deviation     0.04
-  allowed            1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
+  budget             A 12%, B 4.1e+04 times of what rounding allows in a step
+  tolerance          1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
   first beyond       step 1; 1900 of 2048 values beyond it
   along time         ▁▃▅█
-  from               A against its own reference 8.0e-08, weights 0.75, B
-                     against its own reference 6.0e-08
+  at most            8.0e-08 (arithmetic of A) + 0.75 (weights) + 6.0e-08
+                     (arithmetic of B)
 
    weights          shape   differ      by up to   at     values
    ─────────────────────────────────────────────────────────────────
@@ -84,7 +86,8 @@ B against A
    1 more equal
 
 
-B-A  DIFFERENT  the deviation is beyond what rounding explains
+B-A  DIFFERENT  3800 of 4096 states of B do not follow from the weights of A,
+                from step 1 on, even with rounding
                 layer 0 kernel: 40 of 40 weights differ, by up to 0.25
 """
 
@@ -99,10 +102,10 @@ B against A  EQUIVALENT
   maximum deviation  1.2e-07  sequence 3, step 21, unit 5, from zero states
   there              A 0.123456789, B 0.123456909
   mean deviation     1.1e-08
-  allowed            1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
+  budget             A 12%, B 34% of what rounding allows in a step
   along time         ▁▃▅█
-  from               A against its own reference 8.0e-08, weights 0, B against
-                     its own reference 6.0e-08
+  at most            8.0e-08 (arithmetic of A) + 0 (weights) + 6.0e-08
+                     (arithmetic of B)
 
    weights        shape   differ      by up to   at   values
    ────────────────────────────────────────────────────────────
@@ -111,13 +114,12 @@ B against A  EQUIVALENT
 
 
 C against A  DIFFERENT
-  maximum deviation  1.2e-07  sequence 3, step 21, unit 5, from zero states
+  maximum deviation  not a number  sequence 3, step 21, unit 5, from zero states
   there              A 0.123456789, C nan
   mean deviation     1.1e-08
-  allowed            1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
+  tolerance          1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
   first beyond       step 21; 4 of 2048 values beyond it
   along time         ▁▃▅█
-  from               A against its own reference 8.0e-08
 
 Maximum deviation of every side against every side
 
@@ -128,8 +130,8 @@ Maximum deviation of every side against every side
    C       nan       nan     ·
 
 
-B-A  EQUIVALENT  every deviation is within the rule, and the weights are equal
-C-A  DIFFERENT  candidate: 4 states are NaN or infinite
+B-A  EQUIVALENT  every step is explained by rounding, and the weights are equal
+C-A  DIFFERENT  the candidate: 4 states are NaN or infinite
 """
 
 INSPECTION_REPORT = """\
@@ -141,7 +143,6 @@ model.pt#encoder.rnn
   fingerprint  0123456789abcdef
   assumed      activation tanh: not in the file, the framework's default
   note         holds two biases
-
 
  tensor in the file         shape    dtype     goes to
  ─────────────────────────────────────────────────────────────────────────
@@ -214,7 +215,33 @@ def test_long_names_are_folded_not_cut() -> None:
 def test_relative_tolerance_and_its_rule() -> None:
     pair = replace(DIFFERENT_PAIR, tolerance=Tolerance(1e-4, 0.01), rule="set by --atol and --rtol")
     text = render(replace(DIFFERENT, pairs=(pair,)))
-    assert "allowed            1.0e-04 + 0.01 x |A|  (set by --atol and --rtol)\n" in text
+    assert "tolerance          1.0e-04 + 0.01 x |A|  (set by --atol and --rtol)\n" in text
+
+
+def test_states_without_a_budget_are_held_against_the_tolerance() -> None:
+    for budgets in ((None, None), (HOLDS, None), (None, HOLDS)):
+        text = render(replace(EQUIVALENT, pairs=(replace(EQUIVALENT_PAIR, budgets=budgets),)))
+        assert "budget" not in text
+        assert "tolerance          1.0e-05  (float32 rule: " in text
+
+
+def test_a_tolerance_of_the_user_stands_beside_the_budget() -> None:
+    pair = replace(EQUIVALENT_PAIR, verdict="CLOSE", tolerance=Tolerance(1e-3), rule="set by --atol and --rtol")
+    text = render(replace(EQUIVALENT, pairs=(pair,)))
+    assert "  budget             A 12%" in text
+    assert "tolerance          0.001  (set by --atol and --rtol)\n" in text
+
+
+def test_markup_in_reasons_and_rules_is_shown_not_obeyed() -> None:
+    pair = replace(DIFFERENT_PAIR, reasons=("found [red]x[/red]", "[/]"), rule="[b]rule")
+    text = render(replace(DIFFERENT, pairs=(pair,)), width=120)
+    assert "[red]x[/red]" in text and "[/]" in text and "[b]rule" in text
+
+
+def test_a_value_that_is_no_number_is_not_given_a_size() -> None:
+    report = render(THREE, width=120).split("C against A  DIFFERENT")[1]
+    (line,) = [line for line in report.splitlines() if "maximum deviation" in line]
+    assert line == "  maximum deviation  not a number  sequence 3, step 21, unit 5, from zero states"
 
 
 def test_a_reference_says_why_it_stands_in() -> None:

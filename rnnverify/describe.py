@@ -1,0 +1,75 @@
+"""Sides and inputs in words, for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rnnverify.comparison import Side
+from rnnverify.errors import printable
+from rnnverify.inputs import InputOptions
+from rnnverify.sides import Opened
+from rnnverify.trace import Batch
+from rnnverify.weights import structure
+
+
+@dataclass(frozen=True)
+class How:
+    """How a side came to its trace."""
+
+    engine: str
+    words: str
+    versions: Mapping[str, str]
+
+
+def ran_as(result: Mapping[str, str]) -> str:
+    """Which layer a runner used, and whether the framework loaded the file itself."""
+    if result["loaded"]:
+        return f"{result['layer']}, loaded by {result['loaded']}"
+    return f"{result['layer']}, rebuilt with the file's own arrays ({result['why_not']})"
+
+
+def describe(side: Opened, how: How) -> Side:
+    """One side as the report shows it."""
+    reading, trace, network = side.reading, side.trace, side.network
+    provenance = dict(trace.provenance) if trace else {}
+    notes = reading.notes if reading else ()
+    if trace and trace.not_compared:
+        notes = (*notes, "arrays of the trace that are not compared: " + ", ".join(trace.not_compared))
+    return Side(
+        label=side.source.label,
+        source=str(side.source),
+        framework=reading.recipe.framework if reading else "trace",
+        form=side.contents.form if side.contents else "npz trace",
+        writer=side.contents.writer if side.contents else _recorder(provenance),
+        shape=structure(network) if network else "",
+        engine=how.engine,
+        how=how.words,
+        assumptions=side.assumptions or (reading.assumptions if reading else ()),
+        not_compared=reading.not_compared if reading else (),
+        notes=(*(side.contents.notes if side.contents else ()), *notes),
+        weights_fingerprint=network.fingerprint() if network else str(provenance.get("weights", "")),
+        versions=how.versions,
+    )
+
+
+def _recorder(provenance: Mapping[str, object]) -> str:
+    words = [printable(provenance[key]) for key in ("framework", "source") if provenance.get(key)]
+    return "recorded from " + ", ".join(words) if words else ""
+
+
+def describe_inputs(batches: Sequence[Batch], sides: Sequence[Opened], options: InputOptions) -> dict[str, object]:
+    """What every side was run on."""
+    traced = next((str(side.source) for side in sides if side.trace), None)
+    return {
+        "origin": traced or (str(options.file) if options.file else f"seed {options.seed}"),
+        "seed": None if traced or options.file else options.seed,
+        "batches": {
+            batch.name: {
+                "shape": list(batch.x.shape),
+                "initial_state": batch.h0 is not None,
+                "sha256": batch.fingerprint(),
+            }
+            for batch in batches
+        },
+    }

@@ -1,0 +1,91 @@
+"""Correct implementations of the recurrence in NumPy, that round every operation, each in its own order of summation.
+
+    split   x W for all steps at once, then h U; each with its own bias
+    fused   one product of [x, h] with the two kernels stacked; the biases added first, and rounded
+    naive   one term after the other, the biases first
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import numpy as np
+
+from rnnverify.activations import ACTIVATIONS
+from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.trace import Batch, Run, Trace
+
+Order = Literal["split", "fused", "naive"]
+ORDERS: tuple[Order, ...] = ("split", "fused", "naive")
+Step = Callable[[int, Array], Array]
+
+
+def run(network: Network, batches: Iterable[Batch], order: Order, dtype: str = "float32") -> Trace:
+    """What an engine that computes in `dtype` records: outputs, final states, and the states of every layer."""
+    with np.errstate(over="ignore", under="ignore"):
+        return Trace({batch.name: _run(network, batch, order, np.dtype(dtype)) for batch in batches})
+
+
+def _run(network: Network, batch: Batch, order: Order, dtype: np.dtype[Any]) -> Run:
+    x = batch.x.astype(dtype)
+    starts = iter(batch.h0 or ())
+    states: list[Array] = []
+    finals: list[Array] = []
+    for layer in network.layers:
+        parts = []
+        for d in layer.directions:
+            h0 = next(starts, np.zeros((x.shape[0], d.hidden_size))).astype(dtype)
+            processed = _direction(layer, d, x[:, ::-1] if d.reverse else x, h0, order)
+            finals.append(processed[:, -1])
+            parts.append(processed[:, ::-1] if d.reverse and layer.time_restored else processed)
+        states += parts
+        x = parts[0] if len(parts) == 1 else _merged(layer, *parts)
+    return Run(batch, x, tuple(finals), tuple(states) if len(states) > 1 else ())
+
+
+def _direction(layer: Layer, d: Direction, x: Array, h: Array, order: Order) -> Array:
+    """x (B, T, I) and h (B, H) to the states (B, T, H), in the order of processing."""
+    step = {"split": _split, "fused": _fused, "naive": _naive}[order](d, x)
+    act = ACTIVATIONS[layer.activation]
+    y = np.empty((*x.shape[:2], d.hidden_size), x.dtype)
+    for t in range(x.shape[1]):
+        h = act(step(t, h)).astype(x.dtype)
+        y[:, t] = h
+    return y
+
+
+def _arrays(d: Direction, dtype: np.dtype[Any]) -> list[Array]:
+    return [array[0].astype(dtype) for _, array in d.tensors()]
+
+
+def _split(d: Direction, x: Array) -> Step:
+    W, U, b_ih, b_hh = _arrays(d, x.dtype)
+    projected = (x.reshape(-1, x.shape[2]) @ W).reshape(*x.shape[:2], -1) + b_ih
+    return lambda t, h: projected[:, t] + (h @ U + b_hh)
+
+
+def _fused(d: Direction, x: Array) -> Step:
+    W, U, b_ih, b_hh = _arrays(d, x.dtype)
+    kernel, bias = np.concatenate([W, U]), b_ih + b_hh
+    return lambda t, h: np.concatenate([x[:, t], h], axis=1) @ kernel + bias
+
+
+def _naive(d: Direction, x: Array) -> Step:
+    W, U, b_ih, b_hh = _arrays(d, x.dtype)
+    kernel = np.concatenate([W, U])
+
+    def step(t: int, h: Array) -> Array:
+        z = np.broadcast_to(b_ih + b_hh, h.shape)
+        for k, column in enumerate(np.concatenate([x[:, t], h], axis=1).T):
+            z = z + column[:, None] * kernel[k]
+        return z
+
+    return step
+
+
+def _merged(layer: Layer, forward: Array, reverse: Array) -> Array:
+    if layer.merge == "concat":
+        return np.concatenate([forward, reverse], axis=2)
+    if layer.merge == "mul":
+        return forward * reverse
+    total = forward + reverse
+    return total if layer.merge == "sum" else total * np.asarray(0.5, total.dtype)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
+    from rnnverify.errors import RnnverifyError
     from rnnverify.native import Limits
 
 EXIT_ERROR = 2
@@ -237,36 +238,40 @@ def _console(output: Path | None) -> tuple[int, bool]:
 
 def _report(work: Callable[[], tuple[str, int]], format: Format, output: Path | None, debug: bool) -> None:
     """Print or write what `work` returns and leave with its exit code; an error is one line and exit code 2."""
-    from rnnverify.errors import OutputError, RnnverifyError, printable
+    from rnnverify.errors import OutputError, RnnverifyError
 
-    error: RnnverifyError
     try:
         text, code = work()
         _emit(text, output)
-        raise typer.Exit(code)
-    except RnnverifyError as expected:
-        error, details = expected, getattr(expected, "details", "")
-    except MemoryError:
-        error, details = RnnverifyError("there is not enough memory: ask for fewer sequences or steps"), ""
-    except OSError as problem:
-        error, details = RnnverifyError(f"the system refused: {printable(problem)}"), ""
-    except typer.Exit:
-        raise
-    except Exception as fault:
-        words = f"{type(fault).__name__}: {printable(fault)}"
-        error, details = RnnverifyError(f"a fault of rnnverify itself, please report it ({words})"), ""
-    if debug:
-        import traceback
+    except Exception as problem:
+        error = _as_sentence(problem)
+        if debug:
+            import traceback
 
-        traceback.print_exc()
-        typer.echo(f"\nIn the runner:\n{details}" if details else "", err=True)
-    typer.echo(f"error: {error}", err=True)
-    if not isinstance(error, OutputError):
-        from rnnverify.reports import report
+            traceback.print_exception(problem)
+            details = getattr(problem, "details", "")
+            typer.echo(f"\nIn the runner:\n{details}" if details else "", err=True)
+        typer.echo(f"error: {error}", err=True)
+        if not isinstance(error, OutputError):
+            from rnnverify.reports import report
 
-        with contextlib.suppress(RnnverifyError):
-            _emit(report(format.value).render_error(error), output)
-    raise typer.Exit(EXIT_ERROR)
+            with contextlib.suppress(RnnverifyError):
+                _emit(report(format.value).render_error(error), output)
+        raise typer.Exit(EXIT_ERROR) from None
+    raise typer.Exit(code)
+
+
+def _as_sentence(problem: Exception) -> RnnverifyError:
+    from rnnverify.errors import RnnverifyError, printable
+
+    if isinstance(problem, RnnverifyError):
+        return problem
+    if isinstance(problem, MemoryError):
+        return RnnverifyError("there is not enough memory: ask for fewer sequences or steps")
+    if isinstance(problem, OSError):
+        return RnnverifyError(f"the system refused: {printable(problem)}")
+    words = f"{type(problem).__name__}: {printable(problem)}"
+    return RnnverifyError(f"a fault of rnnverify itself, please report it ({words})")
 
 
 def _emit(text: str, output: Path | None) -> None:

@@ -36,8 +36,8 @@ def _kernels(network: Network) -> Iterator[Array]:
 def _roundings() -> Iterator[tuple[str, Rounding]]:
     """From the least loss to the greatest, so that the first that fits is the one that happened."""
     yield from ((f"{digits} decimals", partial(_to_decimals, digits)) for digits in (8, 7, 6, 5))
-    yield "float16", _to_float16
-    yield "tf32, 11 significant bits", partial(_to_bits, 11)
+    yield "float16, or tf32, which has as many digits", _to_float16
+    yield "tf32, 11 significant bits", partial(_to_bits, 11)  # beyond the range of float16
     yield from ((f"{digits} decimals", partial(_to_decimals, digits)) for digits in (4, 3))
     yield "bfloat16", partial(_to_bits, 8)
     yield "int8, one scale for each tensor", partial(_to_int8, None)

@@ -47,13 +47,15 @@ class Opened:
 
 
 def parse(given: str, label: str) -> Source:
-    """Take an argument apart. A path that exists as written is never split at `:` or `#`."""
+    """Take an argument apart; a path that exists as written is never split at `:` or `#`. Raises OptionError."""
     if _exists(given):
         return Source(label, given, Path(given), None, None)
     framework, rest = None, given
     prefix, colon, after = given.partition(":")
     if colon and prefix in PREFIXES:
         framework, rest = PREFIXES[prefix], after
+    if not rest or rest.startswith("#"):
+        raise OptionError(f"{given!r}: names no file")
     path, _, selector = (rest, "", "") if _exists(rest) else rest.partition("#")
     return Source(label, given, Path(path), framework, selector or None)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,3 +162,42 @@ def test_names_with_control_characters_are_escaped(run: Run, fixtures: Path, tmp
     result = run("compare", fixtures / "rnn.pt", odd.name, *REFERENCE)
     assert result.returncode == 0
     assert "\x1b" not in result.stdout and "red\\x1b[31m [bold]x.pt" in result.stdout
+
+
+def test_a_report_into_a_pipe_leaves_the_pipe(run: Run, fixtures: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        result = run("compare", fixtures / "rnn.pt", fixtures / "rnn_legacy.pt", *REFERENCE, "-o", "pipe")
+        report, _ = reader.communicate(timeout=60)
+    assert result.returncode == 0 and "IDENTICAL" in report and (tmp_path / "pipe").is_fifo()
+
+
+def test_sizes_that_do_not_fit_are_one_sentence(run: Run, fixtures: Path) -> None:
+    model = fixtures / "rnn.pt"
+    for arguments in (["--steps", "100000000000"], ["--sequences", "9" * 22], ["--memory", "inf"], ["--memory", "nan"]):
+        result = run("compare", model, model, *REFERENCE, *arguments)
+        assert result.returncode == 2 and result.stderr.count("\n") == 1, arguments
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_output_that_fails_is_an_error(fixtures: Path) -> None:
+    command = f"{sys.executable} -m rnnverify compare {fixtures}/rnn.pt {fixtures}/rnn.pt --engine reference"
+    for redirection, code in ((">/dev/full", 2), (">&-", 2), ("| head -1", 0)):
+        result = subprocess.run(["sh", "-c", f"{command} {redirection}"], capture_output=True, text=True, timeout=60)
+        assert result.returncode == code and "Traceback" not in result.stderr, (redirection, result.stderr)
+
+
+def test_a_polite_end_stops_the_runners(fixtures: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rnnverify", "compare", fixtures / "simple_rnn.h5", fixtures / "rnn.pt"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.glob("rnnverify-*/tensorflow.log")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGTERM)
+        _, said = child.communicate(timeout=30)
+    finally:
+        child.kill()
+    assert child.returncode == 128 + signal.SIGTERM and b"Traceback" not in said
+    assert list(tmp_path.glob("rnnverify-*")) == []

@@ -12,8 +12,8 @@ import rnnverify
 
 ORDER = [
     {"errors"},
-    {"canonical"},
-    {"activations", "arrays"},
+    {"canonical", "output"},
+    {"activations", "arrays", "narrowing"},
     {"trace"},
     {"rounding", "reference", "inputs"},
     {"comparison"},
@@ -21,6 +21,7 @@ ORDER = [
     {"containers"},
     {"adapters"},
     {"sides", "native"},
+    {"assumptions", "describe"},
     {"judge"},
     {"verify", "inspection"},
     {"reports"},

@@ -202,7 +202,7 @@ def _square(pair: Pair) -> str:
     if pair.implementation_baseline is not None:
         parts.append(f"{_number(pair.implementation_baseline)} (arithmetic of {pair.baseline})")
     if pair.weights is not None:
-        parts.append(f"{_number(pair.weights)} (weights)")
+        parts.append(f"{_number(pair.weights)} (weights, activation)")
     if pair.implementation_candidate is not None:
         parts.append(f"{_number(pair.implementation_candidate)} (arithmetic of {pair.candidate})")
     return " + ".join(parts) if len(parts) == 3 else ""

@@ -82,6 +82,9 @@ Inputs = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads the annotation at run time, on Python 3.10 too
     typer.Option(metavar="FILE", help="Use the sequences of a .npy or .npz, shape (B, T, I), instead."),
 ]
+Probes = Annotated[
+    bool, typer.Option("--probes/--no-probes", help="One-step calls that confine every weight of a side.")
+]
 Activation = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above
     typer.Option(metavar="[SIDE=]NAME", help="For files that do not state it: relu, or B=relu for one side."),
@@ -120,6 +123,7 @@ def compare(
     steps: Steps = 32,
     seed: Seed = 0,
     inputs: Inputs = None,
+    probes: Probes = True,
     activation: Activation = None,
     merge_mode: MergeMode = None,
     go_backwards: GoBackwards = None,
@@ -149,7 +153,7 @@ def compare(
         from rnnverify.verify import compare as compare_sides
 
         assumed = Assumed(tuple(activation or ()), tuple(merge_mode or ()), tuple(go_backwards or ()))
-        made = InputOptions(sequences, steps, seed, inputs)
+        made = InputOptions(sequences, steps, seed, inputs, probes)
         options = Options(made, Tolerance(atol, rtol), assumed, engine.value, _limits(timeout, memory))
         result = compare_sides(*sides, options=options)
         width, color = _console(output)
@@ -190,6 +194,7 @@ def run(
     steps: Steps = 32,
     seed: Seed = 0,
     inputs: Inputs = None,
+    probes: Probes = True,
     activation: Activation = None,
     merge_mode: MergeMode = None,
     go_backwards: GoBackwards = None,
@@ -212,7 +217,7 @@ def run(
         from rnnverify.verify import run as run_side
 
         assumed = Assumed(tuple(activation or ()), tuple(merge_mode or ()), tuple(go_backwards or ()))
-        made = InputOptions(sequences, steps, seed, inputs)
+        made = InputOptions(sequences, steps, seed, inputs, probes)
         options = Options(inputs=made, assumed=assumed, engine=engine.value, limits=_limits(timeout, memory))
         trace = run_side(file, output, options)
         return f"{output}: {trace.provenance['network']}, {trace.provenance['how']}\n", 0

@@ -28,6 +28,7 @@ class InputOptions:
     steps: int = 32
     seed: int = 0
     file: Path | None = None
+    probes: bool = True  # one-step calls beside the sequences
 
     def __post_init__(self) -> None:
         for name in ("sequences", "steps"):

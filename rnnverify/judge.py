@@ -12,7 +12,7 @@ from rnnverify.canonical import Array, Network
 from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict, largest, measure
 from rnnverify.narrowing import pattern
 from rnnverify.rounding import Budget, check
-from rnnverify.trace import Batch, Run, Trace
+from rnnverify.trace import PROBE, Batch, Run, Trace
 from rnnverify.weights import compare_weights, same_shapes
 
 
@@ -126,7 +126,7 @@ def matrix(sides: Sequence[Observed]) -> tuple[tuple[float, ...], ...]:
 def _rule(baseline: Observed, candidate: Observed) -> tuple[Tolerance, str]:
     """The rule that stands in where states were not recorded: by the coarser dtype and the largest state."""
     coarser = max((baseline.arithmetic, candidate.arithmetic), key=lambda name: UNIT.get(name, 0.0))
-    runs = baseline.trace.runs.values()
+    runs = [run for name, run in baseline.trace.runs.items() if name != PROBE]
     scale = max(1.0, *(_magnitude(values) for run in runs for values in (run.y, *(h[:, None] for h in run.h_n))))
     unit = UNIT[coarser]
     return Tolerance(atol=unit * scale), f"{coarser} rule: {unit:g} x the largest state, {scale:.3g}"
@@ -184,7 +184,7 @@ def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:
 
 def _measured(a: Trace, b: Trace, tolerance: Tolerance) -> Iterator[Measured]:
     for name, run in a.runs.items():
-        if name not in b.runs:
+        if name not in b.runs or name == PROBE:  # probes are judged by their budget: their states are not typical
             continue
         other = b.runs[name]
         yield Measured(name, "y", measure(run.y, other.y, tolerance))
@@ -219,7 +219,7 @@ def _largest(a: Trace | None, b: Trace | None) -> float | None:
         return None
     if a is b:
         return 0.0
-    both = [(run, b.runs[name]) for name, run in a.runs.items() if name in b.runs]
+    both = [(run, b.runs[name]) for name, run in a.runs.items() if name in b.runs and name != PROBE]
     found = [largest(run.y, other.y) for run, other in both]
     found += [largest(x[:, None], y[:, None]) for run, other in both for x, y in _finals(run, other)]
     return max(found) if not any(np.isnan(found)) else float("nan")
@@ -239,7 +239,8 @@ def _verdict(evidence: _Evidence) -> tuple[Verdict, list[str]]:
         where = "both sides" if all(bad) else "the baseline" if bad[0] else "the candidate"
         return "DIFFERENT", [f"{where}: {max(bad)} states are NaN or infinite", *weights]
     if evidence.explained and not weights:
-        blind = "" if evidence.tensors else _blind(evidence.batches)
+        seen = [batch for batch in evidence.batches if evidence.judged_by_budget or batch.name != PROBE]
+        blind = "" if evidence.tensors else _blind(seen)
         return ("INCONCLUSIVE", [blind]) if blind else _same(evidence)
     if evidence.within_user:
         what = "weights that differ" if evidence.explained else "beyond rounding"

@@ -145,6 +145,7 @@ class Runners:
             "why_not": recipe.why_not,
             "dtype": compute_dtype(network.dtype),
             "threads": _threads(job),
+            "input_size": network.input_size,
             "output_size": network.output_size,
             "batches": [
                 {"name": b.name, "x": self._save(b.x), "h0": None if b.h0 is None else [self._save(h) for h in b.h0]}

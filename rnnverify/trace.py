@@ -8,6 +8,7 @@ A trace file stands wherever a model file stands, so the form is one that any ru
                                  `h_n_0`, `h_n_1`, ... instead where layers differ in width
     states_0 ... (B, T, H)       optional: of networks of several layers or directions the states of each, every step
     h0, y_from_h0, ...           optional: the same from an initial state h0, on `x_from_h0` where that differs from x
+    x_probe, h0_probe, ...       optional: single steps of many sequences (see `probes.py`), likewise
     provenance                   optional: one JSON string, who made it and how
 
 Without `h0`, y starts from zeros. Nothing in the file is ever unpickled.
@@ -32,15 +33,16 @@ from rnnverify.output import write_whole
 
 ZERO = "zero"
 FROM_H0 = "from_h0"
-_SUFFIX = {ZERO: "", FROM_H0: "_from_h0"}
-_KNOWN = {"x", "y", "h_n", "h0", "provenance"}
+PROBE = "probe"
+_SUFFIX = {ZERO: "", FROM_H0: "_from_h0", PROBE: "_probe"}
+_H0 = {FROM_H0: "", PROBE: "_probe"}  # suffix of the initial states
 
 
 @dataclass(frozen=True)
 class Batch:
     """Sequences to run, all from zeros or each from its own initial state."""
 
-    name: str  # ZERO or FROM_H0
+    name: str  # ZERO, FROM_H0 or PROBE
     x: Array  # (B, T, I)
     h0: tuple[Array, ...] | None = None  # per layer and direction (B, H)
 
@@ -95,7 +97,7 @@ def save(trace: Trace, path: Path) -> None:
         arrays.update(_numbered("h_n", run.h_n, suffix))
         arrays.update({f"states_{k}{suffix}": states for k, states in enumerate(run.states)})
         if run.batch.h0 is not None:
-            arrays.update(_numbered("h0", run.batch.h0, ""))
+            arrays.update(_numbered("h0", run.batch.h0, _H0[name]))
     # the stubs of savez take every name for a keyword of its own
     write_whole(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
@@ -132,10 +134,12 @@ def load(path: Path) -> Trace:
     for name, suffix in _SUFFIX.items():
         if "y" + suffix not in arrays:
             continue
-        h0 = read_states(path, arrays, "h0", "", used) if name == FROM_H0 else None
-        if name == FROM_H0 and not h0:
+        h0 = read_states(path, arrays, "h0", _H0[name], used) if name in _H0 else None
+        if name in _H0 and not h0:
             raise FileError(
-                path, "has y_from_h0, but no h0", "store the initial states as h0 (layers * directions, B, H)"
+                path,
+                f"has y{suffix}, but no h0{_H0[name]}",
+                "store the initial states as h0 (layers * directions, B, H)",
             )
         x_key = "x" + suffix if "x" + suffix in arrays else "x"
         used |= {x_key, "y" + suffix}

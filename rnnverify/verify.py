@@ -17,8 +17,9 @@ from rnnverify.errors import InputsError, MismatchError, OptionError
 from rnnverify.inputs import InputOptions, is_finite, make_batches
 from rnnverify.judge import Observed, judge, matrix
 from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
+from rnnverify.probes import make_probes
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
-from rnnverify.trace import Batch, Run, Trace, save
+from rnnverify.trace import FROM_H0, Batch, Run, Trace, save
 
 Engine = Literal["auto", "native", "reference"]
 
@@ -80,8 +81,8 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
         if sides[0].trace:
             raise OptionError(f"{source}: is a trace already; give a model file")
         batches = _batches(sides, options)
-        if options.inputs.file and batches[-1].x is not batches[0].x:
-            batches = batches[:1]
+        if options.inputs.file:
+            batches = tuple(b for b in batches if b.name != FROM_H0 or b.x is batches[0].x)
         traces, hows = _run(sides, batches, options, runners)
         side = describe(sides[0], hows[0])
         provenance = {
@@ -118,7 +119,9 @@ def _batches(sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:
     recorded = [(side, side.trace) for side in sides if side.trace]
     if not recorded:
         network = next(side.network for side in sides if side.network)
-        return make_batches(options.inputs, network)
+        batches = make_batches(options.inputs, network)
+        probes = make_probes(network) if options.inputs.probes and options.engine != "reference" else None
+        return (*batches, probes) if probes else batches
     if options.inputs.file:
         raise OptionError(f"--inputs: {recorded[0][0].source} is a trace, and brings the inputs that it was made from")
     first, trace = recorded[0]

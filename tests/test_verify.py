@@ -12,7 +12,7 @@ from rnnverify.assumptions import Assumed
 from rnnverify.comparison import Tolerance
 from rnnverify.errors import MismatchError, OptionError
 from rnnverify.inputs import InputOptions
-from rnnverify.trace import FROM_H0, ZERO, load
+from rnnverify.trace import FROM_H0, PROBE, ZERO, load
 from rnnverify.verify import Options
 
 REFERENCE = Options(engine="reference")
@@ -85,7 +85,7 @@ def test_a_trace_stands_for_a_model(fixtures: Path, tmp_path: Path) -> None:
     path = tmp_path / "trace.npz"
     recorded = rnnverify.run(fixtures / "rnn.pt", path)
     assert recorded.provenance["engine"] == "native"
-    assert set(load(path).runs) == {ZERO, FROM_H0}
+    assert set(load(path).runs) == {ZERO, FROM_H0, PROBE}
     result = rnnverify.compare(path, fixtures / "simple_rnn.keras")
     assert result.verdict == "EQUIVALENT"
     assert [side.engine for side in result.sides] == ["trace", "native"]
@@ -107,7 +107,7 @@ def test_inputs_of_the_user(fixtures: Path) -> None:
     options = Options(engine="reference", inputs=InputOptions(file=fixtures / "inputs.npy"))
     trace = rnnverify.run(fixtures / "rnn.pt", options=options)
     x = np.load(fixtures / "inputs.npy")
-    assert set(trace.runs) == {ZERO} and np.array_equal(trace.runs[ZERO].batch.x, x)
+    assert set(trace.runs) - {PROBE} == {ZERO} and np.array_equal(trace.runs[ZERO].batch.x, x)
     assert trace.runs[ZERO].y.shape == (3, 7, 8)
     result = rnnverify.compare(fixtures / "rnn.pt", fixtures / "simple_rnn.h5", options=options)
     assert result.verdict == "IDENTICAL"

@@ -134,7 +134,8 @@ def _versions(side: Side) -> str:
 
 
 def _inputs(result: Comparison) -> Text:
-    batches = result.inputs["batches"]
+    batches = {name: batch for name, batch in result.inputs["batches"].items() if name != "probe"}
+    probes = result.inputs["batches"].get("probe", {"shape": [0]})["shape"][0]
     words = []
     for name, batch in batches.items():
         B, T, features = batch["shape"]
@@ -142,6 +143,7 @@ def _inputs(result: Comparison) -> Text:
     if len({tuple(batch["shape"]) for batch in batches.values()}) == 1 and len(words) == 2:
         B, T, features = batches["zero"]["shape"]
         words = [f"{B} sequences of {T} steps, {features} features, from zero and from random initial states"]
+    words += [f"and {probes} one-step probes"] * bool(probes)
     return Text.assemble(("Inputs  ", "dim"), f"{', '.join(words)} ({result.inputs['origin']})")
 
 

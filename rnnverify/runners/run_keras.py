@@ -151,7 +151,10 @@ class Model:
             sizes = [cell["units"] for cell in spec["cells"]]
             self.state_sizes += sizes * (2 if spec["bidirectional"] else 1)
         self.backward = any(spec["bidirectional"] or spec["go_backwards"] for spec in self.specs)
-        self.call = tf.function(self.chain, reduce_retracing=True)
+        dtype = tf.as_dtype(job["dtype"])  # one trace for every length and number of sequences
+        x = tf.TensorSpec([None, None, job["input_size"]], dtype)
+        states = [tf.TensorSpec([None, size], dtype) for size in self.state_sizes]
+        self.call = tf.function(self.chain, input_signature=[x, states])
         self.dtype = job["dtype"]
 
     def chain(self, x: Any, states: Any) -> Any:

@@ -17,6 +17,10 @@ lint: $(INSTALLED)  ## ruff and mypy
 bench: $(INSTALLED)  ## ratios of whole commands to hand-written scripts, measured side by side
 	$(BIN)/python tests/bench/compare.py
 
+SIZE ?= small
+soundness: $(INSTALLED)  ## correct engines against the rounding budget, SIZE=small|medium|large: any false alarm fails
+	PYTHONPATH=tests $(BIN)/python tests/soundness/soundness.py $(SIZE)
+
 fixtures: $(INSTALLED)  ## write the fixtures again, with the installed frameworks
 	$(BIN)/python fixtures/make.py
 
@@ -29,4 +33,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 clean:  ## remove what was installed and cached
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test lint bench fixtures clean
+.PHONY: demo test lint bench soundness fixtures clean

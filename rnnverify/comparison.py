@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rnnverify.adequacy import Adequacy
 from rnnverify.arrays import release
 from rnnverify.canonical import Array
 from rnnverify.errors import MismatchError, OptionError
@@ -216,6 +217,7 @@ class Pair:
     tolerance: Tolerance  # what the verdict was judged by
     rule: str  # where that tolerance comes from
     budgets: tuple[Budget | None, Budget | None]  # of both, against the baseline's weights; None: states not recorded
+    adequacy: Adequacy | None  # of these inputs, for a pass; None where nothing passed, or no weights are known
     own_budgets: tuple[Budget | None, ...]  # of both, each against the weights of its own file
     headline: Measured  # the largest deviation
     measured: tuple[Measured, ...]  # every one

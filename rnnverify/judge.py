@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rnnverify.adequacy import Adequacy, examine
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
 from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict, largest, measure
@@ -85,6 +86,10 @@ def judge(baseline: Observed, candidate: Observed, batches: Sequence[Batch], tol
         batches=tuple(batches),
     )
     verdict, reasons = _verdict(evidence)
+    adequacy = _adequacy(baseline, candidate, evidence) if verdict in ("IDENTICAL", "EQUIVALENT") else None
+    if adequacy and adequacy.survivors and not tensors:
+        verdict = "INCONCLUSIVE"
+        reasons = [f"these inputs could not show that {'; that '.join(adequacy.survivors)}"]
     own = tuple(_own_budget(side, evidence) for side in (baseline, candidate))
     for label, budget in zip(evidence.labels, own, strict=True):
         if budget and not budget.holds:
@@ -102,6 +107,7 @@ def judge(baseline: Observed, candidate: Observed, batches: Sequence[Batch], tol
         tolerance=tolerance if by_user else rule,
         rule="set by --atol and --rtol" if by_user else words,
         budgets=evidence.budgets,
+        adequacy=adequacy,
         own_budgets=own,
         headline=max(shown, key=_severity),
         measured=shown,
@@ -171,6 +177,15 @@ def _budgets(baseline: Observed, candidate: Observed) -> tuple[Budget | None, Bu
     sides = (baseline, candidate)
     found = [check(network, list(side.trace.runs.values()), side.arithmetic, other) for side in sides]
     return found[0], found[1]
+
+
+def _adequacy(baseline: Observed, candidate: Observed, evidence: _Evidence) -> Adequacy | None:
+    """What these inputs could have shown of the network that is known, where steps were judged."""
+    network = baseline.network or candidate.network
+    if network is None or not evidence.judged_by_budget:
+        return None
+    dtype = max((baseline.arithmetic, candidate.arithmetic), key=lambda name: UNIT.get(name, 0.0))
+    return examine(network, evidence.batches, dtype)
 
 
 def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:

@@ -102,7 +102,8 @@ def check(network: Network, runs: Sequence[Run], dtype: str, other: Network | No
     `network` the larger magnitudes stand in S, so that a port which added two into one float is not blamed for it.
     """
     found = [budget for run in runs for budget in _run_budgets(network, run, dtype, other)]
-    if len(found) != len(runs) * sum(len(layer.directions) + _is_merged(layer) for layer in network.layers):
+    expected = sum(len(layer.directions) for layer in network.layers) + _is_merged(network.layers[-1])
+    if len(found) != len(runs) * expected:
         return None
     worst = max(found, key=lambda budget: budget.used)
     steps = [budget.first_step for budget in found if budget.first_step is not None]
@@ -210,37 +211,45 @@ class _Step:
         self._act = ACTIVATIONS[activation]
         self._error = ACTIVATION_ERRORS.get(activation, _COMPOSED)
         self._weights, self._bias, self._bias_magnitude = weights, bias, bias_magnitude
-        self._magnitudes, self._narrow = np.abs(weights), np.abs(weights).astype(np.float32)
+        self._columns = np.ascontiguousarray(np.abs(weights).T)  # (H, I+H)
+        self._narrow = np.abs(weights).astype(np.float32)
         self._dtype, self._u = dtype, UNIT_ROUNDOFF[dtype]
 
     def judge(self, terms: Array, h: Array) -> tuple[Array, Array]:
         """For h (b, t, H) after terms (b, t, I+H): the share of the budget used, and where h is beyond it.
 
-        A lower bound of the budget settles nearly all states with one evaluation of the activation and a product in
-        float32; the exact interval is computed for the rest.
+        Bounds of the budget from both sides settle nearly all states with one evaluation of the activation and a
+        product in float32; the exact interval is computed for the rest.
         """
         rows = terms.reshape(-1, terms.shape[2])  # one product of matrices, not one for each sequence
         Z = (rows @ self._weights + self._bias).reshape(h.shape)
         middle = self._act(Z)
         distance = np.abs(h - middle)
         gamma = self._gamma(terms)
-        if self._error.least_slope is None:
-            reach = np.zeros_like(middle)
-        else:
-            # float32 sums of positive terms are good to far better than 1 %
-            S = np.abs(rows).astype(np.float32) @ self._narrow + self._bias_magnitude.astype(np.float32)
-            eps = (0.99 * gamma) * np.where(np.isfinite(S), S, 0).reshape(h.shape)
-            reach = eps * np.maximum(self._error.least_slope(middle, Z, eps), 0)
-        reach += self._error.ulps * self._u * np.abs(middle) + self._error.units * self._u  # ulp(y) >= u |y|
-        used = _ratio(distance, reach)
-        beyond = ~(distance <= reach)
-        if beyond.any():
-            where = np.nonzero(beyond)
+        least, most = self._bounds(rows, Z, middle, gamma)
+        used = _ratio(distance, least)
+        beyond = ~(distance <= least)
+        doubtful = beyond & (distance <= most)
+        if doubtful.any():
+            where = np.nonzero(doubtful)
             low, high = self._interval(terms[where[:2]], where[2], Z[where], gamma[where[:2]][:, 0])
             exact = np.maximum(high - middle[where], middle[where] - low)
             used[where] = _ratio(distance[where], exact)
             beyond[where] = ~((low <= h[where]) & (h[where] <= high))
         return used, beyond
+
+    def _bounds(self, rows: Array, Z: Array, middle: Array, gamma: Array) -> tuple[Array, Array]:
+        """The budget around act(Z) at least, and at most; cheaply."""
+        size = np.abs(middle)
+        least = self._error.ulps * self._u * size + self._error.units * self._u  # ulp(y) is between u |y| and 2 u |y|
+        if self._error.least_slope is None:
+            return least, np.full_like(least, np.inf)
+        # float32 sums of positive terms are good to far better than 1 %
+        S = np.abs(rows).astype(np.float32) @ self._narrow + self._bias_magnitude.astype(np.float32)
+        eps = (0.99 * gamma) * np.where(np.isfinite(S), S, 0).reshape(Z.shape)
+        most = 1.05 * eps + 2.2 * self._error.ulps * self._u * (size + eps) + self._error.units * self._u
+        most += 2.0**-49 * size + 1e-36  # of the evaluation in float64, and of underflow; no slope is above 1
+        return least + eps * np.maximum(self._error.least_slope(middle, Z, eps), 0), most
 
     def _gamma(self, terms: Array) -> Array:
         """gamma_m (b, t, 1), m being the number of non-zero terms and the two biases."""
@@ -254,7 +263,7 @@ class _Step:
         low, high = np.empty_like(Z), np.empty_like(Z)
         for start in range(0, len(Z), 4096):
             some = slice(start, start + 4096)
-            S = np.einsum("nk,kn->n", np.abs(terms[some]), self._magnitudes[:, units[some]])
+            S = np.einsum("nk,nk->n", np.abs(terms[some]), self._columns[units[some]])
             eps = gamma[some] * (S + self._bias_magnitude[units[some]]) + (len(self._weights) + 2) * self._smallest
             if self._error.largest_slope:
                 reach = self._error.largest_slope * eps
@@ -277,7 +286,7 @@ class _Step:
 
 
 def _ratio(distance: Array, reach: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         used = np.where(distance == 0, 0.0, distance / reach)
     return np.where(np.isnan(used), np.inf, used)
 

@@ -1,8 +1,8 @@
 """Correct implementations of the recurrence in NumPy, that round every operation, each in its own order of summation.
 
-    split   x W for all steps at once, then h U; each with its own bias
-    fused   one product of [x, h] with the two kernels stacked; the biases added first, and rounded
-    naive   one term after the other, the biases first
+split   x W for all steps at once, then h U; each with its own bias
+fused   one product of [x, h] with the two kernels stacked; the biases added first, and rounded
+naive   one term after the other, the biases first
 """
 
 from collections.abc import Callable, Iterable

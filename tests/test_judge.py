@@ -77,7 +77,9 @@ def test_a_tolerance_does_not_worsen_what_rounding_explains() -> None:
 def test_states_beyond_rounding_are_different(name: str) -> None:
     pair = against(with_states(model("B", NETWORK), shifted(3e-5), name))
     assert pair.verdict == "DIFFERENT"
-    assert pair.reasons[0].endswith(" states of B do not follow from the weights of A, from step 2 on, even with rounding")
+    assert pair.reasons[0].endswith(
+        " states of B do not follow from the weights of A, from step 2 on, even with rounding"
+    )
     assert pair.reasons[1].startswith("B departs from the weights of its own file, by ")
     assert (pair.headline.batch, pair.headline.output, pair.headline.deviation.at) == (name, "y", (1, 2, 3))
 

@@ -72,7 +72,8 @@ def test_a_side_that_departs_from_its_own_weights_is_named() -> None:
     assert pair.reasons[-1].endswith("the file may hold an attribute that is not supported, or be read wrongly")
     assert pair.own_budgets[0] and pair.own_budgets[0].holds
     assert pair.own_budgets[1] and not pair.own_budgets[1].holds
-    both = judge(*(ran(label, NETWORK, BATCHES, "split", runs=linear) for label in "AB"), BATCHES, EXACT)
+    a, b = (ran(label, NETWORK, BATCHES, "split", runs=linear) for label in "AB")
+    both = judge(a, b, BATCHES, EXACT)
     assert both.verdict == "DIFFERENT"
     assert [reason.split(" departs")[0] for reason in both.reasons[-2:]] == ["A", "B"]
 

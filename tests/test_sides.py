@@ -8,9 +8,10 @@ from networks import batches, computed, edited, single, stacked
 
 from rnnverify import sides
 from rnnverify.adapters.reading import Reading, Recipe
+from rnnverify.assumptions import settle_activations
 from rnnverify.canonical import Network
 from rnnverify.errors import FileError, OptionError
-from rnnverify.sides import Opened, framework_of, open_side, parse, parse_all, settle_activations
+from rnnverify.sides import Opened, framework_of, open_side, parse, parse_all
 from rnnverify.trace import Trace, save
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

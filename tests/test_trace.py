@@ -12,7 +12,7 @@ from networks import batches, computed, networks, single, stacked
 
 from rnnverify import reference
 from rnnverify.canonical import Array
-from rnnverify.errors import FileError
+from rnnverify.errors import FileError, OutputError
 from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace, is_trace, load, save
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -137,7 +137,7 @@ def test_a_half_written_file_is_never_left_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(FileError, match=r"cannot be written \(No space left on device\); choose another place"):
+    with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\); choose another place"):
         save(Trace({ZERO: Run(Batch(ZERO, x), y)}), path)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("t.npz", b"an earlier trace")] * earlier
 
@@ -173,7 +173,7 @@ def test_initial_states_that_nothing_starts_from_are_named(tmp_path: Path) -> No
 
 
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         save(Trace({ZERO: Run(Batch(ZERO, x), y)}), tmp_path / "absent" / "t.npz")
 
 

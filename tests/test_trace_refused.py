@@ -121,7 +121,7 @@ def test_a_stored_size_beyond_the_file_is_refused(tmp_path: Path) -> None:
     struct.pack_into("<II", raw, raw.rfind(b"PK\1\2") + 20, size, size)
     struct.pack_into("<II", raw, info.header_offset + 18, size, size)
     path.write_bytes(raw)
-    with pytest.raises(FileError, match="y.npy"):
+    with pytest.raises(FileError, match=r"y\.npy"):
         load(path)
 
 

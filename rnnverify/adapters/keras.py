@@ -10,11 +10,14 @@ from rnnverify.adapters.keras_layers import GATED, Config, KerasLayer, LayerRead
 from rnnverify.adapters.keras_names import cells_in, tensors_of
 from rnnverify.adapters.keras_network import NetworkBuilder
 from rnnverify.adapters.keras_parts import Stack, Survey, choose, stacks_of
+from rnnverify.adapters.keras_restate import restate
 from rnnverify.adapters.keras_safety import why_not
 from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.canonical import Network
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import UnsupportedError, printable
+
+__all__ = ["read", "restate"]
 
 
 def read(contents: Contents, selector: str | None) -> Reading:
@@ -45,7 +48,7 @@ def read(contents: Contents, selector: str | None) -> Reading:
         roles=builder.roles,
         unused={name: _unused(contents, name) for name in contents.tensors if name not in builder.roles},
         not_compared=tuple(title for path, title in survey.layers.items() if path not in chosen),
-        assumptions=survey.assumptions,
+        assumptions=keras_weights.assumed(survey, stack),
         notes=_notes(contents, survey, stack),
     )
 
@@ -145,6 +148,8 @@ def _recipe_layer(layer: KerasLayer) -> dict[str, object]:
 def _unused(contents: Contents, name: str) -> str:
     if name.startswith(("optimizer_weights/", "optimizer/")):
         return "optimizer state"
+    if "/seed_generator/" in name:
+        return "state of a random generator"
     weights = contents.metadata.get("layer_weights")
     for layer, names in weights.items() if isinstance(weights, dict) else ():
         if name in names:

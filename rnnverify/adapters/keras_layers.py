@@ -6,7 +6,7 @@ Sources: `get_config` in keras/layers/recurrent.py (1.0-2.3), keras/layers/rnn (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rnnverify.activations import ACTIVATIONS, ALIASES
@@ -39,6 +39,8 @@ class KerasLayer:
     merge_mode: str | None = None  # None: one direction
     return_sequences: bool = True
     stacked: bool = False  # its cells are in a StackedRNNCells
+    apart: bool = False  # two directions that are handed on as two outputs; merge_mode is concat then
+    time_major: bool = False  # takes and gives (T, B, ...)
     tensors: tuple[tuple[tuple[str, ...], ...], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -48,10 +50,10 @@ class KerasLayer:
 
 
 _LAYER_KEYS = {"name", "trainable", "dtype", "batch_input_shape", "batch_size", "input_shape", "input_dtype"}
-_LAYER_KEYS |= {"input_dim", "input_length", "activity_regularizer", "sparse", "ragged"}
+_LAYER_KEYS |= {"batch_shape", "input_dim", "input_length", "activity_regularizer", "sparse", "ragged"}
 _RNN_KEYS = _LAYER_KEYS | {"return_sequences", "return_state", "go_backwards", "stateful", "unroll", "time_major"}
 # use_cudnn, implementation and consume_less choose how to compute, not what; padding is not compared
-_RNN_KEYS |= {"zero_output_for_mask", "use_cudnn", "implementation", "consume_less"}
+_RNN_KEYS |= {"zero_output_for_mask", "use_cudnn", "implementation", "consume_less", "seed"}
 # initial values, penalties and dropout act in training only
 _CELL_KEYS = {"name", "trainable", "dtype", "units", "output_dim", "activation", "use_bias", "implementation", "seed"}
 _CELL_KEYS |= {"kernel_initializer", "recurrent_initializer", "bias_initializer", "init", "inner_init"}
@@ -76,14 +78,14 @@ class LayerReader:
         if class_name == "Bidirectional":
             return self._bidirectional(placed, where, config)
         self._only(config, _RNN_KEYS | ({"cell"} if class_name == "RNN" else _CELL_KEYS), where)
-        if config.get("time_major"):
-            raise self._refused(where, "time_major=True is not compared yet")
         cells, stacked = [config], False
         if class_name == "RNN":
             cells, stacked = self._cells(config.get("cell"), where)
         notes = _policy_notes(self._policy(config, where), where)
         if config.get("stateful"):
             notes += (f"{where} is stateful; every sequence is compared from a zero state",)
+        if config.get("time_major"):
+            notes += (f"{where} takes time first (time_major=True); inputs and states are compared batch first",)
         return KerasLayer(
             placed,
             class_name,
@@ -91,6 +93,7 @@ class LayerReader:
             go_backwards=bool(config.get("go_backwards")),
             return_sequences=bool(config.get("return_sequences")),
             stacked=stacked,
+            time_major=bool(config.get("time_major")),
             notes=notes,
         )
 
@@ -108,7 +111,12 @@ class LayerReader:
             halves.append(self.read(placed, name, inner_config))
         forward = halves[0]
         merge = config.get("merge_mode", "concat")
-        if merge not in ("concat", "sum", "mul", "ave"):
+        notes = forward.notes
+        if merge is None:
+            notes += (
+                f"{where} hands its directions on as two outputs (merge_mode None); they are compared side by side",
+            )
+        elif merge not in ("concat", "sum", "mul", "ave"):
             raise self._refused(where, f"merge_mode {printable(merge)!r} is not compared yet")
         if forward.stacked:
             raise self._refused(where, "stacked cells in two directions are not compared yet")
@@ -116,9 +124,7 @@ class LayerReader:
             raise self._refused(where, "a go_backwards layer inside is not compared yet")
         if halves[1:] and (halves[1].cells != forward.cells or not halves[1].go_backwards):
             raise self._refused(where, "a backward_layer unlike the forward one is not compared yet")
-        return KerasLayer(
-            placed, forward.kind, forward.cells, False, str(merge), forward.return_sequences, notes=forward.notes
-        )
+        return replace(forward, go_backwards=False, merge_mode=str(merge or "concat"), apart=merge is None, notes=notes)
 
     def _cells(self, cell: object, where: str) -> tuple[list[Config], bool]:
         """The configurations of vanilla cells in RNN(cell), and whether they are stacked."""
@@ -170,7 +176,7 @@ class LayerReader:
 
     def _policy(self, config: Config, where: str) -> str:
         stored = config.get("dtype") or "float32"
-        if isinstance(stored, dict) and stored.get("class_name") in ("DTypePolicy", "Policy"):
+        if isinstance(stored, dict) and stored.get("class_name") in ("DTypePolicy", "Policy", "PolicyV1"):
             inner = stored.get("config")
             stored = inner.get("name") if isinstance(inner, dict) else None
         if not isinstance(stored, str) or stored not in _POLICIES:

@@ -7,8 +7,9 @@ attributes of subclassed models of Keras 3 (`_walk_saveable` in keras/src/saving
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from rnnverify.adapters.keras_config import Address
 from rnnverify.adapters.keras_names import CellNames, cells_in
@@ -18,6 +19,7 @@ from rnnverify.errors import printable
 # dense_1_W:0, gru_1_U_h:0: Keras 1 has no group for a layer inside a nested model
 _KERAS1 = re.compile(r"(.+?)_(?:[WUb]|gamma|beta|running_[a-z]+)(?:_[a-z0-9]+)?(?::0)?", re.DOTALL)
 _NUMBERED = re.compile(r"(?:(.*)/)?vars/\d+", re.DOTALL)
+_CELL = re.compile(r"/\w*cell(_\d+)?$")
 _NO_LAYERS = ("optimizer/", "optimizer_weights/")
 _SEED = "/seed_generator/"  # the state of a Dropout's random numbers
 
@@ -59,11 +61,20 @@ def _by_list(contents: Contents, ordered: Mapping[str, list[str]]) -> list[Liste
     found = []
     for group, names in ordered.items():
         cells = [cell for cell in cells_in(names) if not _is_dense(contents, cell)]
-        layers = _shared_out(names, cells, lambda name, group=group: _owner(group, name))
+        layers = _shared_out(names, cells, partial(_owner, group))
         for layer, tensors in layers.items():
             own = tuple(cell for cell in cells if cell.layer == layer)
             found.append(Listed(_named(group, layer, len(layers)), layer, own, tuple(tensors)))
     return found
+
+
+def _shared_out(names: Iterable[str], cells: Iterable[CellNames], owner: Callable[[str], str]) -> dict[str, list[str]]:
+    """{layer: names of its weights}: what is no cell's belongs to the layer that `owner` gives."""
+    claimed = {name: cell.layer for cell in cells for name in cell.tensors.values()}
+    layers: dict[str, list[str]] = {}
+    for name in names:
+        layers.setdefault(claimed.get(name) or owner(name), []).append(name)
+    return layers
 
 
 def _is_dense(contents: Contents, cell: CellNames) -> bool:
@@ -82,7 +93,7 @@ def _owner(group: str, name: str) -> str:
 
 
 def _named(group: str, layer: str, members: int) -> Address:
-    own = layer.rpartition("/")[2]
+    own = _CELL.sub("", layer).rpartition("/")[2]
     if own == group or (members == 1 and re.fullmatch(re.escape(group) + r"_\d+", own)):
         return (group,)
     return group, own

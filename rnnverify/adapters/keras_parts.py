@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise, permutations
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from rnnverify.containers.contents import Contents
 from rnnverify.errors import FileError, SelectorError, UnsupportedError, printable
 
 Stack = tuple[KerasLayer, ...]
+
+_TORCH_NAME = re.compile(r"(.+\.)?(weight|bias)(_(ih|hh)(_l\d+(_reverse)?)?)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Survey:
     refused: dict[Address, UnsupportedError] = field(default_factory=dict)  # vanilla, but not compared yet
     strange: dict[Address, UnsupportedError] = field(default_factory=dict)  # recurrent of other kinds
     notes: Mapping[Address, tuple[str, ...]] = field(default_factory=dict)  # what to know when a layer is compared
-    assumptions: tuple[str, ...] = ()
+    unstated: Mapping[Address, tuple[str, ...]] = field(default_factory=dict)  # of weights alone: what is assumed
     why_not: str = ""  # why Keras's own loader may not be tried
 
 
@@ -37,7 +40,9 @@ def sizes(contents: Contents, layer: KerasLayer) -> tuple[int, int]:
 
 
 def chains(contents: Contents, layers: Sequence[KerasLayer]) -> bool:
-    """Whether each layer reads as many features as the one before it gives."""
+    """Whether each layer can read what the one before it gives: one sequence, as many features, time on one axis."""
+    if any(layer.apart for layer in layers[:-1]) or len({layer.time_major for layer in layers}) > 1:
+        return False
     ends = [sizes(contents, layer) for layer in layers]
     return all(below[1] == above[0] for below, above in pairwise(ends))
 
@@ -52,6 +57,7 @@ def stacks_of(placed: Sequence[Placed], readable: Mapping[Address, KerasLayer]) 
             source is not None
             and source in readable
             and readable[source].return_sequences
+            and readable[source].time_major == readable[path].time_major
             and len(by_path[source].feeds) < 2
         ):
             below[path] = source
@@ -84,6 +90,15 @@ def choose(contents: Contents, survey: Survey, selector: str | None) -> tuple[St
     A selector is the name of a part, of one layer, or `a+b` for layers stacked in that order. Raises
     `SelectorError` where it names none, or names are needed; `UnsupportedError` for a layer that is not compared.
     """
+    stack, part = _chosen(contents, survey, selector)
+    for layer in stack[:-1]:
+        if layer.apart:
+            found = f"Bidirectional {printable(layer.name)!r} hands two outputs (merge_mode None) to a recurrent layer"
+            raise UnsupportedError(contents.path, f"{found}, which is not compared yet", "compare its layers by name")
+    return stack, part
+
+
+def _chosen(contents: Contents, survey: Survey, selector: str | None) -> tuple[Stack, str]:
     path = contents.path
     names = _names([*survey.layers])
     parts = {"+".join(names[layer.path] for layer in stack): stack for stack in survey.stacks}
@@ -103,10 +118,12 @@ def choose(contents: Contents, survey: Survey, selector: str | None) -> tuple[St
     for name in [selector, *wanted]:
         if name in refused:
             raise refused[name]
+    if not parts:
+        raise next(iter([*survey.refused.values(), *survey.strange.values()]), _ask(contents, survey, parts))
     if not all(name in single for name in wanted) or len(set(wanted)) < len(wanted):
         raise SelectorError(path, f"no recurrent part is named {printable(selector)!r}", _offer(path, [*parts]))
-    chosen = tuple(single[name] for name in wanted)
-    if not chains(contents, chosen):
+    chosen = _fitting(contents, survey, [single[name] for name in wanted])
+    if chosen is None:
         raise SelectorError(path, f"the layers of {printable(selector)!r} do not fit each other", "check their order")
     return chosen, selector
 
@@ -119,16 +136,43 @@ def _names(paths: Sequence[Address]) -> dict[Address, str]:
 
 def _ask(contents: Contents, survey: Survey, parts: Mapping[str, Stack]) -> FileError:
     path = contents.path
+    if not parts and contents.tensors and contents.framework != "keras":
+        first = next(iter(contents.tensors), "")
+        found = f"its tensor names, such as {printable(first)!r}, are {_whose(contents)}, not Keras's"
+        return SelectorError(path, found, "leave the prefix keras: out, or give the file that Keras saved")
     if not parts:
         there = [*survey.layers.values()] or [f"array {printable(name)!r}" for name in contents.tensors]
         shown = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "")
-        found = f"holds no recurrent layer, but {shown or 'nothing at all'}"
-        return SelectorError(path, found, "name the file of a recurrent model")
-    offers = [*parts]
-    if len(parts) == 2:
-        orders = [order for order in permutations(parts) if chains(contents, [x for p in order for x in parts[p]])]
-        offers += ["+".join(orders[0])] if len(orders) == 1 else []
-    return SelectorError(path, f"holds {len(parts)} recurrent parts", _offer(path, offers))
+        found = f"holds no recurrent layer; it holds {shown or 'no layer at all'}"
+        return SelectorError(path, found, "give the file of a recurrent model")
+    return SelectorError(
+        path, f"holds {len(parts)} recurrent parts", _offer(path, [*parts, *_joined(contents, survey, parts)])
+    )
+
+
+def _fitting(contents: Contents, survey: Survey, layers: Sequence[KerasLayer]) -> Stack | None:
+    """`layers` where they fit each other; of weights alone also with directions summed, where sizes rule concat out."""
+    if chains(contents, layers):
+        return tuple(layers)
+    summed = tuple(replace(layer, merge_mode="sum") if layer.merge_mode else layer for layer in layers)
+    return summed if survey.unstated and chains(contents, summed) else None
+
+
+def _joined(contents: Contents, survey: Survey, parts: Mapping[str, Stack]) -> list[str]:
+    """The selector that stacks all parts, where their sizes leave one way, or fit in the order of weights alone."""
+    if survey.unstated and _fitting(contents, survey, [layer for stack in parts.values() for layer in stack]):
+        return ["+".join(parts)]
+    if len(parts) != 2:
+        return []
+    orders = [order for order in permutations(parts) if chains(contents, [x for p in order for x in parts[p]])]
+    return ["+".join(orders[0])] if len(orders) == 1 else []
+
+
+def _whose(contents: Contents) -> str:
+    torch = any(_TORCH_NAME.fullmatch(name) for name in contents.tensors)
+    return {"torch": "PyTorch's", "tensorflow": "TensorFlow's"}.get(
+        contents.framework or ("torch" if torch else ""), "another framework's"
+    )
 
 
 def _offer(path: Path, names: Sequence[str]) -> str:

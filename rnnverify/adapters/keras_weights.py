@@ -8,112 +8,86 @@ from itertools import permutations
 
 from rnnverify.adapters.keras_config import Address
 from rnnverify.adapters.keras_layers import Cell, KerasLayer
-from rnnverify.adapters.keras_names import CellNames, cells_in
+from rnnverify.adapters.keras_listed import Listed, layers_in
+from rnnverify.adapters.keras_names import CellNames
 from rnnverify.adapters.keras_parts import Stack, Survey, chains
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import FileError, UnsupportedError, printable
 
+MERGE, BACKWARDS = "merge_mode is ", "go_backwards is "
+"""How the assumptions begin that `restate` changes."""
+
 _MOST_PERMUTED = 6
 _CLASSES = re.compile(r"(simple_rnn|rnn|bidirectional)(_\d+)?")
+_SIMPLE_RNN = re.compile(r"(?:.*/)?layers/simple_rnn(_\d+)?", re.DOTALL)
+_EMBEDDING = re.compile(r"(?:.*/)?layers/embedding(_\d+)?", re.DOTALL)
 _ADVICE = "only vanilla recurrent layers are"
 _GATE = re.compile(r".*_U_[zrhicfo](?::0)?", re.DOTALL)
 _GATES = {3: "GRU", 4: "LSTM"}
 
 
 def survey(contents: Contents) -> Survey:
-    """The recurrent layers of a weights-only file, stacked in the one order in which they fit."""
+    """The recurrent layers of a weights-only file, stacked where the file leaves no doubt how they follow each other.
+
+    Files of Keras 0.3-2.15 list layers in the order of the model: those with no other weights between them are
+    stacked. Keras 3 sorts groups by class: there, layers are stacked where nothing but embeddings is beside them.
+    """
+    ordered = isinstance(contents.metadata.get("layer_weights"), dict)
     titles: dict[Address, str] = {}
     strange: dict[Address, UnsupportedError] = {}
+    readable: dict[Address, Listed] = {}
     blocks: list[list[KerasLayer]] = [[]]  # layers with no other weights between them
-    ordered = contents.metadata.get("layer_weights")
-    for path, cells in _layers(contents, ordered):
-        reason = _refusal(contents, cells, path)
-        if not cells and not reason:
-            titles[path] = f"layer {printable(path[-1])!r}"
-            blocks.append([])
-            continue
-        titles[path] = f"recurrent layer {printable(path[-1])!r}"
+    alone = False
+    for layer in layers_in(contents):
+        titles[layer.path] = layer.title
+        reason = _refusal(contents, layer, ordered)
         if reason:
-            strange[path] = UnsupportedError(contents.path, f"{titles[path]} {reason}", _ADVICE)
+            strange[layer.path] = UnsupportedError(contents.path, f"{layer.title} {reason}", _ADVICE)
+        elif layer.cells:
+            readable[layer.path] = layer
+            blocks[-1].append(_layer(contents, layer))
+            alone = alone or not (ordered or layer.held_by_class)  # attributes have no order
+            continue
+        if ordered:
             blocks.append([])
-        else:
-            blocks[-1].append(_layer(contents, path, cells))
-    stacks = [stack for block in blocks for stack in _stacks(contents, block)]
-    several = any(len(stack) > 1 for stack in stacks)
-    layers = [layer for stack in stacks for layer in stack]
-    return Survey(
-        tuple(stacks),
-        titles,
-        strange=strange,
-        assumptions=(
-            *(["the class is SimpleRNN: the weights do not say"] if isinstance(ordered, dict) else []),
-            *(["layers feed each other directly, in the order of the file"] if several else []),
-            *(["merge_mode is concat"] if any(layer.merge_mode for layer in layers) else []),
-            *(["go_backwards is False"] if any(not layer.merge_mode for layer in layers) else []),
-        ),
-        why_not="the file holds weights only",
-    )
+        alone = alone or not (ordered or _EMBEDDING.fullmatch(layer.group))
+    if alone:
+        blocks = [[layer] for block in blocks for layer in block]
+    groups = {} if ordered else {path: layer.group for path, layer in readable.items()}
+    stacks = tuple(stack for block in blocks for stack in _stacks(contents, block, groups))
+    unstated = {path: _class(layer) for path, layer in readable.items()}
+    return Survey(stacks, titles, strange=strange, unstated=unstated, why_not="the file holds weights only")
 
 
-def _layers(contents: Contents, ordered: object) -> list[tuple[Address, list[CellNames]]]:
-    """Every layer that has weights, with its recurrent cells, in the order that the file gives."""
-    found = []
-    if not isinstance(ordered, dict):  # Keras 3: groups bear classes and numbers, not names
-        names = [name for name in contents.tensors if "layers/" in name]
-        cells: dict[str, list[CellNames]] = {}
-        for cell in cells_in(sorted(names, key=_by_number)):
-            if "/cell" in cell.outer:
-                cells.setdefault(cell.layer, []).append(cell)
-        return [(_noted(contents, layer), members) for layer, members in cells.items()]
-    for group, names in ordered.items():
-        by_layer: dict[str, list[CellNames]] = {}
-        for cell in cells_in(names):
-            if (
-                len(contents.tensors[t].shape if (t := cell.tensors["recurrent_kernel"]) in contents.tensors else ())
-                == 1
-            ):
-                continue  # Keras 0.3 numbers the weights of any layer: this is a bias
-            by_layer.setdefault(cell.layer, []).append(cell)
-        for layer, members in by_layer.items():
-            found.append((_named(group, layer, len(by_layer)), members))
-        if names and not by_layer:
-            found.append(((group,), []))
-    return found
+def _class(layer: Listed) -> tuple[str, ...]:
+    return () if _SIMPLE_RNN.fullmatch(layer.group) else ("the class is SimpleRNN: the weights do not say",)
 
 
-def _by_number(name: str) -> list[tuple[str, int]]:
-    """simple_rnn, simple_rnn_1, ..., simple_rnn_10: as Keras counts, not as the alphabet has them."""
-    pieces = (re.fullmatch(r"(.*?)_?(\d*)", piece, re.DOTALL) for piece in name.split("/"))
-    return [(piece[1], int(piece[2][:9] or 0)) if piece else ("", 0) for piece in pieces]
+def assumed(survey: Survey, stack: Stack) -> tuple[str, ...]:
+    """What the file does not say of the layers besides their activation, as it is assumed."""
+    if not survey.unstated:
+        return ()
+    found: list[str] = []
+    for layer in stack:
+        turned = f"{MERGE}{layer.merge_mode}" if layer.merge_mode else f"{BACKWARDS}{layer.go_backwards}"
+        found += [*survey.unstated[layer.path], turned]
+    in_file = [path for path in survey.layers if any(path == layer.path for layer in stack)]
+    order = "the order of the file" if in_file == [layer.path for layer in stack] else "this order"
+    found += [f"layers feed each other directly, in {order}"] if len(stack) > 1 else []
+    return tuple(dict.fromkeys(found))
 
 
-def _noted(contents: Contents, layer: str) -> Address:
-    """The user's names of the group `layers/sequential/layers/simple_rnn`, where Keras 3.6 and later noted them."""
-    noted = contents.metadata.get("names")
-    names = noted if isinstance(noted, dict) else {}
-    pieces = layer.split("layers/")
-    ends = ["layers/".join(pieces[: k + 1]).rstrip("/") for k in range(1, len(pieces))]
-    return tuple(str(names.get(end) or end.rpartition("/")[2]) for end in ends)
-
-
-def _named(group: str, layer: str, members: int) -> Address:
-    own = layer.rpartition("/")[2]
-    if own == group or (members == 1 and re.fullmatch(re.escape(group) + r"_\d+", own)):
-        return (group,)
-    return group, own
-
-
-def _refusal(contents: Contents, cells: list[CellNames], path: Address) -> str:
+def _refusal(contents: Contents, layer: Listed, ordered: bool) -> str:
     """Why the layer is not compared, or nothing. Broken shapes are not judged here: reading them says what is wrong."""
-    listed = contents.metadata.get("layer_weights")
-    if isinstance(listed, dict) and not cells:
-        gated = any(_GATE.fullmatch(name) for name in listed[path[0]])
+    if not layer.cells:
+        gated = ordered and any(_GATE.fullmatch(name) for name in layer.tensors)
         return "has gates (GRU or LSTM of Keras 1), and is not compared yet" if gated else ""
-    if not isinstance(listed, dict):
-        group = re.sub(r"/(forward|backward)_layer$", "", cells[0].layer).rpartition("/")[2]
-        if not _CLASSES.fullmatch(group):
-            return f"is of class {printable(group)!r}, which is not compared yet"
-    for cell in cells:
+    if not ordered:
+        group = layer.group.rpartition("/")[2]
+        if (layer.held_by_class and not _CLASSES.fullmatch(group)) or group == "layer":
+            named = layer.group.split("/")[-2] if group == "layer" else group
+            return f"is of class {printable(named)!r}, which is not compared yet"
+    for cell in layer.cells:
         kernel, recurrent = (contents.tensors.get(cell.tensors[role]) for role in ("kernel", "recurrent_kernel"))
         if kernel is None or recurrent is None:
             continue
@@ -123,20 +97,21 @@ def _refusal(contents: Contents, cells: list[CellNames], path: Address) -> str:
             gates = recurrent.shape[1] // recurrent.shape[0]
             if gates > 1 and kernel.shape[-1:] == recurrent.shape[1:]:
                 return f"has {gates} gates a unit ({_GATES.get(gates, 'no known class')}), and is not compared yet"
-    numbered = [name for name in contents.tensors if name.startswith(f"{path[0]}/param_")]
-    if len(numbered) > 3:
-        return f"has {len(numbered)} weights (GRU or LSTM of Keras 0.3), and is not compared yet"
-    return ""
+    if any("/param_" in name for name in layer.strays):
+        return f"has {len(layer.tensors)} weights (GRU or LSTM of Keras 0.3), and is not compared yet"
+    strays = ", ".join(printable(name) for name in layer.strays[:4])
+    return f"has weights that no vanilla cell has ({strays}), and is not compared" if strays else ""
 
 
-def _layer(contents: Contents, path: Address, cells: list[CellNames]) -> KerasLayer:
+def _layer(contents: Contents, listed: Listed) -> KerasLayer:
+    path, cells = listed.path, listed.cells
     halves = [[c for c in cells if c.side == side] for side in ("forward", "backward")]
     two = all(halves)
-    directions = halves if two else [cells]
+    directions = halves if two else [[*cells]]
     if two and [len(half) for half in halves] != [1, 1]:
         found = f"layer {printable(path[-1])!r} has stacked cells in two directions"
         raise UnsupportedError(contents.path, found, "compare another part")
-    if "bidirectional" in cells[0].layer.rpartition("/")[2] and not two:
+    if "bidirectional" in listed.group.rpartition("/")[2] and not two:
         found = f"layer {printable(path[-1])!r} lacks one of its two directions"
         raise FileError(contents.path, found, "save the model again")
     return KerasLayer(
@@ -154,14 +129,20 @@ def _cell(contents: Contents, cell: CellNames) -> Cell:
     return Cell(units, "bias" in cell.tensors, "tanh")
 
 
-def _stacks(contents: Contents, block: Sequence[KerasLayer]) -> list[Stack]:
-    """One stack where the layers fit in the order of the file, or in just one other; else each layer by itself."""
+def _stacks(contents: Contents, block: Sequence[KerasLayer], groups: dict[Address, str]) -> list[Stack]:
+    """One stack where the layers fit in the order of the file, or in the only order there can be; else each alone.
+
+    `groups` is empty where the file states the order. Keras 3 states it among layers of one class, by their numbers.
+    """
     if not block:
         return []
-    if chains(contents, block):
-        return [tuple(block)]
-    if len(block) <= _MOST_PERMUTED and not isinstance(contents.metadata.get("layer_weights"), dict):
+    kinds = {layer.path: re.sub(r"_\d+(?=/|$)", "", groups.get(layer.path, "")) for layer in block}
+    if len(set(kinds.values())) == 1:
+        return [tuple(block)] if chains(contents, block) else [(layer,) for layer in block]
+    if len(block) <= _MOST_PERMUTED:
+        by_kind = sorted(block, key=lambda layer: kinds[layer.path])
         orders = [order for order in permutations(block) if chains(contents, order)]
+        orders = [order for order in orders if sorted(order, key=lambda layer: kinds[layer.path]) == by_kind]
         if len(orders) == 1:
             return [orders[0]]
     return [(layer,) for layer in block]

@@ -167,6 +167,9 @@ def _deviation(pair: Pair) -> Table:
     if worst.first_step is not None:
         count = f"{worst.beyond} of {worst.compared} values beyond it"
         table.add_row("first beyond", f"step {worst.first_step}; {count}")
+    if pair.adequacy:
+        caught = pair.adequacy.planted - len(pair.adequacy.survivors)
+        table.add_row("adequacy", f"{caught} of {pair.adequacy.planted} planted mistakes would have been seen")
     steps = pair.headline.deviation.by_step
     if len(steps) > 1:
         table.add_row("along time", Text(_profile(steps)))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from keras_models import functional, held, held_by_group, layer, named, numbered, rnn, sequential, weights
+from keras_models import functional, held, held_by_group, layer, named, rnn, sequential, weights
 
 from rnnverify.adapters.keras import read
 from rnnverify.canonical import Array
-from rnnverify.containers.contents import Contents
-from rnnverify.errors import SelectorError
+from rnnverify.errors import SelectorError, UnsupportedError
 
 
 def stored(*sizes: tuple[str, int, int]) -> dict[str, dict[str, Array]]:
@@ -99,49 +97,57 @@ def test_layers_of_one_name_are_told_apart_by_their_models() -> None:
 @pytest.mark.parametrize(
     ("model", "groups", "there"),
     [
-        (sequential(layer("Dense", "d")), {"d": {"kernel:0": weights(2, 3)[0]}}, "but Dense 'd'"),
-        (sequential(), {}, "but nothing at all"),
-        (None, {}, "but nothing at all"),
+        (
+            sequential(layer("Dense", "d")),
+            {"d": {"kernel:0": weights(2, 3)[0]}},
+            "no recurrent layer; it holds Dense 'd'; give the file of a recurrent model",
+        ),
+        (sequential(), {}, "holds no recurrent layer; it holds no layer at all"),
+        (None, {}, "it holds no layer at all"),
+        (None, {"d": named("d/", weights(2, 3)[:1])}, r"it holds d \(1 tensor\)"),
     ],
 )
 def test_files_without_recurrent_layers_say_what_is_there(model: Any, groups: Any, there: str) -> None:
-    with pytest.raises(SelectorError, match=there):
-        read(held(model, groups), None)
+    for selector in (None, "d"):
+        with pytest.raises(SelectorError, match=there):
+            read(held(model, groups), selector)
 
 
-def test_weights_alone_stack_in_the_order_of_the_file() -> None:
-    reading = read(held(None, TWO), None)
-    assert reading.part == "a+b" and not reading.activation_stated
-    assert "layers feed each other directly, in the order of the file" in reading.assumptions
-    assert not reading.recipe.loadable and reading.recipe.why_not == "the file holds weights only"
+@pytest.mark.parametrize(
+    ("framework", "name", "whose"),
+    [
+        ("torch", "rnn.weight_ih_l0", "PyTorch's"),
+        (None, "rnn.weight_hh_l0_reverse", "PyTorch's"),
+        (None, "w", "another framework's"),
+        ("tensorflow", "rnn/basic_rnn_cell/kernel", "TensorFlow's"),
+    ],
+)
+def test_names_of_other_frameworks_are_told_from_keras_s(framework: Any, name: str, whose: str) -> None:
+    contents = replace(held_by_group(None, {name: weights(2, 3)[0]}), framework=framework)
+    with pytest.raises(SelectorError, match=f"such as '{name}', are {whose}, not Keras's; leave the prefix keras: out"):
+        read(contents, None)
 
 
-def test_weights_alone_are_split_by_other_weights() -> None:
-    groups = {"a": TWO["a"], "d": {"d/kernel:0": weights(3, 3)[0]}, "b": TWO["b"]}
-    with pytest.raises(SelectorError, match=r"2 recurrent parts; .*#a\+b$"):
-        read(held(None, groups), None)
+def test_time_first_is_a_note_and_stacks_with_its_like_only() -> None:
+    first = rnn("a", time_major=True)
+    reading = read(held(sequential(first, rnn("b", time_major=True)), TWO), None)
+    assert reading.part == "a+b" and "inputs and states are compared batch first" in reading.notes[0]
+    contents = held(sequential(first, rnn("b")), TWO)
+    with pytest.raises(SelectorError, match=r"2 recurrent parts; choose one: m\.h5#a, m\.h5#b$"):
+        read(contents, None)
+    with pytest.raises(SelectorError, match="do not fit"):
+        read(contents, "a+b")
 
 
-def test_weights_alone_that_do_not_fit_are_parts() -> None:
-    with pytest.raises(SelectorError, match="2 recurrent parts"):
-        read(held(None, stored(("a", 2, 3), ("b", 7, 3))), None)
-
-
-def numbered_layers(sizes: list[int]) -> Contents:
-    """A `.weights.h5` of Keras 3 whose layers chain through `sizes`, listed as HDF5 does: by the alphabet."""
-    tensors: dict[str, Array] = {}
-    for k in range(len(sizes) - 1):
-        tensors |= numbered(f"layers/simple_rnn{f'_{k}' if k else ''}/cell", weights(sizes[k], sizes[k + 1]))
-    return held_by_group(None, {name: tensors[name] for name in sorted(tensors)})
-
-
-@settings(deadline=None)  # a busy machine is no failure
-@given(st.lists(st.integers(1, 3), min_size=2, max_size=13))
-def test_numbered_layers_stack_as_keras_counts(sizes: list[int]) -> None:
-    network = read(numbered_layers(sizes), None).network
-    assert [network.input_size, *(made.hidden_size for made in network.layers)] == sizes
-
-
-def test_names_that_keras_3_notes_are_used() -> None:
-    tensors = numbered("layers/simple_rnn/cell", weights(2, 3))
-    assert read(held_by_group(None, tensors, names={"layers/simple_rnn": "enc"}), None).part == "enc"
+def test_two_outputs_of_a_bidirectional_layer_are_compared_side_by_side() -> None:
+    both = layer("Bidirectional", "b", layer=rnn("i"), merge_mode=None)
+    groups = TWO | {"b": named("b/forward_i/", weights(3, 3)) | named("b/backward_i/", weights(3, 3))}
+    reading = read(held(sequential(rnn("a"), both), groups), None)
+    assert reading.part == "a+b" and reading.network.output_size == 6
+    assert reading.network.layers[1].merge == "concat" and reading.recipe.layers[1]["merge_mode"] == "concat"
+    (note,) = reading.notes
+    assert note.startswith("Bidirectional 'b' hands its directions on as two outputs")
+    contents = held(sequential(both, rnn("c")), groups | stored(("c", 6, 3)))
+    with pytest.raises(UnsupportedError, match=r"'b' hands two outputs \(merge_mode None\) to a recurrent layer"):
+        read(contents, None)
+    assert read(contents, "b").part == "b" and read(contents, "c").part == "c"

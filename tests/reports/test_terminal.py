@@ -50,8 +50,8 @@ B against A
   mean deviation     1.1e-08
   budget             A 12%, B 34% of what rounding allows in a step
   along time         ▁▃▅█
-  at most            8.0e-08 (arithmetic of A) + 0 (weights) + 6.0e-08
-                     (arithmetic of B)
+  at most            8.0e-08 (arithmetic of A) + 0 (weights, activation) +
+                     6.0e-08 (arithmetic of B)
 
    weights        shape   differ      by up to   at   values
    ────────────────────────────────────────────────────────────
@@ -76,8 +76,8 @@ B against A
   tolerance          1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
   first beyond       step 1; 1900 of 2048 values beyond it
   along time         ▁▃▅█
-  at most            8.0e-08 (arithmetic of A) + 0.75 (weights) + 6.0e-08
-                     (arithmetic of B)
+  at most            8.0e-08 (arithmetic of A) + 0.75 (weights, activation) +
+                     6.0e-08 (arithmetic of B)
 
    weights          shape   differ      by up to   at     values
    ─────────────────────────────────────────────────────────────────
@@ -104,8 +104,8 @@ B against A  EQUIVALENT
   mean deviation     1.1e-08
   budget             A 12%, B 34% of what rounding allows in a step
   along time         ▁▃▅█
-  at most            8.0e-08 (arithmetic of A) + 0 (weights) + 6.0e-08
-                     (arithmetic of B)
+  at most            8.0e-08 (arithmetic of A) + 0 (weights, activation) +
+                     6.0e-08 (arithmetic of B)
 
    weights        shape   differ      by up to   at   values
    ────────────────────────────────────────────────────────────

@@ -1,0 +1,229 @@
+"""Porting mistakes that people made, each defined once: a function from the right network to the wrong one.
+
+Its docstring is what the report says. It returns None where the mistake cannot be made with these shapes. A mistake
+that changes nothing for a network (a symmetric matrix transposed) is not one; `planted` leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from rnnverify.canonical import Array, Direction, Layer, Network
+
+Mistake = Callable[[Network], Network | None]
+
+
+def planted(network: Network) -> Iterator[tuple[str, Network]]:
+    """Every mistake that applies to `network`, in words, with the network that it makes."""
+    right = network.fingerprint()
+    for mistake in MISTAKES:
+        wrong = mistake(network)
+        if wrong is not None and wrong.fingerprint() != right:
+            yield (mistake.__doc__ or "").strip(), wrong
+
+
+def recurrent_transposed(network: Network) -> Network | None:
+    """the recurrent kernel is transposed"""
+    return _each(network, lambda d: replace(d, recurrent_kernel=d.recurrent_kernel.swapaxes(1, 2)))
+
+
+def kernel_transposed(network: Network) -> Network | None:
+    """a square input kernel is transposed"""
+    return _each(network, lambda d: replace(d, kernel=d.kernel.swapaxes(1, 2)) if _is_square(d) else d)
+
+
+def kernel_reshaped(network: Network) -> Network | None:
+    """the input kernel is reshaped where it should be transposed"""
+    return _each(network, lambda d: replace(d, kernel=d.kernel.swapaxes(1, 2).reshape(d.kernel.shape)))
+
+
+def kernels_swapped(network: Network) -> Network | None:
+    """input and recurrent kernel are swapped"""
+    swap = _each(
+        network,
+        lambda d: replace(d, kernel=d.recurrent_kernel, recurrent_kernel=d.kernel) if _is_square(d) else d,
+    )
+    return swap if any(_is_square(d) for _, _, d in network.directions()) else None
+
+
+def concatenated_the_other_way(network: Network) -> Network | None:
+    """a kernel over [x, h] is read as one over [h, x]"""
+
+    def change(d: Direction) -> Direction:
+        rows = np.concatenate([d.kernel, d.recurrent_kernel], axis=1)
+        H = d.hidden_size
+        return replace(d, kernel=rows[:, H:], recurrent_kernel=rows[:, :H])
+
+    return _each(network, change)
+
+
+def recurrence_lost(network: Network) -> Network | None:
+    """the recurrent kernel is not loaded"""
+    return _each(network, lambda d: replace(d, recurrent_kernel=np.zeros_like(d.recurrent_kernel)))
+
+
+def bias_dropped(network: Network) -> Network | None:
+    """the bias is not loaded"""
+    return _scaled_bias(network, 0, 0)
+
+
+def recurrent_bias_dropped(network: Network) -> Network | None:
+    """the second of two biases is dropped"""
+    return _scaled_bias(network, 1, 0)
+
+
+def bias_doubled(network: Network) -> Network | None:
+    """one bias is copied into both"""
+    return _scaled_bias(network, 2, 2)
+
+
+def bias_halved(network: Network) -> Network | None:
+    """the bias is halved"""
+    return _scaled_bias(network, 0.5, 0.5)
+
+
+def other_activation(network: Network) -> Network | None:
+    """relu stands for tanh, or tanh for another activation"""
+    others = tuple("relu" if layer.activation == "tanh" else "tanh" for layer in network.layers)
+    return network.with_activations(others)
+
+
+def activation_missing(network: Network) -> Network | None:
+    """the activation is missing"""
+    return network.with_activations(("linear",) * len(network.layers))
+
+
+def layers_swapped(network: Network) -> Network | None:
+    """two layers are swapped"""
+    layers = list(network.layers)
+    for k in range(1, len(layers)):
+        if layers[k].input_size == layers[k - 1].input_size and layers[k].output_size == layers[k - 1].output_size:
+            layers[k - 1], layers[k] = layers[k], layers[k - 1]
+            return Network(tuple(layers))
+    return None
+
+
+def directions_swapped(network: Network) -> Network | None:
+    """forward and backward weights are swapped"""
+    return _both_ways(network, lambda f, b: (replace(b, reverse=f.reverse), replace(f, reverse=b.reverse)))
+
+
+def directions_tied(network: Network) -> Network | None:
+    """the forward weights are used in both directions"""
+    return _both_ways(network, lambda f, b: (f, replace(f, reverse=b.reverse)))
+
+
+def time_reversed(network: Network) -> Network | None:
+    """a sequence is read from its end"""
+    layers = tuple(
+        layer
+        if layer.bidirectional
+        else replace(
+            layer,
+            directions=(replace(layer.directions[0], reverse=not layer.directions[0].reverse),),
+            time_restored=False,
+        )
+        for layer in network.layers
+    )
+    return replace(network, layers=layers)
+
+
+def units_permuted(network: Network) -> Network | None:
+    """the hidden units are in another order"""
+    layers = list(network.layers)
+    layers[-1] = replace(layers[-1], directions=tuple(_rolled(d) for d in layers[-1].directions))
+    return replace(network, layers=tuple(layers))
+
+
+def float16_rounded(network: Network) -> Network | None:
+    """the weights are rounded to float16"""
+
+    def narrow(w: Array) -> Array:
+        with np.errstate(over="ignore"):
+            return w.astype(np.float16).astype(w.dtype)
+
+    return _each(
+        network,
+        lambda d: replace(
+            d,
+            kernel=narrow(d.kernel),
+            recurrent_kernel=narrow(d.recurrent_kernel),
+            bias_input=narrow(d.bias_input),
+            bias_recurrent=narrow(d.bias_recurrent),
+        ),
+    )
+
+
+MISTAKES: tuple[Mistake, ...] = (
+    recurrent_transposed,
+    kernel_transposed,
+    kernel_reshaped,
+    kernels_swapped,
+    concatenated_the_other_way,
+    recurrence_lost,
+    bias_dropped,
+    recurrent_bias_dropped,
+    bias_doubled,
+    bias_halved,
+    other_activation,
+    activation_missing,
+    layers_swapped,
+    directions_swapped,
+    directions_tied,
+    time_reversed,
+    units_permuted,
+    float16_rounded,
+)
+
+
+def _each(network: Network, change: Callable[[Direction], Direction]) -> Network:
+    return replace(network, layers=tuple(_with(layer, change) for layer in network.layers))
+
+
+def _with(layer: Layer, change: Callable[[Direction], Direction]) -> Layer:
+    return replace(layer, directions=tuple(change(direction) for direction in layer.directions))
+
+
+def _both_ways(
+    network: Network, change: Callable[[Direction, Direction], tuple[Direction, Direction]]
+) -> Network | None:
+    if not any(layer.bidirectional for layer in network.layers):
+        return None
+    layers = (
+        replace(layer, directions=change(*layer.directions)) if layer.bidirectional else layer
+        for layer in network.layers
+    )
+    return replace(network, layers=tuple(layers))
+
+
+def _scaled_bias(network: Network, first: float, second: float) -> Network:
+    return _each(
+        network,
+        lambda d: (
+            replace(d, bias_input=d.bias_input * d.bias_input.dtype.type(first))
+            if not np.any(d.bias_recurrent)
+            else replace(
+                d,
+                bias_input=d.bias_input * d.bias_input.dtype.type(first),
+                bias_recurrent=d.bias_recurrent * d.bias_recurrent.dtype.type(second),
+            )
+        ),
+    )
+
+
+def _rolled(d: Direction) -> Direction:
+    """The units of `d`, each in the place of the one before."""
+    return replace(
+        d,
+        kernel=np.roll(d.kernel, 1, axis=2),
+        recurrent_kernel=np.roll(d.recurrent_kernel, (1, 1), axis=(1, 2)),
+        bias_input=np.roll(d.bias_input, 1, axis=1),
+        bias_recurrent=np.roll(d.bias_recurrent, 1, axis=1),
+    )
+
+
+def _is_square(d: Direction) -> bool:
+    return d.input_size == d.hidden_size

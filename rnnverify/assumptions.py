@@ -48,7 +48,10 @@ def _settle_structure(sides: Sequence[Opened], assumed: Assumed, donor: Opened |
             settled.append(side)
         elif label in merges or "" in merges or label in backwards:
             merge = merges.get(label, merges.get(""))
-            settled.append(_restate(side, merge, label in backwards or None, "set by options"))
+            changed = _restate(side, merge, label in backwards or None, "set by options")
+            if changed is side and asked:
+                raise OptionError(f"{asked[0]}: {side.source} leaves nothing open that this could settle")
+            settled.append(changed)
         else:
             settled.append(_borrow_structure(side, donor))
     return tuple(settled)
@@ -84,14 +87,16 @@ def _borrow_structure(side: Opened, donor: Opened | None) -> Opened:
 
 
 def _restate(side: Opened, merge: str | None, go_backwards: bool | None, why: str) -> Opened:
+    """`side` under another merge mode or direction; unchanged where its file leaves neither open."""
     assert side.reading is not None
     try:
         changed = restate(side.reading, merge, go_backwards)
     except ValueError as error:
         raise OptionError(f"{side.source}: cannot be read with merge mode {merge or 'concat'}: {error}") from error
-    words = [f"merge mode {merge}"] * bool(merge) + ["go_backwards"] * bool(go_backwards)
-    note = f"{' and '.join(words)}: not in the file, {why}"
-    return replace(side, reading=replace(changed, assumptions=(note, *changed.assumptions)))
+    if changed is side.reading:
+        return side
+    words = tuple(text if text in side.reading.assumptions else f"{text} ({why})" for text in changed.assumptions)
+    return replace(side, reading=replace(changed, assumptions=words))
 
 
 def settle_activations(sides: Sequence[Opened], options: Sequence[str]) -> tuple[Opened, ...]:

@@ -13,9 +13,10 @@ import rnnverify
 ORDER = [
     {"errors"},
     {"canonical", "output"},
-    {"activations", "arrays", "narrowing"},
+    {"activations", "arrays", "narrowing", "mistakes"},
     {"trace"},
-    {"rounding", "reference", "inputs"},
+    {"rounding", "reference", "inputs", "probes"},
+    {"adequacy"},
     {"comparison"},
     {"weights"},
     {"containers"},

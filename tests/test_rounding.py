@@ -75,6 +75,42 @@ def test_saturated_units_hold(activation: str, size: float) -> None:
         assert budget(network, engines.run(network, [batch], order)).holds
 
 
+@pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
+@pytest.mark.parametrize(
+    ("dtype", "inputs", "kernel", "recurrent"),
+    [
+        ("float64", 1e30, 1e10, 1e-3),  # sums that no float32 holds
+        ("float64", 1e-30, 1e-20, 0.3),
+        ("float32", 1e18, 1e19, 1e-3),  # and ones that it only just does
+        ("float32", 1e-20, 1e-20, 0.3),  # products below the smallest normal number
+        ("float16", 1e-2, 1e-3, 1.0),
+        ("float16", 1e-2, 1e-2, 1e-2),
+    ],
+)
+def test_the_ends_of_the_range_hold(
+    activation: str, dtype: str, inputs: float, kernel: float, recurrent: float
+) -> None:
+    wide = "float64" if dtype == "float64" else "float32"
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        network = single(5, 16, seed=seed, activation=activation)
+        d = network.layers[0].directions[0]
+        none = np.zeros_like(d.bias_input)
+        scale = {
+            "kernel": d.kernel.astype(wide) * kernel,
+            "recurrent_kernel": d.recurrent_kernel.astype(wide) * recurrent,
+        }
+        network = edited(network, **scale, bias_input=none, bias_recurrent=none)
+        if dtype == "float16":
+            network = edited(
+                network, **{name: a.astype(dtype) for name, a in network.layers[0].directions[0].tensors()}
+            )
+        batch = Batch(ZERO, (rng.normal(size=(3, 6, 5)) * inputs).astype(dtype))
+        for order in ORDERS:
+            found = budget(network, engines.run(network, [batch], order, dtype))
+            assert found.holds, (order, found)
+
+
 def test_half_precision_states_hold() -> None:
     network = single(3, 8)
     halves = edited(network, **{name: a.astype(np.float16) for name, a in network.layers[0].directions[0].tensors()})

@@ -48,7 +48,7 @@ def _is_caught(network: Network, wrong: Network, batches: Sequence[Batch], dtype
     trace = reference.run(wrong, batches)
     runs = [_as_computed(run, dtype) for run in trace.runs.values()]
     budget = check(network, runs, dtype)
-    return budget is None or not budget.holds
+    return budget is not None and not budget.holds
 
 
 def _as_computed(run: Run, dtype: str) -> Run:

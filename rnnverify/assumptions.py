@@ -61,9 +61,9 @@ def _by_side(option: str, given: Sequence[str], labels: Sequence[str]) -> dict[s
     """{label: value} of options like `B=value`; a value for every side stands under the empty label."""
     found: dict[str, str] = {}
     for text in given:
-        label, _, value = text.rpartition("=")
+        label, equals, value = text.rpartition("=")
         label = label.upper()
-        if label and label not in labels:
+        if equals and label not in labels:
             raise OptionError(f"{option} {printable(text)}: the sides are {', '.join(labels)}")
         if label in found:
             raise OptionError(f"{option} {printable(text)}: was already given as something else; give it once")

@@ -261,10 +261,13 @@ def _verdict(evidence: _Evidence) -> tuple[Verdict, list[str]]:
     if any(bad):
         where = "both sides" if all(bad) else "the baseline" if bad[0] else "the candidate"
         return "DIFFERENT", [f"{where}: {max(bad)} states are NaN or infinite", *weights]
-    if evidence.explained and not weights:
+    if (evidence.explained or evidence.within_user) and not weights:
         seen = [batch for batch in evidence.batches if evidence.judged_by_budget or batch.name != PROBE]
         blind = "" if evidence.tensors else _blind(seen)
-        return ("INCONCLUSIVE", [blind]) if blind else _same(evidence)
+        if blind:
+            return "INCONCLUSIVE", [blind]
+    if evidence.explained and not weights:
+        return _same(evidence)
     if evidence.within_user:
         what = "weights that differ" if evidence.explained else "beyond rounding"
         return "CLOSE", [f"{what}, states within {evidence.tolerance}", *weights]
@@ -281,8 +284,10 @@ def _same(evidence: _Evidence) -> tuple[Verdict, list[str]]:
     rounded = ", up to the rounding of a summed bias" if any(t.rounded for t in evidence.tensors) else ""
     reasons = [how + (f", and the weights are equal{rounded}" if known else "")]
     if evidence.judged_by_budget and not evidence.within_rule:
-        step = min(m.deviation.first_step for m in evidence.measured if m.deviation.first_step is not None)
-        reasons.append(f"the sides part from step {step} on: this network amplifies rounding, no port can follow it")
+        steps = [m.deviation.first_step for m in evidence.measured if m.output == "y"]
+        step = min((step for step in steps if step is not None), default=None)
+        since = "" if step is None else f" from step {step} on"
+        reasons.append(f"the sides part{since}: this network amplifies rounding, no port can follow it")
     return "EQUIVALENT", reasons
 
 
@@ -295,7 +300,8 @@ def _unexplained(evidence: _Evidence) -> Iterator[str]:
         if budget and not budget.holds:
             share = f"{budget.beyond} of {budget.checked} states of {label}"
             whose = f"the weights of {evidence.labels[0]}"
-            yield f"{share} do not follow from {whose}, from step {budget.first_step} on, even with rounding"
+            since = "" if budget.first_step is None else f" from step {budget.first_step} on,"
+            yield f"{share} do not follow from {whose},{since} even with rounding"
 
 
 def _blind(batches: Sequence[Batch]) -> str:

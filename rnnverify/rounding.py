@@ -15,8 +15,9 @@ activation itself, ACTIVATION_ERRORS. The two biases stay apart in S, since a fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -101,7 +102,8 @@ def check(network: Network, runs: Sequence[Run], dtype: str, other: Network | No
     `dtype` is the one whose rounding is allowed. `other` is the network of the other side: of its biases and those of
     `network` the larger magnitudes stand in S, so that a port which added two into one float is not blamed for it.
     """
-    found = [budget for run in runs for budget in _run_budgets(network, run, dtype, other)]
+    with np.errstate(over="ignore", invalid="ignore"):  # states that overflow are beyond any budget
+        found = [budget for run in runs for budget in _run_budgets(network, run, dtype, other)]
     expected = sum(len(layer.directions) for layer in network.layers) + _is_merged(network.layers[-1])
     if len(found) != len(runs) * expected:
         return None
@@ -121,6 +123,7 @@ def _run_budgets(network: Network, run: Run, dtype: str, other: Network | None) 
     states = _states(network, run)
     h0 = iter(run.batch.h0 or ())
     biases = _bias_magnitudes(network, other)
+    finals = iter(run.h_n)
     x = run.batch.x
     for k, layer in enumerate(network.layers):
         parts = []
@@ -132,7 +135,8 @@ def _run_budgets(network: Network, run: Run, dtype: str, other: Network | None) 
             h = emitted[:, ::-1] if flipped else emitted
             seen = x[:, ::-1] if direction.reverse else x
             where = f"layer {k}" + (" reverse" if direction.reverse else "")
-            yield _direction_budget(where, layer, direction, seen, h, next(h0, None), next(biases), dtype)
+            budget = _direction_budget(where, layer, direction, seen, h, next(h0, None), next(biases), dtype)
+            yield _with_final(budget, h[:, -1], next(finals, None), dtype)
             parts.append(emitted)
         top = k == len(network.layers) - 1
         if _is_merged(layer):
@@ -142,6 +146,20 @@ def _run_budgets(network: Network, run: Run, dtype: str, other: Network | None) 
             x = merged
         elif not top:
             x = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _with_final(budget: Budget, last: Array, final: Array | None, dtype: str) -> Budget:
+    """`budget`, with a recorded final state (B, H) held against the last step (B, H): they are one and the same."""
+    if final is None:
+        return budget
+    if final.shape != last.shape:
+        wrong = last.size
+    else:
+        allowed = 2 * UNIT_ROUNDOFF[dtype] * np.abs(last.astype(np.float64))
+        wrong = int((~(np.abs(final.astype(np.float64) - last.astype(np.float64)) <= allowed)).sum())
+    if not wrong:
+        return budget
+    return replace(budget, used=math.inf, where=f"final state of {budget.where}", beyond=budget.beyond + wrong)
 
 
 def _is_merged(layer: Layer) -> bool:
@@ -229,7 +247,7 @@ class _Step:
         least, most = self._bounds(rows, Z, middle, gamma)
         used = _ratio(distance, least)
         beyond = ~(distance <= least)
-        doubtful = beyond & (distance <= most)
+        doubtful = (used > 0.5) & (distance <= most)
         if doubtful.any():
             where = np.nonzero(doubtful)
             low, high = self._interval(terms[where[:2]], where[2], Z[where], gamma[where[:2]][:, 0])
@@ -245,10 +263,12 @@ class _Step:
         if self._error.least_slope is None:
             return least, np.full_like(least, np.inf)
         # float32 sums of positive terms are good to far better than 1 %
-        S = np.abs(rows).astype(np.float32) @ self._narrow + self._bias_magnitude.astype(np.float32)
-        eps = (0.99 * gamma) * np.where(np.isfinite(S), S, 0).reshape(Z.shape)
+        S = (np.abs(rows).astype(np.float32) @ self._narrow + self._bias_magnitude.astype(np.float32)).reshape(Z.shape)
+        finite = np.isfinite(S)
+        eps = (0.99 * gamma) * np.where(finite, S, 0)
         most = 1.05 * eps + 2.2 * self._error.ulps * self._u * (size + eps) + self._error.units * self._u
-        most += 2.0**-49 * size + 1e-36  # of the evaluation in float64, and of underflow; no slope is above 1
+        most += 2.0**-49 * size + self._underflow  # of the evaluation in float64; no slope is above 1
+        most[~finite | (S < 1e-30)] = np.inf  # beyond what float32 holds, at either end
         return least + eps * np.maximum(self._error.least_slope(middle, Z, eps), 0), most
 
     def _gamma(self, terms: Array) -> Array:
@@ -264,7 +284,7 @@ class _Step:
         for start in range(0, len(Z), 4096):
             some = slice(start, start + 4096)
             S = np.einsum("nk,nk->n", np.abs(terms[some]), self._columns[units[some]])
-            eps = gamma[some] * (S + self._bias_magnitude[units[some]]) + (len(self._weights) + 2) * self._smallest
+            eps = gamma[some] * (S + self._bias_magnitude[units[some]]) + self._underflow
             if self._error.largest_slope:
                 reach = self._error.largest_slope * eps
                 low[some], high[some] = self._act(Z[some]) - reach, self._act(Z[some]) + reach
@@ -280,9 +300,9 @@ class _Step:
         return low - tau, high + tau
 
     @property
-    def _smallest(self) -> float:
-        """What underflow may take from one term."""
-        return float(np.finfo(self._dtype).tiny)
+    def _underflow(self) -> float:
+        """What underflow may take from all terms of a sum."""
+        return (len(self._weights) + 2) * float(np.finfo(self._dtype).tiny)
 
 
 def _ratio(distance: Array, reach: Array) -> Array:

@@ -188,7 +188,8 @@ def test_an_output_that_fails_is_an_error(fixtures: Path) -> None:
 
 
 def test_a_polite_end_stops_the_runners(fixtures: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rnnverify", "compare", fixtures / "simple_rnn.h5", fixtures / "rnn.pt"]
+    files = (str(fixtures / "simple_rnn.h5"), str(fixtures / "rnn.pt"))
+    command = [sys.executable, "-m", "rnnverify", "compare", *files]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:

@@ -219,9 +219,16 @@ def test_the_rule_is_of_the_coarser_dtype_and_the_largest_state(
         run = Run(BATCHES[0], np.full((2, 5, 4), factor, dtype))
         return Observed(label, None, Trace({ZERO: run}), None)
 
-    pair = against(side("B", dtypes[1], 1.0), baseline=side("A", dtypes[0], factor))
+    pair = against(side("B", dtypes[1], 1 / 3), baseline=side("A", dtypes[0], factor))
     assert pair.tolerance.atol == pytest.approx(atol) and pair.tolerance.rtol == 0
     assert pair.rule.endswith(f"x the largest state, {max(factor, 1):.3g}")
+
+
+def test_a_trace_that_was_widened_is_judged_by_what_it_was_computed_in() -> None:
+    runs = {name: replace(run, y=run.y.astype(np.float64)) for name, run in recorded("B", NETWORK).trace.runs.items()}
+    widened = Observed("B", None, Trace(runs), None)
+    assert against(widened).verdict == "EQUIVALENT"
+    assert against(widened).rule.startswith("float32 rule")
 
 
 def test_the_worst_pair_decides() -> None:

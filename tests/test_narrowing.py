@@ -32,12 +32,13 @@ def with_kernels(network: Network, change: Callable[[Array], Array]) -> Network:
 def truncated_mantissa(w: Array, bits: int) -> Array:
     mask = np.uint32(0xFFFFFFFF << (24 - bits) & 0xFFFFFFFF)
     half = np.uint32(1 << (23 - bits))
-    return ((w.astype(np.float32).view(np.uint32) + half) & mask).view(np.float32)
+    bits_of = (w.astype(np.float32).view(np.uint32) + half) & mask
+    return np.asarray(bits_of.view(np.float32))
 
 
 def int8(w: Array) -> Array:
     scale = np.abs(w).max() / 127
-    return np.round(w / scale) * scale
+    return np.asarray(np.round(w / scale) * scale)
 
 
 NETWORK = single(5, 8, seed=3)

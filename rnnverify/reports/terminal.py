@@ -23,7 +23,7 @@ _STYLES: dict[Verdict, str] = {
     "DIFFERENT": "bold red",
 }
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_START = {"zero": "from zero states", "from_h0": "from random initial states"}
+_START = {"zero": "from zero states", "from_h0": "from random initial states", "probe": "in a one-step probe"}
 _TENSORS_SHOWN = 12
 _PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
 
@@ -164,7 +164,7 @@ def _deviation(pair: Pair) -> Table:
         table.add_row("budget", _budgets(pair))
     if not all(pair.budgets) or pair.verdict in ("CLOSE", "DIFFERENT"):
         table.add_row("tolerance", f"{_number(pair.tolerance.atol)}{_relative(pair)}  ({pair.rule})")
-    if worst.first_step is not None:
+    if worst.first_step is not None and not (all(pair.budgets) and pair.verdict == "EQUIVALENT"):
         count = f"{worst.beyond} of {worst.compared} values beyond it"
         table.add_row("first beyond", f"step {worst.first_step}; {count}")
     if pair.adequacy:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from rnnverify.adequacy import Adequacy
 from rnnverify.comparison import Comparison, Deviation, Measured, Pair, Side, TensorDifference, Tolerance
 from rnnverify.inspection import Inspection, TensorLine
 from rnnverify.rounding import Budget
@@ -95,6 +96,7 @@ EQUIVALENT_PAIR = Pair(
     rule="float32 rule: 1e-05 x the largest state, 1",
     budgets=(HOLDS, replace(HOLDS, used=0.34)),
     own_budgets=(HOLDS, replace(HOLDS, used=0.34)),
+    adequacy=Adequacy(planted=18, survivors=("a bias dropped",)),
     headline=Measured("zero", "y", SMALL),
     measured=(Measured("zero", "y", SMALL),),
     implementation_baseline=8e-8,
@@ -114,6 +116,7 @@ DIFFERENT_PAIR = replace(
         "layer 0 kernel: 40 of 40 weights differ, by up to 0.25",
     ),
     budgets=(HOLDS, FAILS),
+    adequacy=None,
     headline=Measured("from_h0", "h_n[0]", LARGE),
     measured=(Measured("zero", "y", LARGE), Measured("from_h0", "h_n[0]", LARGE)),
     weights=0.75,
@@ -125,6 +128,7 @@ BROKEN_PAIR = replace(
     verdict="DIFFERENT",
     reasons=("the candidate: 4 states are NaN or infinite",),
     budgets=(HOLDS, None),
+    adequacy=None,
     own_budgets=(HOLDS, None),
     headline=Measured("zero", "y", replace(SMALL, candidate_value=NAN, beyond=4, first_step=21, nonfinite=(0, 4))),
     implementation_candidate=None,

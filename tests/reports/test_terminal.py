@@ -49,6 +49,7 @@ B against A
   there              A 0.123456789, B 0.123456909
   mean deviation     1.1e-08
   budget             A 12%, B 34% of what rounding allows in a step
+  adequacy           17 of 18 planted mistakes would have been seen
   along time         ▁▃▅█
   at most            8.0e-08 (arithmetic of A) + 0 (weights, activation) +
                      6.0e-08 (arithmetic of B)
@@ -103,6 +104,7 @@ B against A  EQUIVALENT
   there              A 0.123456789, B 0.123456909
   mean deviation     1.1e-08
   budget             A 12%, B 34% of what rounding allows in a step
+  adequacy           17 of 18 planted mistakes would have been seen
   along time         ▁▃▅█
   at most            8.0e-08 (arithmetic of A) + 0 (weights, activation) +
                      6.0e-08 (arithmetic of B)
@@ -230,6 +232,19 @@ def test_a_tolerance_of_the_user_stands_beside_the_budget() -> None:
     text = render(replace(EQUIVALENT, pairs=(pair,)))
     assert "  budget             A 12%" in text
     assert "tolerance          0.001  (set by --atol and --rtol)\n" in text
+
+
+def test_one_step_probes_are_named() -> None:
+    probe = {"shape": [32, 1, 5], "initial_state": True, "sha256": "2" * 64}
+    measured = Measured("probe", "y", SMALL)
+    result = replace(
+        EQUIVALENT,
+        pairs=(replace(EQUIVALENT_PAIR, headline=measured),),
+        inputs={**EQUIVALENT.inputs, "batches": {**EQUIVALENT.inputs["batches"], "probe": probe}},
+    )
+    text = " ".join(render(result).split())
+    assert "and 32 one-step probes (seed 0)" in text
+    assert "maximum deviation 1.2e-07 sequence 3, step 21, unit 5, " in text
 
 
 def test_markup_in_reasons_and_rules_is_shown_not_obeyed() -> None:

@@ -28,15 +28,26 @@ class Adequacy:
     survivors: tuple[str, ...]  # in words
 
 
-def examine(network: Network, batches: Sequence[Batch], dtype: str) -> Adequacy:
-    """Plant every mistake that applies in `network`, and judge it on `batches` by the budget of `dtype`."""
-    wrong = list(planted(network))
-    short = [_part(batch) for batch in batches]
-    survivors = [pair for pair in wrong if not _is_caught(network, pair[1], short, dtype)]
-    return Adequacy(
-        planted=len(wrong),
-        survivors=tuple(words for words, other in survivors if not _is_caught(network, other, batches, dtype)),
-    )
+class Examiner:
+    """Plants mistakes in networks and judges them on `batches`; a network that comes again is not examined again."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self.batches = tuple(batches)
+        self._known: dict[tuple[str, str], Adequacy] = {}
+
+    def examine(self, network: Network, dtype: str) -> Adequacy:
+        """Every mistake that applies to `network`, by the budget of `dtype`."""
+        key = network.fingerprint(), dtype
+        if key not in self._known:
+            self._known[key] = self._examine(network, dtype)
+        return self._known[key]
+
+    def _examine(self, network: Network, dtype: str) -> Adequacy:
+        wrong = list(planted(network))
+        short = [_part(batch) for batch in self.batches]
+        survivors = [pair for pair in wrong if not _is_caught(network, pair[1], short, dtype)]
+        left = tuple(words for words, other in survivors if not _is_caught(network, other, self.batches, dtype))
+        return Adequacy(planted=len(wrong), survivors=left)
 
 
 def _part(batch: Batch) -> Batch:

@@ -1,11 +1,13 @@
 """The sequences that every side is run on: determined by (seed, shape), or read from a file.
 
-Generated values come from the raw 64-bit stream of PCG64, which NumPy keeps stable, and only exact operations follow
-(a shift, and products with powers of two), so that a seed means the same numbers on every machine.
+Generated values come from SHAKE-256, which is defined bit by bit, and only exact operations follow (a shift, and
+products with powers of two), so that a seed means the same numbers on every machine and in every version of NumPy.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,12 +140,14 @@ def _check_states(path: Path | None, h0: tuple[Array, ...], B: int, sizes: list[
 
 
 class _Uniform:
-    """Uniform float32 in [-1, 1), in steps of 2^-23."""
+    """Uniform float32 in [-1, 1), in steps of 2^-23; each call of `take` goes on in the stream of the seed."""
 
     def __init__(self, seed: int) -> None:
-        self._bits = np.random.PCG64(seed)
+        self._seed, self._taken = seed, 0
 
     def take(self, shape: tuple[int, ...]) -> Array:
-        raw = self._bits.random_raw(int(np.prod(shape)))
-        signed = (raw >> np.uint64(40)).astype(np.int64) - 2**23
-        return np.asarray(signed * 2.0**-23, np.float32).reshape(shape)
+        count = math.prod(shape)
+        stream = hashlib.shake_256(f"rnnverify {self._seed} {self._taken}".encode())
+        self._taken += 1
+        raw = np.frombuffer(stream.digest(4 * count), "<u4")
+        return np.asarray((raw >> 8).astype(np.int64) * 2.0**-23 - 1, np.float32).reshape(shape)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnnverify.adequacy import Adequacy, examine
+from rnnverify.adequacy import Adequacy, Examiner
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
 from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict, largest, measure
@@ -71,8 +71,11 @@ class _Evidence:
         return all(m.deviation.beyond == 0 for m in self.measured)
 
 
-def judge(baseline: Observed, candidate: Observed, batches: Sequence[Batch], tolerance: Tolerance) -> Pair:
-    """Hold `candidate` against `baseline`; raises MismatchError where their outputs have other shapes."""
+def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance: Tolerance) -> Pair:
+    """Hold `candidate` against `baseline`; `examiner` knows the inputs of both.
+
+    Raises MismatchError where their outputs have other shapes.
+    """
     rule, words = _rule(baseline, candidate)
     tensors, weight_reasons = _weights(baseline, candidate)
     evidence = _Evidence(
@@ -85,10 +88,10 @@ def judge(baseline: Observed, candidate: Observed, batches: Sequence[Batch], tol
         within_user=bool(tolerance)
         and not any(m.deviation.beyond for m in _measured(baseline.trace, candidate.trace, tolerance)),
         labels=(baseline.label, candidate.label),
-        batches=tuple(batches),
+        batches=examiner.batches,
     )
     verdict, reasons = _verdict(evidence)
-    adequacy = _adequacy(baseline, candidate, evidence) if verdict in ("IDENTICAL", "EQUIVALENT") else None
+    adequacy = _adequacy(baseline, candidate, evidence, examiner) if verdict in ("IDENTICAL", "EQUIVALENT") else None
     if adequacy and adequacy.survivors and not tensors:
         verdict = "INCONCLUSIVE"
         reasons = [f"these inputs could not show that {'; that '.join(adequacy.survivors)}"]
@@ -187,13 +190,13 @@ def _budgets(baseline: Observed, candidate: Observed) -> tuple[Budget | None, Bu
     return found[0], found[1]
 
 
-def _adequacy(baseline: Observed, candidate: Observed, evidence: _Evidence) -> Adequacy | None:
+def _adequacy(baseline: Observed, candidate: Observed, evidence: _Evidence, examiner: Examiner) -> Adequacy | None:
     """What these inputs could have shown of the network that is known, where steps were judged."""
     network = baseline.network or candidate.network
     if network is None or not evidence.judged_by_budget:
         return None
     dtype = max((baseline.arithmetic, candidate.arithmetic), key=lambda name: UNIT.get(name, 0.0))
-    return examine(network, evidence.batches, dtype)
+    return examiner.examine(network, dtype)
 
 
 def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:

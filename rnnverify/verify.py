@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from rnnverify import reference
+from rnnverify.adequacy import Examiner
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.comparison import Comparison, Tolerance, worst_verdict
 from rnnverify.describe import How, describe, describe_inputs, ran_as
@@ -59,7 +60,8 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
         batches = _that_all_can_start_from(sides, batches)
         traces, hows = _run(sides, batches, options, runners)
         observed = _observe(sides, traces, batches)
-        pairs = tuple(judge(observed[0], other, batches, options.tolerance) for other in observed[1:])
+        examiner = Examiner(batches)
+        pairs = tuple(judge(observed[0], other, examiner, options.tolerance) for other in observed[1:])
         return Comparison(
             verdict=worst_verdict(pairs),
             sides=tuple(describe(*both) for both in zip(sides, hows, strict=True)),

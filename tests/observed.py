@@ -7,6 +7,7 @@ import numpy as np
 from networks import batches, computed, edited, single
 
 from rnnverify import reference
+from rnnverify.adequacy import Examiner
 from rnnverify.canonical import Array, Network
 from rnnverify.comparison import Pair, Tolerance
 from rnnverify.judge import Observed, judge
@@ -42,7 +43,7 @@ def shifted(by: float, at: tuple[int, int, int] = (1, 2, 3)) -> Callable[[Array]
 
 
 def against(candidate: Observed, tolerance: Tolerance = EXACT, baseline: Observed | None = None) -> Pair:
-    return judge(baseline or model("A", NETWORK), candidate, BATCHES, tolerance)
+    return judge(baseline or model("A", NETWORK), candidate, Examiner(BATCHES), tolerance)
 
 
 def nudged(by: float) -> Network:

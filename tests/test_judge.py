@@ -7,6 +7,7 @@ import pytest
 from networks import batches, bidirectional, edited, single
 from observed import BATCHES, EXACT, NETWORK, against, model, nudged, recorded, shifted, with_states
 
+from rnnverify.adequacy import Examiner
 from rnnverify.comparison import Tolerance, Verdict, worst_verdict
 from rnnverify.errors import MismatchError
 from rnnverify.judge import Observed, judge
@@ -168,25 +169,29 @@ def one_step(from_h0: bool) -> tuple[Batch, ...]:
 def test_blind_inputs_are_inconclusive_where_weights_are_unknown(given_batches: tuple[Batch, ...], words: str) -> None:
     a, b = model("A", NETWORK, given_batches), recorded("B", NETWORK, given_batches)
     for baseline, candidate in ((a, b), (b, a), (b, b)):
-        pair = judge(baseline, candidate, given_batches, EXACT)
+        pair = judge(baseline, candidate, Examiner(given_batches), EXACT)
         assert (pair.verdict, pair.reasons) == ("INCONCLUSIVE", (words,))
     moved = with_states(b, shifted(0.1, (0, 0, 0)))
-    assert judge(a, moved, given_batches, EXACT).verdict == "DIFFERENT"
-    assert judge(a, moved, given_batches, Tolerance(1.0)).verdict == "INCONCLUSIVE"
-    assert judge(a, model("B", NETWORK, given_batches), given_batches, EXACT).verdict == "IDENTICAL"
-    assert judge(a, model("B", nudged(1.0), given_batches), given_batches, EXACT).verdict == "DIFFERENT"
+    assert judge(a, moved, Examiner(given_batches), EXACT).verdict == "DIFFERENT"
+    assert judge(a, moved, Examiner(given_batches), Tolerance(1.0)).verdict == "INCONCLUSIVE"
+    assert judge(a, model("B", NETWORK, given_batches), Examiner(given_batches), EXACT).verdict == "IDENTICAL"
+    assert judge(a, model("B", nudged(1.0), given_batches), Examiner(given_batches), EXACT).verdict == "DIFFERENT"
 
 
 def test_one_step_from_initial_states_is_conclusive() -> None:
     given_batches = one_step(True)
-    pair = judge(recorded("A", NETWORK, given_batches), recorded("B", NETWORK, given_batches), given_batches, EXACT)
+    pair = judge(
+        recorded("A", NETWORK, given_batches), recorded("B", NETWORK, given_batches), Examiner(given_batches), EXACT
+    )
     assert pair.verdict == "IDENTICAL"
 
 
 def test_one_step_from_initial_states_of_zero_is_blind() -> None:
     x = BATCHES[0].x[:, :1]
     given_batches = (Batch(ZERO, x), Batch(FROM_H0, x, (np.zeros((2, 4), np.float32),)))
-    pair = judge(recorded("A", NETWORK, given_batches), recorded("B", NETWORK, given_batches), given_batches, EXACT)
+    pair = judge(
+        recorded("A", NETWORK, given_batches), recorded("B", NETWORK, given_batches), Examiner(given_batches), EXACT
+    )
     assert pair.verdict == "INCONCLUSIVE"
 
 

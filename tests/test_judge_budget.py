@@ -10,6 +10,7 @@ from networks import batches, bidirectional, edited, single, stacked
 from observed import BATCHES, EXACT, NETWORK, against, model, nudged, recorded, shifted, with_states
 
 from rnnverify import reference
+from rnnverify.adequacy import Examiner
 from rnnverify.canonical import Network
 from rnnverify.judge import Observed, judge
 from rnnverify.trace import FROM_H0, ZERO, Batch, Trace
@@ -42,7 +43,7 @@ def test_two_orders_of_summation_in_a_chaotic_network_are_equivalent(
     chaotic: tuple[Network, tuple[Batch, ...]],
 ) -> None:
     network, given = chaotic
-    pair = judge(ran("A", network, given, "split"), ran("B", network, given, "naive"), given, EXACT)
+    pair = judge(ran("A", network, given, "split"), ran("B", network, given, "naive"), Examiner(given), EXACT)
     assert pair.verdict == "EQUIVALENT"
     assert pair.headline.deviation.max_abs > 0.5
     assert pair.reasons[0] == "every step is explained by rounding, and the weights are equal"
@@ -61,7 +62,7 @@ def test_a_chaotic_network_that_is_wrong_is_different(chaotic: tuple[Network, tu
     recurrent[0, 3, 4] *= np.float32(1.01)
     wrong = edited(network, recurrent_kernel=recurrent)
     candidate = as_trace(ran("B", wrong, given, "naive"))
-    assert judge(ran("A", network, given, "split"), candidate, given, EXACT).verdict == "DIFFERENT"
+    assert judge(ran("A", network, given, "split"), candidate, Examiner(given), EXACT).verdict == "DIFFERENT"
 
 
 def test_a_side_that_departs_from_its_own_weights_is_named() -> None:
@@ -73,7 +74,7 @@ def test_a_side_that_departs_from_its_own_weights_is_named() -> None:
     assert pair.own_budgets[0] and pair.own_budgets[0].holds
     assert pair.own_budgets[1] and not pair.own_budgets[1].holds
     a, b = (ran(label, NETWORK, BATCHES, "split", runs=linear) for label in "AB")
-    both = judge(a, b, BATCHES, EXACT)
+    both = judge(a, b, Examiner(BATCHES), EXACT)
     assert both.verdict == "DIFFERENT"
     assert [reason.split(" departs")[0] for reason in both.reasons[-2:]] == ["A", "B"]
 
@@ -90,20 +91,20 @@ def test_a_side_that_follows_its_own_weights_is_not_blamed_for_them() -> None:
 def test_states_that_are_missing_leave_the_rule(network: Network) -> None:
     given = batches(network)
     a, b = (ran(label, network, given, order) for label, order in (("A", "split"), ("B", "naive")))  # type: ignore[arg-type]
-    whole = judge(a, b, given, EXACT)
+    whole = judge(a, b, Examiner(given), EXACT)
     assert all(whole.budgets) and whole.reasons[0].startswith("every step is explained by rounding")
-    pair = judge(a, without_states(b), given, EXACT)
+    pair = judge(a, without_states(b), Examiner(given), EXACT)
     assert pair.verdict == "EQUIVALENT"
     assert pair.budgets[0] and pair.budgets[1] is None and pair.own_budgets[1] is None
     assert pair.reasons[0] == "every deviation is within the rule, and the weights are equal"
-    wrong = judge(a, with_states(without_states(b), shifted(1e-3)), given, EXACT)
+    wrong = judge(a, with_states(without_states(b), shifted(1e-3)), Examiner(given), EXACT)
     assert (wrong.verdict, wrong.reasons[0]) == ("DIFFERENT", "the deviation is beyond what rounding explains")
 
 
 def test_a_merged_layer_below_the_top_has_a_budget_too() -> None:
     network = Network((*bidirectional(3, 4, merge="sum").layers, *single(4, 4).layers))
     given = batches(network)
-    pair = judge(ran("A", network, given, "split"), ran("B", network, given, "naive"), given, EXACT)
+    pair = judge(ran("A", network, given, "split"), ran("B", network, given, "naive"), Examiner(given), EXACT)
     assert all(budget and budget.holds for budget in pair.budgets)
 
 
@@ -113,7 +114,7 @@ def test_a_trace_is_held_against_the_weights_of_the_model(trace_first: bool) -> 
     other = as_trace(ran("T", nudged(1e-2), BATCHES, "naive"))
     for recorded_side, verdict in ((trace, "EQUIVALENT"), (other, "DIFFERENT")):
         sides = (recorded_side, modelled) if trace_first else (modelled, recorded_side)
-        pair = judge(*sides, BATCHES, EXACT)
+        pair = judge(*sides, Examiner(BATCHES), EXACT)
         assert pair.verdict == verdict
         assert all(budget is not None for budget in pair.budgets)
         assert sum(budget is None for budget in pair.own_budgets) == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from networks import bidirectional, single, stacked
 
-from rnnverify.adequacy import examine
+from rnnverify.adequacy import Examiner
 from rnnverify.canonical import Direction, Layer, Network
 from rnnverify.inputs import InputOptions, make_batches
 from rnnverify.mistakes import MISTAKES, planted, recurrent_transposed
@@ -54,24 +54,27 @@ def test_what_changes_nothing_is_no_mistake() -> None:
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
 def test_the_usual_inputs_show_every_mistake(network: Network) -> None:
     batches = make_batches(InputOptions(), network)
-    found = examine(network, batches, "float32")
+    found = Examiner(batches).examine(network, "float32")
     assert found.planted >= 12 and found.survivors == ()
 
 
 def test_poor_inputs_do_not() -> None:
     network = single(5, 8)
     one_step = make_batches(InputOptions(steps=1), network)[:1]
-    hidden = examine(network, one_step, "float32").survivors
+    hidden = Examiner(one_step).examine(network, "float32").survivors
     assert "the recurrent kernel is transposed" in hidden and "the recurrent kernel is not loaded" in hidden
     zeros = [Batch(ZERO, np.zeros((2, 4, 5), np.float32))]
-    assert "the input kernel is reshaped where it should be transposed" in examine(network, zeros, "float32").survivors
+    assert (
+        "the input kernel is reshaped where it should be transposed"
+        in Examiner(zeros).examine(network, "float32").survivors
+    )
 
 
 def test_a_late_difference_is_looked_for_in_all_inputs() -> None:
     network = single(5, 8)
     x = np.zeros((1, 40, 5), np.float32)
     x[:, 30:] = np.random.default_rng(0).normal(size=(1, 10, 5))
-    assert examine(network, [Batch(ZERO, x)], "float32").survivors == ()
+    assert Examiner([Batch(ZERO, x)]).examine(network, "float32").survivors == ()
 
 
 def test_probes_hold_one_number_each() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from networks import batches, edited, networks
 from observed import EXACT, NETWORK, against, model, nudged, recorded, shifted, with_states
 
+from rnnverify.adequacy import Examiner
 from rnnverify.canonical import Network
 from rnnverify.judge import Observed, judge, matrix
 from rnnverify.trace import FROM_H0, ZERO
@@ -42,7 +43,7 @@ def test_the_headline_is_within_the_three_other_edges(
     both = batches(network)
     other = edited(network, kernel=network.layers[0].directions[0].kernel + np.float32(w))
     baseline, candidate = noisy(model("A", network, both), a), noisy(model("B", other, both), b)
-    pair = judge(baseline, candidate, both, EXACT)
+    pair = judge(baseline, candidate, Examiner(both), EXACT)
     edges = (pair.implementation_baseline, pair.weights, pair.implementation_candidate)
     assert pair.headline.deviation.max_abs <= sum(edge or 0 for edge in edges) + 1e-12
 

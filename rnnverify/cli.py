@@ -8,11 +8,29 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from rnnverify.options import (
+    Activation,
+    Debug,
+    Engine,
+    EngineOption,
+    Format,
+    FormatOption,
+    GoBackwards,
+    Inputs,
+    Memory,
+    MergeMode,
+    Output,
+    Probes,
+    Seed,
+    Sequences,
+    Steps,
+    Timeout,
+)
 
 if TYPE_CHECKING:
     from rnnverify.errors import RnnverifyError
@@ -28,21 +46,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Engine(str, Enum):
-    """Who runs the sides."""
-
-    auto = "auto"
-    native = "native"
-    reference = "reference"
-
-
-class Format(str, Enum):
-    """Of the report."""
-
-    terminal = "terminal"
-    json = "json"
 
 
 def _show_version(wanted: bool) -> None:
@@ -73,42 +76,6 @@ def rnnverify(
                 2 the comparison could not be made
                 3 INCONCLUSIVE: nothing differed, but these inputs could not have shown it
     """
-
-
-Sequences = Annotated[int, typer.Option(help="How many input sequences to make.")]
-Steps = Annotated[int, typer.Option(help="Steps in each sequence.")]
-Seed = Annotated[int, typer.Option(help="The same seed makes the same inputs on every machine.")]
-Inputs = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads the annotation at run time, on Python 3.10 too
-    typer.Option(metavar="FILE", help="Use the sequences of a .npy or .npz, shape (B, T, I), instead."),
-]
-Probes = Annotated[
-    bool, typer.Option("--probes/--no-probes", help="One-step calls that confine every weight of a side.")
-]
-Activation = Annotated[
-    Optional[list[str]],  # noqa: UP045 - as above
-    typer.Option(metavar="[SIDE=]NAME", help="For files that do not state it: relu, or B=relu for one side."),
-]
-MergeMode = Annotated[
-    Optional[list[str]],  # noqa: UP045 - as above
-    typer.Option(metavar="[SIDE=]MODE", help="For weights-only Keras files: concat, sum, mul or ave."),
-]
-GoBackwards = Annotated[
-    Optional[list[str]],  # noqa: UP045 - as above
-    typer.Option(metavar="SIDE", help="For weights-only Keras files: that side runs backwards."),
-]
-EngineOption = Annotated[
-    Engine,
-    typer.Option(help="native: own framework or fail; auto: reference where one is missing; reference: NumPy only."),
-]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="Time limit of the runner of one framework.")]
-Memory = Annotated[float, typer.Option(metavar="GIB", help="Memory limit of a runner; 0 sets none.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="Of the report.")]
-Output = Annotated[
-    Optional[Path],  # noqa: UP045 - as above
-    typer.Option("--output", "-o", metavar="FILE", help="Write the report here instead of to the terminal."),
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @app.command(no_args_is_help=True)

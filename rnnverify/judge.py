@@ -8,37 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rnnverify.adequacy import Adequacy, Examiner
-from rnnverify.arrays import release
-from rnnverify.canonical import Array, Network
-from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict, largest, measure
+from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict
 from rnnverify.narrowing import pattern
+from rnnverify.observed import Observed, largest_deviation, magnitude, measured, same_layers
 from rnnverify.rounding import Budget, check
-from rnnverify.trace import PROBE, Batch, Run, Trace
+from rnnverify.trace import PROBE, Batch
 from rnnverify.weights import compare_weights, same_shapes
-
-
-@dataclass(frozen=True)
-class Observed:
-    """A side as the judge sees it: what ran, and the float64 reference of its own weights."""
-
-    label: str
-    network: Network | None  # None for a trace
-    trace: Trace
-    reference: Trace | None  # None for a trace
-
-    @property
-    def arithmetic(self) -> str:
-        """The dtype whose rounding stands between the weights and the states.
-
-        The reference computes in float64, but on weights that a file of float32 may have rounded when it was ported.
-        """
-        computed = str(next(iter(self.trace.runs.values())).y.dtype.name)
-        if computed == "float64" and self.network is None and all(_is_float32(r.y) for r in self.trace.runs.values()):
-            return "float32"  # recorded in a wider type than it was computed in
-        by_reference = self.trace.provenance.get("engine") == "reference"
-        if by_reference and self.network and self.network.dtype != np.float64:
-            return "float32"
-        return computed
 
 
 @dataclass(frozen=True)
@@ -79,14 +54,14 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
     rule, words = _rule(baseline, candidate)
     tensors, weight_reasons = _weights(baseline, candidate)
     evidence = _Evidence(
-        measured=tuple(_measured(baseline.trace, candidate.trace, rule)),
+        measured=tuple(measured(baseline.trace, candidate.trace, rule)),
         tensors=tensors,
         weight_reasons=weight_reasons,
         budgets=_budgets(baseline, candidate),
         rule=rule,
         tolerance=tolerance,
         within_user=bool(tolerance)
-        and not any(m.deviation.beyond for m in _measured(baseline.trace, candidate.trace, tolerance)),
+        and not any(m.deviation.beyond for m in measured(baseline.trace, candidate.trace, tolerance)),
         labels=(baseline.label, candidate.label),
         batches=examiner.batches,
     )
@@ -103,7 +78,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
                 "the file may hold an attribute that is not supported, or be read wrongly"
             )
     by_user = bool(tolerance) and verdict in ("CLOSE", "DIFFERENT")
-    shown = tuple(_measured(baseline.trace, candidate.trace, tolerance)) if by_user else evidence.measured
+    shown = tuple(measured(baseline.trace, candidate.trace, tolerance)) if by_user else evidence.measured
     return Pair(
         baseline=baseline.label,
         candidate=candidate.label,
@@ -118,45 +93,18 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         measured=shown,
         implementation_baseline=_implementation(baseline),
         implementation_candidate=_implementation(candidate),
-        weights=_largest(baseline.reference, candidate.reference),
+        weights=largest_deviation(baseline.reference, candidate.reference),
         tensors=tensors,
     )
-
-
-def matrix(sides: Sequence[Observed]) -> tuple[tuple[float, ...], ...]:
-    """The maximum deviation of every side against every side; NaN where one of them is not finite."""
-    size = len(sides)
-    table = np.zeros((size, size))
-    for i in range(size):
-        for j in range(i):
-            value = _largest(sides[i].trace, sides[j].trace)
-            table[i, j] = table[j, i] = np.nan if value is None else value
-    return tuple(tuple(float(value) for value in row) for row in table)
 
 
 def _rule(baseline: Observed, candidate: Observed) -> tuple[Tolerance, str]:
     """The rule that stands in where states were not recorded: by the coarser dtype and the largest state."""
     coarser = max((baseline.arithmetic, candidate.arithmetic), key=lambda name: UNIT.get(name, 0.0))
     runs = [run for name, run in baseline.trace.runs.items() if name != PROBE]
-    scale = max(1.0, *(_magnitude(values) for run in runs for values in (run.y, *(h[:, None] for h in run.h_n))))
+    scale = max(1.0, *(magnitude(values) for run in runs for values in (run.y, *(h[:, None] for h in run.h_n))))
     unit = UNIT[coarser]
     return Tolerance(atol=unit * scale), f"{coarser} rule: {unit:g} x the largest state, {scale:.3g}"
-
-
-def _magnitude(y: Array) -> float:
-    """The largest finite absolute value of y (B, T, F)."""
-    found = 0.0
-    for start in range(0, y.shape[1], 1024):
-        block = np.abs(y[:, start : start + 1024])
-        found = max(found, float(np.max(block, where=np.isfinite(block), initial=0.0)))
-        release(y)
-    return found
-
-
-def _is_float32(y: Array) -> bool:
-    """Whether every value of y (B, T, F) is one that float32 holds."""
-    with np.errstate(over="ignore"):
-        return all(bool(np.all(y[:, t].astype(np.float32) == y[:, t])) for t in range(y.shape[1]))
 
 
 def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDifference, ...], tuple[str, ...]]:
@@ -165,7 +113,7 @@ def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDiffe
     reasons: tuple[str, ...] = ()
     if baseline.network and candidate.network:
         tensors, reasons = compare_weights(baseline.network, candidate.network)
-    if not reasons and not _same_layers(baseline.trace, candidate.trace):
+    if not reasons and not same_layers(baseline.trace, candidate.trace):
         reasons = ("the final states have other shapes: other layers or directions",)
     for tensor in tensors:
         if tensor.differing:
@@ -208,52 +156,13 @@ def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:
     return check(side.network, list(side.trace.runs.values()), side.arithmetic)
 
 
-def _measured(a: Trace, b: Trace, tolerance: Tolerance) -> Iterator[Measured]:
-    for name, run in a.runs.items():
-        if name not in b.runs or name == PROBE:  # probes are judged by their budget: their states are not typical
-            continue
-        other = b.runs[name]
-        yield Measured(name, "y", measure(run.y, other.y, tolerance))
-        for k, (ours, theirs) in enumerate(_finals(run, other)):
-            yield Measured(name, f"h_n[{k}]", measure(ours[:, None], theirs[:, None], tolerance))
-
-
-def _finals(a: Run, b: Run) -> list[tuple[Array, Array]]:
-    """Final states side by side, where both sides have them for the same layers and directions."""
-    if not a.h_n or not b.h_n or not _same_states(a, b):
-        return []
-    return list(zip(a.h_n, b.h_n, strict=True))
-
-
-def _same_layers(a: Trace, b: Trace) -> bool:
-    """Whether the final states that both sides recorded belong to the same layers and directions."""
-    both = [(run, b.runs[name]) for name, run in a.runs.items() if name in b.runs]
-    return all(_same_states(ours, theirs) for ours, theirs in both if ours.h_n and theirs.h_n)
-
-
-def _same_states(a: Run, b: Run) -> bool:
-    return [h.shape for h in a.h_n] == [h.shape for h in b.h_n]
-
-
 def _severity(measured: Measured) -> tuple[int, float]:
     return sum(measured.deviation.nonfinite), measured.deviation.max_abs
 
 
-def _largest(a: Trace | None, b: Trace | None) -> float | None:
-    """The maximum deviation of two traces; NaN where one is not finite, None where one is not known."""
-    if a is None or b is None:
-        return None
-    if a is b:
-        return 0.0
-    both = [(run, b.runs[name]) for name, run in a.runs.items() if name in b.runs and name != PROBE]
-    found = [largest(run.y, other.y) for run, other in both]
-    found += [largest(x[:, None], y[:, None]) for run, other in both for x, y in _finals(run, other)]
-    return max(found) if not any(np.isnan(found)) else float("nan")
-
-
 def _implementation(side: Observed) -> float | None:
     ran = side.trace.provenance.get("engine") != "reference"
-    return _largest(side.trace, side.reference) if ran else None
+    return largest_deviation(side.trace, side.reference) if ran else None
 
 
 def _verdict(evidence: _Evidence) -> tuple[Verdict, list[str]]:

@@ -16,8 +16,9 @@ from rnnverify.comparison import Comparison, Tolerance, worst_verdict
 from rnnverify.describe import How, describe, describe_inputs, ran_as
 from rnnverify.errors import InputsError, MismatchError, OptionError
 from rnnverify.inputs import InputOptions, is_finite, make_batches
-from rnnverify.judge import Observed, judge, matrix
+from rnnverify.judge import judge
 from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
+from rnnverify.observed import Observed, matrix
 from rnnverify.probes import make_probes
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.trace import FROM_H0, Batch, Run, Trace, save

@@ -10,7 +10,8 @@ from rnnverify import reference
 from rnnverify.adequacy import Examiner
 from rnnverify.canonical import Array, Network
 from rnnverify.comparison import Pair, Tolerance
-from rnnverify.judge import Observed, judge
+from rnnverify.judge import judge
+from rnnverify.observed import Observed
 from rnnverify.trace import ZERO, Batch
 
 EXACT = Tolerance()

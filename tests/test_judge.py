@@ -10,7 +10,8 @@ from observed import BATCHES, EXACT, NETWORK, against, model, nudged, recorded, 
 from rnnverify.adequacy import Examiner
 from rnnverify.comparison import Tolerance, Verdict, worst_verdict
 from rnnverify.errors import MismatchError
-from rnnverify.judge import Observed, judge
+from rnnverify.judge import judge
+from rnnverify.observed import Observed
 from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace
 
 

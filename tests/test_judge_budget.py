@@ -12,7 +12,8 @@ from observed import BATCHES, EXACT, NETWORK, against, model, nudged, recorded, 
 from rnnverify import reference
 from rnnverify.adequacy import Examiner
 from rnnverify.canonical import Network
-from rnnverify.judge import Observed, judge
+from rnnverify.judge import judge
+from rnnverify.observed import Observed
 from rnnverify.trace import FROM_H0, ZERO, Batch, Trace
 
 

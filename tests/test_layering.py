@@ -11,14 +11,15 @@ import pytest
 import rnnverify
 
 ORDER = [
-    {"errors"},
+    {"errors", "options"},
     {"canonical", "output"},
     {"activations", "arrays", "narrowing", "mistakes"},
     {"trace"},
-    {"rounding", "reference", "inputs", "probes"},
+    {"step", "reference", "inputs", "probes"},
+    {"rounding"},
     {"adequacy"},
     {"comparison"},
-    {"weights"},
+    {"weights", "observed"},
     {"containers"},
     {"adapters"},
     {"sides", "native"},

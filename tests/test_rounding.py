@@ -14,7 +14,7 @@ from rounded import budget, cases, scaled, sequences
 from rnnverify import rounding
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.canonical import Network
-from rnnverify.rounding import ACTIVATION_ERRORS
+from rnnverify.step import ACTIVATION_ERRORS
 from rnnverify.trace import ZERO, Batch, Trace
 
 

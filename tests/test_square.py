@@ -11,7 +11,8 @@ from observed import EXACT, NETWORK, against, model, nudged, recorded, shifted, 
 
 from rnnverify.adequacy import Examiner
 from rnnverify.canonical import Network
-from rnnverify.judge import Observed, judge, matrix
+from rnnverify.judge import judge
+from rnnverify.observed import Observed, matrix
 from rnnverify.trace import FROM_H0, ZERO
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +13,8 @@ from rich.text import Text
 from rnnverify.comparison import Comparison, Measured, Pair, Side, TensorDifference, Verdict
 from rnnverify.errors import RnnverifyError
 from rnnverify.inspection import Inspection
+from rnnverify.reports.layout import grid, indented, to_string
+from rnnverify.reports.terminal_inspection import inspection
 
 _STYLES: dict[Verdict, str] = {
     "IDENTICAL": "bold green",
@@ -30,7 +31,7 @@ _PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow"
 
 def render(result: Comparison, *, width: int = 80, color: bool = False) -> str:
     """A comparison, at most `width` columns wide."""
-    return _to_string(_comparison(result), width, color)
+    return to_string(_comparison(result), width, color)
 
 
 def render_error(error: RnnverifyError) -> str:  # noqa: ARG001 - the line on stderr says it all
@@ -40,24 +41,7 @@ def render_error(error: RnnverifyError) -> str:  # noqa: ARG001 - the line on st
 
 def render_inspection(result: Inspection, *, width: int = 80, color: bool = False) -> str:
     """What a file holds, at most `width` columns wide."""
-    return _to_string(_inspection(result), width, color)
-
-
-def _to_string(parts: Iterator[RenderableType], width: int, color: bool) -> str:
-    console = Console(
-        file=io.StringIO(),
-        width=width,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        highlight=False,
-        markup=False,  # names come from strangers' files
-        emoji=False,
-        legacy_windows=False,
-    )
-    for part in parts:
-        console.print(part)
-    assert isinstance(console.file, io.StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+    return to_string(inspection(result), width, color)
 
 
 def _comparison(result: Comparison) -> Iterator[RenderableType]:
@@ -68,27 +52,16 @@ def _comparison(result: Comparison) -> Iterator[RenderableType]:
     for pair in result.pairs:
         yield Text()
         yield _pair_title(pair, len(result.pairs) > 1)
-        yield _indented(_deviation(pair))
+        yield indented(_deviation(pair))
         if pair.tensors:
-            yield _indented(_weights(pair.tensors))
+            yield indented(_weights(pair.tensors))
     if len(result.sides) > 2:
         yield Text()
         yield Text("Maximum deviation of every side against every side", style="bold")
-        yield _indented(_matrix(result))
+        yield indented(_matrix(result))
     yield Text()
     for pair in result.pairs:
         yield _verdict(pair)
-
-
-def _indented(part: RenderableType) -> Padding:
-    return Padding(part, (0, 0, 0, 2))
-
-
-def _grid(*ratios: int | None) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for ratio in ratios:
-        table.add_column(ratio=ratio, overflow="fold")
-    return table
 
 
 def _side(side: Side) -> Table:
@@ -98,7 +71,7 @@ def _side(side: Side) -> Table:
     rows += [("note", text) for text in side.notes]
     if side.not_compared:
         rows.append(("not compared", ", ".join(side.not_compared)))
-    details = _grid(None, 1)
+    details = grid(None, 1)
     for name, text in rows:
         if text:
             style = (
@@ -107,7 +80,7 @@ def _side(side: Side) -> Table:
                 else ""
             )
             details.add_row(Text(name, style="dim"), Text(text, style=style))
-    outer = _grid(1)
+    outer = grid(1)
     outer.add_row(Text.assemble((f"{side.label}  ", "bold cyan"), (side.source, "bold")))
     outer.add_row(Padding(details, (0, 0, 0, 3)))
     return outer
@@ -121,15 +94,8 @@ def _versions(side: Side) -> str:
     """How it ran, after the versions of what ran it."""
     if side.engine == "trace":
         return ""
-    named = [
-        f"{name} {side.versions[name]}"
-        for name in {
-            "keras": ("keras", "tensorflow"),
-            "torch": ("torch",),
-            "tensorflow": ("tensorflow", "tf_keras"),
-        }.get(side.framework, ())
-        if side.engine == "native" and name in side.versions
-    ]
+    names = _PACKAGES.get(side.framework, ()) if side.engine == "native" else ()
+    named = [f"{name} {side.versions[name]}" for name in names if name in side.versions]
     return ", ".join([*named, side.how])
 
 
@@ -154,7 +120,7 @@ def _pair_title(pair: Pair, several: bool) -> Text:
 
 def _deviation(pair: Pair) -> Table:
     worst = pair.headline.deviation
-    table = _grid(None, 1)
+    table = grid(None, 1)
     size = "not a number" if any(worst.nonfinite) else _number(worst.max_abs)
     table.add_row("maximum deviation", Text.assemble((size, "bold"), f"  {_where(pair.headline)}"))
     values = f"{pair.baseline} {worst.baseline_value:.9g}, {pair.candidate} {worst.candidate_value:.9g}"
@@ -268,49 +234,10 @@ def _matrix(result: Comparison) -> Table:
 
 
 def _verdict(pair: Pair) -> Table:
-    table = _grid(None, None, 1)
+    table = grid(None, None, 1)
     first, *rest = pair.reasons or ("",)
     pairing = f"{pair.candidate}-{pair.baseline}"
     table.add_row(Text(pairing, style="dim"), Text(pair.verdict, style=_STYLES[pair.verdict]), first)
     for reason in rest:
         table.add_row("", "", reason)
     return table
-
-
-def _inspection(result: Inspection) -> Iterator[RenderableType]:
-    yield Text(result.source, style="bold")
-    details = _grid(None, 1)
-    rows = [("form", result.form), ("written by", result.writer), ("read as", result.framework), ("part", result.part)]
-    rows += [("network", result.shape), ("fingerprint", result.weights_fingerprint[:16])]
-    rows += [("assumed", text) for text in result.assumptions]
-    rows += [("note", text) for text in result.notes]
-    rows += [("not compared", ", ".join(result.not_compared))]
-    for name, text in rows:
-        if text:
-            details.add_row(Text(name, style="dim"), Text(text, style="yellow" if name == "assumed" else ""))
-    yield _indented(details)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for name in ("tensor in the file", "shape", "dtype", "goes to"):
-        table.add_column(name, overflow="fold")
-    for line in result.tensors:
-        role = Text(line.role) if line.role else Text(line.unused or "not used", style="dim")
-        table.add_row(Text(line.name), " x ".join(str(n) for n in line.shape) or "scalar", line.dtype, role)
-    yield table
-    canonical = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    canonical.add_column("canonical tensor", overflow="fold")
-    canonical.add_column("shape (gates first)")
-    for name, shape in result.canonical.items():
-        canonical.add_row(name, " x ".join(str(n) for n in shape))
-    yield canonical
-    counts = _grid(None, None)
-    for layout, count in result.parameter_counts.items():
-        counts.add_row(Text(_LAYOUTS[layout]), Text(f"{count:,}", justify="right"))
-    yield Text("numbers that this network takes")
-    yield _indented(counts)
-
-
-_LAYOUTS = {
-    "separate": "two kernels, one bias (Keras)",
-    "concatenated": "one kernel over [x, h], one bias (TensorFlow)",
-    "two biases": "two kernels, two biases (PyTorch)",
-}

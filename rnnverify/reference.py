@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnverify.activations import ACTIVATIONS
+from rnnverify.arrays import release
 from rnnverify.canonical import Array, Direction, Layer, Merge, Network
 from rnnverify.trace import Batch, Run, Trace
 
@@ -70,6 +71,8 @@ def _run_direction(direction: Direction, activation: Activation, x: Array, h: Ar
         for t in range(block.shape[1]):
             h = rnn_step(activation, projected[:, t], h, recurrent)
             y[:, start + t] = h
+        release(x)
+        release(y)
     return h
 
 

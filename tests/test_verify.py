@@ -143,3 +143,27 @@ def test_the_same_weights_in_another_structure_differ(fixtures: Path) -> None:
     result = rnnverify.compare(fixtures / "rnn.pt", fixtures / "stacked.ckpt", options=REFERENCE)
     assert result.verdict == "DIFFERENT"
     assert any("layers" in reason for reason in result.pairs[0].reasons)
+
+
+def test_a_recording_off_by_one_weight_in_a_hundred_thousandth_is_seen(fixtures: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    arrays = load_file(fixtures / "rnn.safetensors")
+    arrays["weight_hh_l0"][2, 5] *= np.float32(1 + 1e-5)
+    save_file(arrays, tmp_path / "off.safetensors")
+    rnnverify.run(tmp_path / "off.safetensors", tmp_path / "off.npz")
+    rnnverify.run(fixtures / "rnn.safetensors", tmp_path / "right.npz")
+    right = rnnverify.compare(fixtures / "rnn.pt", tmp_path / "right.npz").pairs[0]
+    assert right.verdict in ("IDENTICAL", "EQUIVALENT") and right.adequacy and right.adequacy.survivors == ()
+    wrong = rnnverify.compare(fixtures / "rnn.pt", tmp_path / "off.npz").pairs[0]
+    assert wrong.verdict == "DIFFERENT" and wrong.headline.deviation.max_abs < 1e-5
+    budget = wrong.budgets[1]
+    assert budget and budget.beyond > 0
+
+
+def test_a_recording_that_could_have_hidden_a_mistake_is_inconclusive(fixtures: Path, tmp_path: Path) -> None:
+    short = InputOptions(steps=1, probes=False)
+    rnnverify.run(fixtures / "rnn.pt", tmp_path / "one_step.npz", Options(engine="reference", inputs=short))
+    pair = rnnverify.compare(fixtures / "rnn.pt", tmp_path / "one_step.npz", options=REFERENCE).pairs[0]
+    assert pair.verdict == "INCONCLUSIVE"
+    assert "a sequence is read from its end" in pair.reasons[0]

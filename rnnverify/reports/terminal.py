@@ -136,6 +136,8 @@ def _deviation(pair: Pair) -> Table:
     if pair.adequacy:
         caught = pair.adequacy.planted - len(pair.adequacy.survivors)
         table.add_row("adequacy", f"{caught} of {pair.adequacy.planted} planted mistakes would have been seen")
+        if pair.adequacy.survivors:
+            table.add_row("not seen", "; ".join(pair.adequacy.survivors))
     steps = pair.headline.deviation.by_step
     if len(steps) > 1:
         table.add_row("along time", Text(_profile(steps)))

@@ -50,6 +50,7 @@ B against A
   mean deviation     1.1e-08
   budget             A 12%, B 34% of what rounding allows in a step
   adequacy           17 of 18 planted mistakes would have been seen
+  not seen           a bias dropped
   along time         ▁▃▅█
   at most            8.0e-08 (arithmetic of A) + 0 (weights, activation) +
                      6.0e-08 (arithmetic of B)
@@ -105,6 +106,7 @@ B against A  EQUIVALENT
   mean deviation     1.1e-08
   budget             A 12%, B 34% of what rounding allows in a step
   adequacy           17 of 18 planted mistakes would have been seen
+  not seen           a bias dropped
   along time         ▁▃▅█
   at most            8.0e-08 (arithmetic of A) + 0 (weights, activation) +
                      6.0e-08 (arithmetic of B)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -17,6 +19,8 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """
     try:
         target = path.resolve()
+        if target.is_symlink():  # what is left of a loop of links, from Python 3.13 on
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if target.exists() and not target.is_file():
             with target.open("wb") as file:
                 write(file)
@@ -30,7 +34,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
-    except (OSError, RuntimeError) as error:  # pathlib calls a loop of links a RuntimeError
+    except (OSError, RuntimeError) as error:  # up to Python 3.12 a loop of links is a RuntimeError
         why = getattr(error, "strerror", None) or str(error)
         where = printable(path, 300)
         raise OutputError(f"{where}: cannot be written ({why}); choose another place with -o") from error

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -167,6 +168,10 @@ class Network:
 
     def fingerprint(self) -> str:
         """SHA-256 over activations, structure and the values of all weights, whatever dtype they were stored in."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for layer in self.layers:
             digest.update(f"{layer.cell} {layer.activation} {layer.merge} {layer.time_restored}\n".encode())

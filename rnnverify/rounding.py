@@ -68,6 +68,12 @@ def check(network: Network, runs: Sequence[Run], dtype: str, other: Network | No
     )
 
 
+def explains(network: Network, run: Run, dtype: str) -> bool:
+    """Whether rounding explains every step of `run`; done at the first layer where it does not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return all(budget.holds for budget in _run_budgets(network, run, dtype, None))
+
+
 def _run_budgets(network: Network, run: Run, dtype: str, other: Network | None) -> Iterator[Budget]:
     states = _states(network, run)
     h0 = iter(run.batch.h0 or ())

@@ -73,7 +73,6 @@ class Step:
         self._act = ACTIVATIONS[activation]
         self._error = ACTIVATION_ERRORS.get(activation, _COMPOSED)
         self._weights, self._bias, self._bias_magnitude = weights, bias, bias_magnitude
-        self._columns = np.ascontiguousarray(np.abs(weights).T)  # (H, I+H)
         self._narrow = np.abs(weights).astype(np.float32)
         self._dtype, self._u = dtype, UNIT_ROUNDOFF[dtype]
 
@@ -125,9 +124,11 @@ class Step:
     def _interval(self, terms: Array, units: Array, Z: Array, gamma: Array) -> tuple[Array, Array]:
         """What rounding allows, for terms (n, I+H) and one unit of each (n,)."""
         low, high = np.empty_like(Z), np.empty_like(Z)
+        columns, place = np.unique(units, return_inverse=True)
+        magnitudes = np.abs(self._weights[:, columns]).T  # of the units that are in doubt, (n, I+H)
         for start in range(0, len(Z), 4096):
             some = slice(start, start + 4096)
-            S = np.einsum("nk,nk->n", np.abs(terms[some]), self._columns[units[some]])
+            S = np.einsum("nk,nk->n", np.abs(terms[some]), magnitudes[place[some]])
             eps = gamma[some] * (S + self._bias_magnitude[units[some]]) + self._underflow
             if self._error.largest_slope:
                 reach = self._error.largest_slope * eps

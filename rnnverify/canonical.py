@@ -73,6 +73,11 @@ class Direction:
         total: Array = self.bias_input.astype(np.float64) + self.bias_recurrent.astype(np.float64)
         return total
 
+    @property
+    def bias_magnitude(self) -> Array:
+        """(G, H) float64: |b_ih| + |b_hh|, what the rounding of their sum is relative to."""
+        return np.asarray(np.abs(self.bias_input.astype(np.float64)) + np.abs(self.bias_recurrent.astype(np.float64)))
+
     def tensors(self) -> Iterator[tuple[str, Array]]:
         """The four weight tensors with their names."""
         yield "kernel", self.kernel

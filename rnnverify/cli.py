@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rnnverify.errors import EXIT_ERROR
 from rnnverify.options import (
     Activation,
     Debug,
@@ -35,8 +36,6 @@ from rnnverify.options import (
 if TYPE_CHECKING:
     from rnnverify.errors import RnnverifyError
     from rnnverify.native import Limits
-
-EXIT_ERROR = 2
 
 app = typer.Typer(
     name="rnnverify",

@@ -22,9 +22,8 @@ from rnnverify.rounding import Budget
 
 Verdict = Literal["IDENTICAL", "EQUIVALENT", "CLOSE", "DIFFERENT", "INCONCLUSIVE"]
 EXIT_CODES: dict[Verdict, int] = {"IDENTICAL": 0, "EQUIVALENT": 0, "CLOSE": 0, "DIFFERENT": 1, "INCONCLUSIVE": 3}
-EXIT_ERROR = 2
 
-UNIT = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-5, "float64": 1e-13}
+UNIT = {"float16": 1e-3, "float32": 1e-5, "float64": 1e-13}
 """The rule where states were not recorded, and steps cannot be checked: this times the largest state, 1 at least."""
 
 _BLOCK_BYTES = 2**24

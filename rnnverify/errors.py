@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+EXIT_ERROR = 2
+"""The exit code of every error: a difference has another, so that a script can tell them apart."""
+
 
 def printable(text: object, limit: int = 200) -> str:
     """`text` on one line, control characters escaped, cut to `limit` characters: names come from strangers' files."""

@@ -24,9 +24,8 @@ class _Evidence:
     tensors: tuple[TensorDifference, ...]
     weight_reasons: tuple[str, ...]  # sentences: how the networks differ, whatever the states do
     budgets: tuple[Budget | None, Budget | None]  # of both sides, against the baseline's weights
-    rule: Tolerance
     tolerance: Tolerance
-    within_user: bool
+    measured_by_user: tuple[Measured, ...]  # by `tolerance`; empty where that is none
     labels: tuple[str, str]
     batches: tuple[Batch, ...] = field(repr=False)
 
@@ -40,6 +39,10 @@ class _Evidence:
         if self.judged_by_budget:
             return all(budget.holds for budget in self.budgets if budget)
         return self.within_rule
+
+    @property
+    def within_user(self) -> bool:
+        return bool(self.measured_by_user) and all(m.deviation.beyond == 0 for m in self.measured_by_user)
 
     @property
     def within_rule(self) -> bool:
@@ -58,10 +61,8 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         tensors=tensors,
         weight_reasons=weight_reasons,
         budgets=_budgets(baseline, candidate),
-        rule=rule,
         tolerance=tolerance,
-        within_user=bool(tolerance)
-        and not any(m.deviation.beyond for m in measured(baseline.trace, candidate.trace, tolerance)),
+        measured_by_user=tuple(measured(baseline.trace, candidate.trace, tolerance)) if tolerance else (),
         labels=(baseline.label, candidate.label),
         batches=examiner.batches,
     )
@@ -78,7 +79,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
                 "the file may hold an attribute that is not supported, or be read wrongly"
             )
     by_user = bool(tolerance) and verdict in ("CLOSE", "DIFFERENT")
-    shown = tuple(measured(baseline.trace, candidate.trace, tolerance)) if by_user else evidence.measured
+    shown = evidence.measured_by_user if by_user else evidence.measured
     return Pair(
         baseline=baseline.label,
         candidate=candidate.label,
@@ -91,8 +92,8 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         own_budgets=own,
         headline=max(shown, key=_severity),
         measured=shown,
-        implementation_baseline=_implementation(baseline),
-        implementation_candidate=_implementation(candidate),
+        implementation_baseline=baseline.implementation,
+        implementation_candidate=candidate.implementation,
         weights=largest_deviation(baseline.reference, candidate.reference),
         tensors=tensors,
     )
@@ -100,11 +101,16 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
 
 def _rule(baseline: Observed, candidate: Observed) -> tuple[Tolerance, str]:
     """The rule that stands in where states were not recorded: by the coarser dtype and the largest state."""
-    coarser = max((baseline.arithmetic, candidate.arithmetic), key=lambda name: UNIT.get(name, 0.0))
+    coarser = _coarser(baseline, candidate)
     runs = [run for name, run in baseline.trace.runs.items() if name != PROBE]
     scale = max(1.0, *(magnitude(values) for run in runs for values in (run.y, *(h[:, None] for h in run.h_n))))
     unit = UNIT[coarser]
     return Tolerance(atol=unit * scale), f"{coarser} rule: {unit:g} x the largest state, {scale:.3g}"
+
+
+def _coarser(baseline: Observed, candidate: Observed) -> str:
+    """The dtype of the two whose rounding is the larger."""
+    return max((baseline.arithmetic, candidate.arithmetic), key=lambda name: UNIT[name])
 
 
 def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDifference, ...], tuple[str, ...]]:
@@ -143,8 +149,7 @@ def _adequacy(baseline: Observed, candidate: Observed, evidence: _Evidence, exam
     network = baseline.network or candidate.network
     if network is None or not evidence.judged_by_budget:
         return None
-    dtype = max((baseline.arithmetic, candidate.arithmetic), key=lambda name: UNIT.get(name, 0.0))
-    return examiner.examine(network, dtype)
+    return examiner.examine(network, _coarser(baseline, candidate))
 
 
 def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:
@@ -158,11 +163,6 @@ def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:
 
 def _severity(measured: Measured) -> tuple[int, float]:
     return sum(measured.deviation.nonfinite), measured.deviation.max_abs
-
-
-def _implementation(side: Observed) -> float | None:
-    ran = side.trace.provenance.get("engine") != "reference"
-    return largest_deviation(side.trace, side.reference) if ran else None
 
 
 def _verdict(evidence: _Evidence) -> tuple[Verdict, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Observed:
     trace: Trace
     reference: Trace | None  # None for a trace
 
-    @property
+    @cached_property
     def arithmetic(self) -> str:
         """The dtype whose rounding stands between the weights and the states.
 
@@ -35,6 +36,12 @@ class Observed:
         if by_reference and self.network and self.network.dtype != np.float64:
             return "float32"
         return computed
+
+    @cached_property
+    def implementation(self) -> float | None:
+        """How far what ran lies from the reference of its own weights; None where that is not known, or is what ran."""
+        ran = self.trace.provenance.get("engine") != "reference"
+        return largest_deviation(self.trace, self.reference) if ran else None
 
 
 def matrix(sides: Sequence[Observed]) -> tuple[tuple[float, ...], ...]:

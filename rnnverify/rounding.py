@@ -138,15 +138,10 @@ def _bias_magnitudes(network: Network, other: Network | None) -> Iterator[Array]
     """|b_ih| + |b_hh| (H,) of each direction, the larger of the two networks'."""
     theirs = [direction for _, _, direction in other.directions()] if other else []
     for k, (_, _, direction) in enumerate(network.directions()):
-        size = _bias_magnitude(direction)
+        size = direction.bias_magnitude[0]
         if k < len(theirs) and theirs[k].hidden_size == direction.hidden_size:
-            size = np.maximum(size, _bias_magnitude(theirs[k]))
+            size = np.maximum(size, theirs[k].bias_magnitude[0])
         yield size
-
-
-def _bias_magnitude(direction: Direction) -> Array:
-    parts = (direction.bias_input[0], direction.bias_recurrent[0])
-    return np.asarray(sum(np.abs(part.astype(np.float64)) for part in parts))
 
 
 def _direction_budget(

@@ -75,7 +75,8 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
 def run(source: str | Path, output: str | Path | None = None, options: Options | None = None) -> Trace:
     """Run one model file in its own framework; the trace is also saved to `output` where that is given.
 
-    From `options.inputs` as `compare` does, but a file of inputs without `h0` is run from zero states only.
+    From `options.inputs` as `compare` does, but a file of inputs without `h0` is run from zero states only. Where the
+    trace is saved, the one returned holds its provenance alone: `trace.load` maps the runs from the file.
     """
     options = options or Options()
     parsed = parse_all([str(source)])
@@ -105,7 +106,8 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
 
 
 def _in_memory(run: Run) -> Run:
-    return Run(run.batch, np.array(run.y), tuple(np.array(state) for state in run.h_n))
+    copies = [tuple(np.array(array) for array in arrays) for arrays in (run.h_n, run.states)]
+    return Run(run.batch, np.array(run.y), *copies)
 
 
 def _open(parsed: Sequence[Source], options: Options, runners: Runners) -> tuple[Opened, ...]:

@@ -6,8 +6,7 @@ import numpy as np
 
 from rnnverify.canonical import Array, Direction, Network
 from rnnverify.comparison import TensorDifference
-
-_UNIT_ROUNDOFF = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
+from rnnverify.step import UNIT_ROUNDOFF
 
 
 def structure(network: Network) -> str:
@@ -84,16 +83,10 @@ def _allowed(a: Direction, b: Direction) -> Array:
     bias in two parts, and rounded those.
     """
     dtype = min((d.bias_input.dtype for d in (a, b)), key=lambda each: each.itemsize)
-    unit = _UNIT_ROUNDOFF.get(dtype.name, 0.0)
-    split = [np.where(d.bias_recurrent != 0, _magnitude(d), 0.0) for d in (a, b)]
+    unit = UNIT_ROUNDOFF.get(dtype.name, 0.0)
+    split = [np.where(d.bias_recurrent != 0, d.bias_magnitude, 0.0) for d in (a, b)]
     same = a.bias.astype(dtype) == b.bias.astype(dtype)
     return np.where(same, np.inf, unit * np.maximum(*split))
-
-
-def _magnitude(direction: Direction) -> Array:
-    """|b_ih| + |b_hh| (G, H)."""
-    parts = (direction.bias_input, direction.bias_recurrent)
-    return np.asarray(sum(np.abs(part.astype(np.float64)) for part in parts))
 
 
 def _difference(name: str, a: Array, b: Array, allowed: Array | float = 0.0) -> TensorDifference:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rnnverify import comparison
+from rnnverify import comparison, errors
 from rnnverify.canonical import Array
 from rnnverify.comparison import EXIT_CODES, PROFILE_WIDTH, Deviation, Tolerance, measure
 from rnnverify.errors import MismatchError, OptionError
@@ -179,4 +179,4 @@ def test_a_difference_that_overflows_is_beyond_any_tolerance() -> None:
 
 def test_exit_codes() -> None:
     assert EXIT_CODES == {"IDENTICAL": 0, "EQUIVALENT": 0, "CLOSE": 0, "DIFFERENT": 1, "INCONCLUSIVE": 3}
-    assert comparison.EXIT_ERROR == 2
+    assert errors.EXIT_ERROR == 2

@@ -167,3 +167,9 @@ def test_a_recording_that_could_have_hidden_a_mistake_is_inconclusive(fixtures: 
     pair = rnnverify.compare(fixtures / "rnn.pt", tmp_path / "one_step.npz", options=REFERENCE).pairs[0]
     assert pair.verdict == "INCONCLUSIVE"
     assert "a sequence is read from its end" in pair.reasons[0]
+
+
+def test_a_run_kept_in_memory_has_the_states_of_every_layer(fixtures: Path) -> None:
+    trace = rnnverify.run(fixtures / "stacked.keras", options=REFERENCE)
+    assert [states.shape for states in trace.runs[ZERO].states] == [(8, 32, 6), (8, 32, 8)]
+    assert not any(isinstance(states, np.memmap) for states in trace.runs[ZERO].states)

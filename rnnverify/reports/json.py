@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from rnnverify import __version__
-from rnnverify.comparison import EXIT_ERROR, Comparison
-from rnnverify.errors import RnnverifyError
+from rnnverify.comparison import Comparison
+from rnnverify.errors import EXIT_ERROR, RnnverifyError
 from rnnverify.inspection import Inspection
 
 SCHEMA = 1

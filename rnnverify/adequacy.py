@@ -25,7 +25,8 @@ class Adequacy:
     """How many of the mistakes that apply to the network this comparison would have caught."""
 
     planted: int
-    survivors: tuple[str, ...]  # in words
+    survivors: tuple[str, ...]  # those it would not have caught, in words
+    semantic: tuple[str, ...] = ()  # survivors that leave every weight as it is: equal weights do not exclude them
 
 
 class Examiner:
@@ -46,8 +47,9 @@ class Examiner:
         wrong = list(planted(network))
         short = [_part(batch) for batch in self.batches]
         survivors = [pair for pair in wrong if not _is_caught(network, pair[1], short, dtype)]
-        left = tuple(words for words, other in survivors if not _is_caught(network, other, self.batches, dtype))
-        return Adequacy(planted=len(wrong), survivors=left)
+        left = [pair for pair in survivors if not _is_caught(network, pair[1], self.batches, dtype)]
+        semantic = tuple(words for words, other in left if _same_weights(network, other))
+        return Adequacy(planted=len(wrong), survivors=tuple(words for words, _ in left), semantic=semantic)
 
 
 def _part(batch: Batch) -> Batch:
@@ -61,6 +63,10 @@ def _is_caught(network: Network, wrong: Network, batches: Sequence[Batch], dtype
         if not explains(network, _as_computed(run, dtype), dtype):
             return True
     return False
+
+
+def _same_weights(a: Network, b: Network) -> bool:
+    return all(np.array_equal(ours, theirs) for (_, ours), (_, theirs) in zip(a.tensors(), b.tensors(), strict=True))
 
 
 def _as_computed(run: Run, dtype: str) -> Run:

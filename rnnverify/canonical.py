@@ -187,6 +187,15 @@ class Network:
                     digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
         return digest.hexdigest()
 
+    def kernel_fingerprint(self) -> str:
+        """SHA-256 over the kernels alone: what a correct port leaves as it is, where biases may be added up."""
+        digest = hashlib.sha256()
+        for _, _, direction in self.directions():
+            for array in (direction.kernel, direction.recurrent_kernel):
+                digest.update(repr(array.shape).encode())
+                digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        return digest.hexdigest()
+
     def parameter_counts(self) -> dict[str, int]:
         """How many numbers each framework stores for this network.
 

@@ -174,6 +174,7 @@ class TensorDifference:
     at: tuple[int, ...]  # of the maximum
     baseline_value: float  # there
     candidate_value: float
+    max_ulp: float = 0.0  # the largest difference in units in the last place of the narrower dtype
     rounded: int = 0  # entries that differ by no more than the rounding of b_ih + b_hh to one float
 
 
@@ -213,12 +214,20 @@ class Pair:
     candidate: str
     verdict: Verdict
     reasons: tuple[str, ...]  # sentences: why this verdict
-    tolerance: Tolerance  # what the verdict was judged by
-    rule: str  # where that tolerance comes from
+    tolerance: Tolerance  # of the user
+    by_rounding: Verdict  # without it
+    rounding_reasons: tuple[str, ...]
+    weight_reasons: tuple[str, ...]  # how the networks differ, whatever the states do
+    own_reasons: tuple[str, ...]  # which side departs from the weights of its own file
+    blind: str  # why these inputs could not have shown a difference; empty where they could
+    frontier: tuple[tuple[float, float], ...]  # (|a|, |a - b|) that decide for every tolerance; empty unless DIFFERENT
+    rule: Tolerance  # what stands in where states were not recorded
+    rule_words: str  # where it comes from
+    remarks: tuple[str, ...]  # what these sizes and inputs cannot tell apart, or hardly
     budgets: tuple[Budget | None, Budget | None]  # of both, against the baseline's weights; None: states not recorded
     adequacy: Adequacy | None  # of these inputs, for a pass; None where nothing passed, or no weights are known
     own_budgets: tuple[Budget | None, ...]  # of both, each against the weights of its own file
-    headline: Measured  # the largest deviation
+    headline: Measured  # the largest deviation, by the rule
     measured: tuple[Measured, ...]  # every one
     implementation_baseline: float | None  # A against A*; None where it did not run, or has no weights
     implementation_candidate: float | None  # B against B*

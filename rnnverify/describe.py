@@ -45,12 +45,17 @@ def describe(side: Opened, how: How) -> Side:
         shape=structure(network) if network else "",
         engine=how.engine,
         how=how.words,
-        assumptions=side.assumptions or (reading.assumptions if reading else ()),
+        assumptions=assumptions_of(side),
         not_compared=reading.not_compared if reading else (),
         notes=(*(side.contents.notes if side.contents else ()), *notes),
         weights_fingerprint=network.fingerprint() if network else str(provenance.get("weights", "")),
         versions=how.versions,
     )
+
+
+def assumptions_of(side: Opened) -> tuple[str, ...]:
+    """What the file of `side` does not state."""
+    return side.assumptions or (side.reading.assumptions if side.reading else ())
 
 
 def _recorder(provenance: Mapping[str, object]) -> str:

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rnnverify.adequacy import Adequacy, Examiner
+from rnnverify.canonical import Network
 from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict
 from rnnverify.narrowing import pattern
-from rnnverify.observed import Observed, largest_deviation, magnitude, measured, same_layers
+from rnnverify.observed import Observed, largest_deviation, magnitude, measured, provenance_reasons, same_layers
+from rnnverify.remarks import remarks
 from rnnverify.rounding import Budget, check
+from rnnverify.timeline import beginning, departure, parting
+from rnnverify.tolerance import frontier, tolerate
 from rnnverify.trace import PROBE, Batch
 from rnnverify.weights import compare_weights, same_shapes
 
@@ -21,11 +25,12 @@ class _Evidence:
     """All that a verdict rests on."""
 
     measured: tuple[Measured, ...]
+    rule: Tolerance  # that they were measured by
     tensors: tuple[TensorDifference, ...]
     weight_reasons: tuple[str, ...]  # sentences: how the networks differ, whatever the states do
     budgets: tuple[Budget | None, Budget | None]  # of both sides, against the baseline's weights
-    tolerance: Tolerance
-    measured_by_user: tuple[Measured, ...]  # by `tolerance`; empty where that is none
+    network: Network | None  # whose weights those are
+    dtype: str  # the coarser of the two
     labels: tuple[str, str]
     batches: tuple[Batch, ...] = field(repr=False)
 
@@ -41,12 +46,14 @@ class _Evidence:
         return self.within_rule
 
     @property
-    def within_user(self) -> bool:
-        return bool(self.measured_by_user) and all(m.deviation.beyond == 0 for m in self.measured_by_user)
-
-    @property
     def within_rule(self) -> bool:
         return all(m.deviation.beyond == 0 for m in self.measured)
+
+    @property
+    def blind(self) -> str:
+        """Why these inputs could not have shown a difference; empty where they could, or the weights are known."""
+        seen = [batch for batch in self.batches if self.judged_by_budget or batch.name != PROBE]
+        return "" if self.tensors else _blind(seen)
 
 
 def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance: Tolerance) -> Pair:
@@ -58,45 +65,80 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
     tensors, weight_reasons = _weights(baseline, candidate)
     evidence = _Evidence(
         measured=tuple(measured(baseline.trace, candidate.trace, rule)),
+        rule=rule,
         tensors=tensors,
         weight_reasons=weight_reasons,
         budgets=_budgets(baseline, candidate),
-        tolerance=tolerance,
-        measured_by_user=tuple(measured(baseline.trace, candidate.trace, tolerance)) if tolerance else (),
+        network=baseline.network or candidate.network,
+        dtype=_coarser(baseline, candidate),
         labels=(baseline.label, candidate.label),
         batches=examiner.batches,
     )
     verdict, reasons = _verdict(evidence)
-    adequacy = _adequacy(baseline, candidate, evidence, examiner) if verdict in ("IDENTICAL", "EQUIVALENT") else None
-    if adequacy and adequacy.survivors and not tensors:
-        verdict = "INCONCLUSIVE"
-        reasons = [f"these inputs could not show that {'; that '.join(adequacy.survivors)}"]
+    adequacy = None
+    if verdict in ("IDENTICAL", "EQUIVALENT") and evidence.network and evidence.judged_by_budget:
+        adequacy = examiner.examine(evidence.network, evidence.dtype)
+        unsettled = _unsettled(adequacy, baseline, candidate)
+        if unsettled:
+            verdict, reasons = "INCONCLUSIVE", [unsettled]
     own = tuple(_own_budget(side, evidence) for side in (baseline, candidate))
-    for label, budget in zip(evidence.labels, own, strict=True):
-        if budget and not budget.holds:
-            reasons.append(
-                f"{label} departs from the weights of its own file, by {budget.used:.2g} times what rounding allows: "
-                "the file may hold an attribute that is not supported, or be read wrongly"
-            )
-    by_user = bool(tolerance) and verdict in ("CLOSE", "DIFFERENT")
-    shown = evidence.measured_by_user if by_user else evidence.measured
-    return Pair(
+    pair = Pair(
         baseline=baseline.label,
         candidate=candidate.label,
         verdict=verdict,
         reasons=tuple(reasons),
-        tolerance=tolerance if by_user else rule,
-        rule="set by --atol and --rtol" if by_user else words,
+        tolerance=Tolerance(),
+        by_rounding=verdict,
+        rounding_reasons=tuple(reasons),
+        weight_reasons=weight_reasons,
+        own_reasons=tuple(_departures(evidence.labels, own)),
+        blind=evidence.blind,
+        frontier=frontier(baseline.trace, candidate.trace) if verdict == "DIFFERENT" else (),
+        rule=rule,
+        rule_words=words,
+        remarks=_remarks(baseline, candidate, evidence),
         budgets=evidence.budgets,
         adequacy=adequacy,
         own_budgets=own,
-        headline=max(shown, key=_severity),
-        measured=shown,
+        headline=max(evidence.measured, key=_severity),
+        measured=evidence.measured,
         implementation_baseline=baseline.implementation,
         implementation_candidate=candidate.implementation,
         weights=largest_deviation(baseline.reference, candidate.reference),
         tensors=tensors,
     )
+    return tolerate(pair, tolerance)
+
+
+def _remarks(baseline: Observed, candidate: Observed, evidence: _Evidence) -> tuple[str, ...]:
+    source = baseline if baseline.network else candidate
+    found = remarks(source.network, source.trace, evidence.batches, known=bool(evidence.tensors))
+    if baseline.arithmetic == candidate.arithmetic:
+        return found
+    words = ", ".join(f"{side.label} computed in {side.arithmetic}" for side in (baseline, candidate))
+    return (*found, f"{words}: held to what {evidence.dtype} rounds")
+
+
+def _unsettled(adequacy: Adequacy, baseline: Observed, candidate: Observed) -> str:
+    """Which mistakes neither the inputs nor equal weights exclude.
+
+    Equal weights of two files settle a mistake in the weights, and where both files state the rest, every mistake.
+    """
+    if baseline.network and candidate.network:
+        left = adequacy.semantic if baseline.assumptions or candidate.assumptions else ()
+        since = ", which is an assumption" if left else ""
+    else:
+        left, since = adequacy.survivors, ""
+    return f"these inputs could not show that {'; that '.join(left)}{since}" if left else ""
+
+
+def _departures(labels: tuple[str, str], own: Sequence[Budget | None]) -> Iterator[str]:
+    for label, budget in zip(labels, own, strict=True):
+        if budget and not budget.holds:
+            yield (
+                f"{label} departs from the weights of its own file, by {budget.used:.2g} times what rounding allows: "
+                "the file may hold an attribute that is not supported, or be read wrongly"
+            )
 
 
 def _rule(baseline: Observed, candidate: Observed) -> tuple[Tolerance, str]:
@@ -131,7 +173,7 @@ def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDiffe
             baseline.network, candidate.network, (baseline.label, candidate.label)
         )
         reasons = (narrowed, *reasons) if narrowed else reasons
-    return tensors, reasons
+    return tensors, (*provenance_reasons(baseline, candidate), *reasons)
 
 
 def _budgets(baseline: Observed, candidate: Observed) -> tuple[Budget | None, Budget | None]:
@@ -142,14 +184,6 @@ def _budgets(baseline: Observed, candidate: Observed) -> tuple[Budget | None, Bu
     sides = (baseline, candidate)
     found = [check(network, list(side.trace.runs.values()), side.arithmetic, other) for side in sides]
     return found[0], found[1]
-
-
-def _adequacy(baseline: Observed, candidate: Observed, evidence: _Evidence, examiner: Examiner) -> Adequacy | None:
-    """What these inputs could have shown of the network that is known, where steps were judged."""
-    network = baseline.network or candidate.network
-    if network is None or not evidence.judged_by_budget:
-        return None
-    return examiner.examine(network, _coarser(baseline, candidate))
 
 
 def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:
@@ -166,6 +200,7 @@ def _severity(measured: Measured) -> tuple[int, float]:
 
 
 def _verdict(evidence: _Evidence) -> tuple[Verdict, list[str]]:
+    """What rounding and the weights say; a tolerance of the user comes later."""
     measured, weights = evidence.measured, list(evidence.weight_reasons)
     bad = [sum(m.deviation.nonfinite[k] for m in measured) for k in (0, 1)]
     if all(bad) and not weights:
@@ -173,19 +208,13 @@ def _verdict(evidence: _Evidence) -> tuple[Verdict, list[str]]:
     if any(bad):
         where = "both sides" if all(bad) else "the baseline" if bad[0] else "the candidate"
         return "DIFFERENT", [f"{where}: {max(bad)} states are NaN or infinite", *weights]
-    if (evidence.explained or evidence.within_user) and not weights:
-        seen = [batch for batch in evidence.batches if evidence.judged_by_budget or batch.name != PROBE]
-        blind = "" if evidence.tensors else _blind(seen)
-        if blind:
-            return "INCONCLUSIVE", [blind]
-    if evidence.explained and not weights:
-        return _same(evidence)
-    if evidence.within_user:
-        what = "weights that differ" if evidence.explained else "beyond rounding"
-        return "CLOSE", [f"{what}, states within {evidence.tolerance}", *weights]
-    if evidence.explained:
+    if not evidence.explained:
+        return "DIFFERENT", [*_unexplained(evidence), *weights]
+    if weights:
         return "DIFFERENT", ["the deviation is small on these inputs, but the networks are not the same", *weights]
-    return "DIFFERENT", [*_unexplained(evidence), *weights]
+    if evidence.blind:
+        return "INCONCLUSIVE", [evidence.blind]
+    return _same(evidence)
 
 
 def _same(evidence: _Evidence) -> tuple[Verdict, list[str]]:
@@ -196,10 +225,8 @@ def _same(evidence: _Evidence) -> tuple[Verdict, list[str]]:
     rounded = ", up to the rounding of a summed bias" if any(t.rounded for t in evidence.tensors) else ""
     reasons = [how + (f", and the weights are equal{rounded}" if known else "")]
     if evidence.judged_by_budget and not evidence.within_rule:
-        steps = [m.deviation.first_step for m in evidence.measured if m.output == "y"]
-        step = min((step for step in steps if step is not None), default=None)
-        since = "" if step is None else f" from step {step} on"
-        reasons.append(f"the sides part{since}: this network amplifies rounding, no port can follow it")
+        limit = evidence.rule.atol
+        reasons.append(parting(evidence.measured, limit, evidence.network, evidence.batches, evidence.dtype))
     return "EQUIVALENT", reasons
 
 
@@ -207,13 +234,15 @@ def _unexplained(evidence: _Evidence) -> Iterator[str]:
     """What is beyond rounding, side by side."""
     if not evidence.judged_by_budget:
         yield "the deviation is beyond what rounding explains"
+        since = beginning(evidence.measured)
+        if since:
+            yield since
         return
     for label, budget in zip(evidence.labels, evidence.budgets, strict=True):
         if budget and not budget.holds:
             share = f"{budget.beyond} of {budget.checked} states of {label}"
-            whose = f"the weights of {evidence.labels[0]}"
-            since = "" if budget.first_step is None else f" from step {budget.first_step} on,"
-            yield f"{share} do not follow from {whose},{since} even with rounding"
+            yield f"{share} do not follow from the weights of {evidence.labels[0]}, even with rounding"
+            yield departure(budget)
 
 
 def _blind(batches: Sequence[Batch]) -> str:

@@ -22,6 +22,7 @@ class Observed:
     network: Network | None  # None for a trace
     trace: Trace
     reference: Trace | None  # None for a trace
+    assumptions: tuple[str, ...] = ()  # facts that its file does not state
 
     @cached_property
     def arithmetic(self) -> str:
@@ -57,13 +58,19 @@ def matrix(sides: Sequence[Observed]) -> tuple[tuple[float, ...], ...]:
 
 def measured(a: Trace, b: Trace, tolerance: Tolerance) -> Iterator[Measured]:
     """Every deviation of two traces: outputs of every step and final states, of each batch but the probes."""
+    for name, output, ours, theirs in compared(a, b):
+        yield Measured(name, output, measure(ours, theirs, tolerance))
+
+
+def compared(a: Trace, b: Trace) -> Iterator[tuple[str, str, Array, Array]]:
+    """Batch, output, and both sides' arrays (B, T, F) of all that is held against each other."""
     for name, run in a.runs.items():
         if name not in b.runs or name == PROBE:  # probes are judged by their budget: their states are not typical
             continue
         other = b.runs[name]
-        yield Measured(name, "y", measure(run.y, other.y, tolerance))
+        yield name, "y", run.y, other.y
         for k, (ours, theirs) in enumerate(_finals(run, other)):
-            yield Measured(name, f"h_n[{k}]", measure(ours[:, None], theirs[:, None], tolerance))
+            yield name, f"h_n[{k}]", ours[:, None], theirs[:, None]
 
 
 def largest_deviation(a: Trace | None, b: Trace | None) -> float | None:
@@ -72,9 +79,7 @@ def largest_deviation(a: Trace | None, b: Trace | None) -> float | None:
         return None
     if a is b:
         return 0.0
-    both = [(run, b.runs[name]) for name, run in a.runs.items() if name in b.runs and name != PROBE]
-    found = [largest(run.y, other.y) for run, other in both]
-    found += [largest(x[:, None], y[:, None]) for run, other in both for x, y in _finals(run, other)]
+    found = [largest(ours, theirs) for _, _, ours, theirs in compared(a, b)]
     return max(found) if not any(np.isnan(found)) else float("nan")
 
 
@@ -93,6 +98,24 @@ def same_layers(a: Trace, b: Trace) -> bool:
 
 def _same_states(a: Run, b: Run) -> bool:
     return [h.shape for h in a.h_n] == [h.shape for h in b.h_n]
+
+
+def provenance_reasons(a: Observed, b: Observed) -> Iterator[str]:
+    """What the records of two sides say against them before a number is compared: other weights, a narrower dtype."""
+    ours, theirs = _kernels(a), _kernels(b)
+    if ours and theirs and ours != theirs and not (a.network and b.network):
+        words = [f"{s.label} was recorded from" if s.network is None else f"{s.label} holds" for s in (a, b)]
+        yield f"{words[0]} kernels with fingerprint {ours[:12]}, {words[1]} others: {theirs[:12]}"
+    dtypes = (a.arithmetic, b.arithmetic)
+    if "float16" in dtypes and len(set(dtypes)) > 1:
+        yield f"the dtype is another: {a.label} computed in {dtypes[0]}, {b.label} in {dtypes[1]}"
+
+
+def _kernels(side: Observed) -> str:
+    """The fingerprint of the kernels that a side has, or that its trace was recorded from; empty where not known."""
+    if side.network:
+        return side.network.kernel_fingerprint()
+    return str(side.trace.provenance.get("kernels", ""))
 
 
 def magnitude(y: Array) -> float:

@@ -24,7 +24,7 @@ import numpy as np
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.step import UNIT_ROUNDOFF, Step, ratio
-from rnnverify.trace import Run
+from rnnverify.trace import ZERO, Run
 
 _BLOCK_BYTES = 2**20  # of one array of states
 
@@ -39,6 +39,8 @@ class Budget:
     beyond: int  # states that rounding does not explain
     checked: int
     first_step: int | None  # the first step, in the order of processing, with such a state
+    error: float  # the largest distance of a state from the exact step that led to it
+    onset: tuple[str, int] | None = None  # from zero states: the lowest layer with such a state, and its first step
 
     @property
     def holds(self) -> bool:
@@ -52,7 +54,8 @@ def check(network: Network, runs: Sequence[Run], dtype: str, other: Network | No
     `network` the larger magnitudes stand in S, so that a port which added two into one float is not blamed for it.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # states that overflow are beyond any budget
-        found = [budget for run in runs for budget in _run_budgets(network, run, dtype, other)]
+        by_run = {run.batch.name: list(_run_budgets(network, run, dtype, other)) for run in runs}
+    found = [budget for budgets in by_run.values() for budget in budgets]
     expected = sum(len(layer.directions) for layer in network.layers) + _is_merged(network.layers[-1])
     if len(found) != len(runs) * expected:
         return None
@@ -65,7 +68,14 @@ def check(network: Network, runs: Sequence[Run], dtype: str, other: Network | No
         beyond=sum(budget.beyond for budget in found),
         checked=sum(budget.checked for budget in found),
         first_step=min(steps, default=None),
+        error=max(budget.error for budget in found),
+        onset=_onset(by_run.get(ZERO, [])),
     )
+
+
+def _onset(budgets: Sequence[Budget]) -> tuple[str, int] | None:
+    """Where and when one run departs first; its budgets are in the order of its layers."""
+    return next(((b.where, b.first_step) for b in budgets if b.first_step is not None), None)
 
 
 def explains(network: Network, run: Run, dtype: str) -> bool:
@@ -187,7 +197,7 @@ def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array, d
     middle = merged.astype(np.float64)
     reach = 2 * u * (np.abs(parts[0], dtype=np.float64) + np.abs(parts[1], dtype=np.float64))
     distance = np.abs(y.astype(np.float64) - middle)
-    tally.add(0, ratio(distance, reach), ~(distance <= reach))
+    tally.add(0, ratio(distance, reach), ~(distance <= reach), distance)
     return tally.budget()
 
 
@@ -197,11 +207,13 @@ class _Tally:
     def __init__(self, where: str) -> None:
         self._where = where
         self._used, self._at = -1.0, (0, 0, 0)
+        self._error = 0.0
         self._beyond = self._checked = 0
         self._first: int | None = None
 
-    def add(self, start: int, used: Array, outside: Array) -> None:
+    def add(self, start: int, used: Array, outside: Array, distance: Array) -> None:
         self._checked += used.size
+        self._error = max(self._error, float(distance.max()))
         self._beyond += int(outside.sum())
         if self._first is None and outside.any():
             self._first = start + int(np.argmax(outside.any(axis=(0, 2))))
@@ -211,4 +223,4 @@ class _Tally:
             self._used, self._at = peak, (int(i), start + int(t), int(j))
 
     def budget(self) -> Budget:
-        return Budget(self._used, self._where, self._at, self._beyond, self._checked, self._first)
+        return Budget(self._used, self._where, self._at, self._beyond, self._checked, self._first, self._error)

@@ -76,8 +76,8 @@ class Step:
         self._narrow = np.abs(weights).astype(np.float32)
         self._dtype, self._u = dtype, UNIT_ROUNDOFF[dtype]
 
-    def judge(self, terms: Array, h: Array) -> tuple[Array, Array]:
-        """For h (b, t, H) after terms (b, t, I+H): the share of the budget used, and where h is beyond it.
+    def judge(self, terms: Array, h: Array) -> tuple[Array, Array, Array]:
+        """For h (b, t, H) after terms (b, t, I+H): the share of the budget used, where h is beyond it, and its error.
 
         Bounds of the budget from both sides settle nearly all states with one evaluation of the activation and a
         product in float32; the exact interval is computed for the rest.
@@ -97,7 +97,7 @@ class Step:
             exact = np.maximum(high - middle[where], middle[where] - low)
             used[where] = ratio(distance[where], exact)
             beyond[where] = ~((low <= h[where]) & (h[where] <= high))
-        return used, beyond
+        return used, beyond, distance
 
     def _bounds(self, rows: Array, Z: Array, middle: Array, gamma: Array) -> tuple[Array, Array]:
         """The budget around act(Z) at least, and at most; cheaply."""

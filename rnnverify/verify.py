@@ -13,7 +13,7 @@ from rnnverify import reference
 from rnnverify.adequacy import Examiner
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.comparison import Comparison, Tolerance, worst_verdict
-from rnnverify.describe import How, describe, describe_inputs, ran_as
+from rnnverify.describe import How, assumptions_of, describe, describe_inputs, ran_as
 from rnnverify.errors import InputsError, MismatchError, OptionError
 from rnnverify.inputs import InputOptions, is_finite, make_batches
 from rnnverify.judge import judge
@@ -99,6 +99,7 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
             "versions": dict(side.versions),
             "assumptions": list(side.assumptions),
             "weights": side.weights_fingerprint,
+            "kernels": sides[0].network.kernel_fingerprint() if sides[0].network else "",
         }
         if output:
             save(Trace(traces[0].runs, provenance), Path(output))
@@ -239,5 +240,5 @@ def _observe(sides: Sequence[Opened], traces: list[Trace], batches: tuple[Batch,
                 is_reference = trace.provenance.get("engine") == "reference"
                 references[key] = trace if is_reference else reference.run(side.network, batches)
             own = references[key]
-        observed.append(Observed(side.source.label, side.network, trace, own))
+        observed.append(Observed(side.source.label, side.network, trace, own, assumptions_of(side)))
     return observed

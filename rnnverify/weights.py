@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rnnverify.canonical import Array, Direction, Network
@@ -48,7 +50,8 @@ def compare_weights(baseline: Network, candidate: Network) -> tuple[tuple[Tensor
             _difference(f"{where} kernel", ours.kernel, other.kernel),
             _difference(f"{where} recurrent kernel", ours.recurrent_kernel, other.recurrent_kernel),
         ]
-        tensors.append(_difference(f"{where} bias", ours.bias, other.bias, _allowed(ours, other)))
+        dtype = _narrower(ours, other)
+        tensors.append(_difference(f"{where} bias", ours.bias, other.bias, _allowed(ours, other), dtype))
     return tuple(tensors), tuple(reasons)
 
 
@@ -82,16 +85,25 @@ def _allowed(a: Direction, b: Direction) -> Array:
     A side with one bias may hold the other's exact sum, rounded once to its dtype; a side with two may have split one
     bias in two parts, and rounded those.
     """
-    dtype = min((d.bias_input.dtype for d in (a, b)), key=lambda each: each.itemsize)
+    dtype = _narrower(a, b)
     unit = UNIT_ROUNDOFF.get(dtype.name, 0.0)
     split = [np.where(d.bias_recurrent != 0, d.bias_magnitude, 0.0) for d in (a, b)]
     same = a.bias.astype(dtype) == b.bias.astype(dtype)
     return np.where(same, np.inf, unit * np.maximum(*split))
 
 
-def _difference(name: str, a: Array, b: Array, allowed: Array | float = 0.0) -> TensorDifference:
+def _narrower(a: Direction, b: Direction) -> np.dtype[Any]:
+    return min((d.bias_input.dtype for d in (a, b)), key=lambda each: each.itemsize)
+
+
+def _difference(
+    name: str, a: Array, b: Array, allowed: Array | float = 0.0, dtype: np.dtype[Any] | None = None
+) -> TensorDifference:
+    dtype = min((a.dtype, b.dtype), key=lambda each: each.itemsize) if dtype is None else dtype
     a, b = a.astype(np.float64), b.astype(np.float64)
     difference = np.abs(a - b)
+    with np.errstate(over="ignore"):
+        ulp = np.spacing(np.maximum(np.abs(a), np.abs(b)).astype(dtype)).astype(np.float64)
     differing = difference > allowed
     at = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
     return TensorDifference(
@@ -102,5 +114,6 @@ def _difference(name: str, a: Array, b: Array, allowed: Array | float = 0.0) -> 
         at=at[1:] if a.shape[0] == 1 else at,
         baseline_value=float(a[at]),
         candidate_value=float(b[at]),
+        max_ulp=float((difference / ulp).max()),
         rounded=int((difference > 0).sum() - differing.sum()),
     )

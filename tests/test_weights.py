@@ -44,6 +44,7 @@ def test_one_unit_in_the_last_place_of_a_kernel_differs(name: str) -> None:
         at=(2, 1),
         baseline_value=before,
         candidate_value=float(array[0, 2, 1]),
+        max_ulp=1.0,
     )
 
 

@@ -77,14 +77,15 @@ PARTED = replace(SMALL, max_abs=1.9, beyond=1200, first_step=12)
 LARGE = replace(SMALL, max_abs=0.75, candidate_value=-0.626543211, mean_abs=0.04, beyond=1900, first_step=1)
 
 
-HOLDS = Budget(used=0.123, where="layer 0", at=(3, 21, 5), beyond=0, checked=4096, first_step=None)
+HOLDS = Budget(used=0.123, where="layer 0", at=(3, 21, 5), beyond=0, checked=4096, first_step=None, error=2e-7)
 FAILS = replace(HOLDS, used=41234.0, at=(0, 1, 0), beyond=3800, first_step=1)
 
 
 def tensor(name: str, *shape: int, differing: int = 0, rounded: int = 0) -> TensorDifference:
     """A weight tensor of one gate; `shape` leaves the gate out."""
     size = 0.25 if differing else 6e-8 if rounded else 0.0
-    return TensorDifference(name, (1, *shape), differing, size, tuple(n - 1 for n in shape), 0.5, 0.5 + size, rounded)
+    at = tuple(n - 1 for n in shape)
+    return TensorDifference(name, (1, *shape), differing, size, at, 0.5, 0.5 + size, size / 2**-24, rounded)
 
 
 EQUIVALENT_PAIR = Pair(
@@ -92,8 +93,16 @@ EQUIVALENT_PAIR = Pair(
     candidate="B",
     verdict="EQUIVALENT",
     reasons=("every step is explained by rounding, and the weights are equal",),
-    tolerance=Tolerance(1e-5),
-    rule="float32 rule: 1e-05 x the largest state, 1",
+    tolerance=Tolerance(),
+    by_rounding="EQUIVALENT",
+    rounding_reasons=("every step is explained by rounding, and the weights are equal",),
+    weight_reasons=(),
+    own_reasons=(),
+    blind="",
+    frontier=(),
+    rule=Tolerance(1e-5),
+    rule_words="float32 rule: 1e-05 x the largest state, 1",
+    remarks=("all biases are zero: a bias that was dropped or added twice would change nothing",),
     budgets=(HOLDS, replace(HOLDS, used=0.34)),
     own_budgets=(HOLDS, replace(HOLDS, used=0.34)),
     adequacy=Adequacy(planted=18, survivors=("a bias dropped",)),
@@ -112,7 +121,8 @@ DIFFERENT_PAIR = replace(
     EQUIVALENT_PAIR,
     verdict="DIFFERENT",
     reasons=(
-        "3800 of 4096 states of B do not follow from the weights of A, from step 1 on, even with rounding",
+        "3800 of 4096 states of B do not follow from the weights of A, even with rounding",
+        "it begins in layer 0 at step 1, step 0 holds: look at the recurrent kernel",
         "layer 0 kernel: 40 of 40 weights differ, by up to 0.25",
     ),
     budgets=(HOLDS, FAILS),

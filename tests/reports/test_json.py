@@ -44,11 +44,13 @@ def test_every_field_is_there() -> None:
     (pair,) = found["pairs"]
     assert found["sides"][1]["assumptions"] == list(EQUIVALENT.sides[1].assumptions)
     assert found["sides"][0]["versions"] == {"keras": "3.15.1", "tensorflow": "2.21.0"}
-    assert pair["tolerance"] == {"atol": 1e-5, "rtol": 0.0}
+    assert pair["rule"] == {"atol": 1e-5, "rtol": 0.0}
+    assert pair["tolerance"] == {"atol": 0.0, "rtol": 0.0}
     assert pair["headline"]["deviation"]["max_abs"] == 1.2e-7
     assert pair["headline"]["deviation"]["at"] == [3, 21, 5]
     assert pair["tensors"][2]["rounded"] == 3
     holds = {"used": 0.123, "where": "layer 0", "at": [3, 21, 5], "beyond": 0, "checked": 4096, "first_step": None}
+    holds = {**holds, "error": 2e-7, "onset": None}
     assert pair["budgets"] == pair["own_budgets"] == [holds, {**holds, "used": 0.34}]
     assert found["matrix"] == [[0.0, 1.2e-7], [1.2e-7, 0.0]]
 

@@ -48,16 +48,20 @@ B against A
   maximum deviation  1.2e-07  sequence 3, step 21, unit 5, from zero states
   there              A 0.123456789, B 0.123456909
   mean deviation     1.1e-08
+  in one step        A 2.0e-07, B 2.0e-07 off the exact step at most; run
+                     freely, 1.2e-07 apart
   budget             A 12%, B 34% of what rounding allows in a step
   adequacy           17 of 18 planted mistakes would have been seen
   not seen           a bias dropped
+  mind               all biases are zero: a bias that was dropped or added twice
+                     would change nothing
   along time         ▁▃▅█
   at most            8.0e-08 (arithmetic of A) + 0 (weights, activation) +
                      6.0e-08 (arithmetic of B)
 
-   weights        shape   differ      by up to   at   values
-   ────────────────────────────────────────────────────────────
-   layer 0 bias   8       3 rounded   6.0e-08    7    0.5 / 0.5
+   weights        shape   differ      by up to   ulps   at   values
+   ───────────────────────────────────────────────────────────────────
+   layer 0 bias   8       3 rounded   6.0e-08    1      7    0.5 / 0.5
    2 more equal
 
 
@@ -74,22 +78,26 @@ B against A
                      initial states
   there              A 0.123456789, B -0.626543211
   mean deviation     0.04
+  in one step        A 2.0e-07, B 2.0e-07 off the exact step at most; run
+                     freely, 0.75 apart
   budget             A 12%, B 4.1e+04 times of what rounding allows in a step
-  tolerance          1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
-  first beyond       step 1; 1900 of 2048 values beyond it
+  mind               all biases are zero: a bias that was dropped or added twice
+                     would change nothing
   along time         ▁▃▅█
   at most            8.0e-08 (arithmetic of A) + 0.75 (weights, activation) +
                      6.0e-08 (arithmetic of B)
 
-   weights          shape   differ      by up to   at     values
-   ─────────────────────────────────────────────────────────────────
-   layer 0 kernel   5 x 8   40 of 40    0.25       4, 7   0.5 / 0.75
-   layer 0 bias     8       3 rounded   6.0e-08    7      0.5 / 0.5
+   weights          shape   differ      by up to   ulps      at     values
+   ───────────────────────────────────────────────────────────────────────────
+   layer 0 kernel   5 x 8   40 of 40    0.25       4.2e+06   4, 7   0.5 / 0.75
+   layer 0 bias     8       3 rounded   6.0e-08    1         7      0.5 / 0.5
    1 more equal
 
 
 B-A  DIFFERENT  3800 of 4096 states of B do not follow from the weights of A,
-                from step 1 on, even with rounding
+                even with rounding
+                it begins in layer 0 at step 1, step 0 holds: look at the
+                recurrent kernel
                 layer 0 kernel: 40 of 40 weights differ, by up to 0.25
 """
 
@@ -104,16 +112,20 @@ B against A  EQUIVALENT
   maximum deviation  1.2e-07  sequence 3, step 21, unit 5, from zero states
   there              A 0.123456789, B 0.123456909
   mean deviation     1.1e-08
+  in one step        A 2.0e-07, B 2.0e-07 off the exact step at most; run
+                     freely, 1.2e-07 apart
   budget             A 12%, B 34% of what rounding allows in a step
   adequacy           17 of 18 planted mistakes would have been seen
   not seen           a bias dropped
+  mind               all biases are zero: a bias that was dropped or added twice
+                     would change nothing
   along time         ▁▃▅█
   at most            8.0e-08 (arithmetic of A) + 0 (weights, activation) +
                      6.0e-08 (arithmetic of B)
 
-   weights        shape   differ      by up to   at   values
-   ────────────────────────────────────────────────────────────
-   layer 0 bias   8       3 rounded   6.0e-08    7    0.5 / 0.5
+   weights        shape   differ      by up to   ulps   at   values
+   ───────────────────────────────────────────────────────────────────
+   layer 0 bias   8       3 rounded   6.0e-08    1      7    0.5 / 0.5
    2 more equal
 
 
@@ -123,6 +135,8 @@ C against A  DIFFERENT
   mean deviation     1.1e-08
   tolerance          1.0e-05  (float32 rule: 1e-05 x the largest state, 1)
   first beyond       step 21; 4 of 2048 values beyond it
+  mind               all biases are zero: a bias that was dropped or added twice
+                     would change nothing
   along time         ▁▃▅█
 
 Maximum deviation of every side against every side
@@ -217,7 +231,7 @@ def test_long_names_are_folded_not_cut() -> None:
 
 
 def test_relative_tolerance_and_its_rule() -> None:
-    pair = replace(DIFFERENT_PAIR, tolerance=Tolerance(1e-4, 0.01), rule="set by --atol and --rtol")
+    pair = replace(DIFFERENT_PAIR, tolerance=Tolerance(1e-4, 0.01))
     text = render(replace(DIFFERENT, pairs=(pair,)))
     assert "tolerance          1.0e-04 + 0.01 x |A|  (set by --atol and --rtol)\n" in text
 
@@ -230,7 +244,7 @@ def test_states_without_a_budget_are_held_against_the_tolerance() -> None:
 
 
 def test_a_tolerance_of_the_user_stands_beside_the_budget() -> None:
-    pair = replace(EQUIVALENT_PAIR, verdict="CLOSE", tolerance=Tolerance(1e-3), rule="set by --atol and --rtol")
+    pair = replace(EQUIVALENT_PAIR, verdict="CLOSE", tolerance=Tolerance(1e-3))
     text = render(replace(EQUIVALENT, pairs=(pair,)))
     assert "  budget             A 12%" in text
     assert "tolerance          0.001  (set by --atol and --rtol)\n" in text
@@ -250,7 +264,7 @@ def test_one_step_probes_are_named() -> None:
 
 
 def test_markup_in_reasons_and_rules_is_shown_not_obeyed() -> None:
-    pair = replace(DIFFERENT_PAIR, reasons=("found [red]x[/red]", "[/]"), rule="[b]rule")
+    pair = replace(DIFFERENT_PAIR, reasons=("found [red]x[/red]", "[/]"), rule_words="[b]rule", budgets=(None, None))
     text = render(replace(DIFFERENT, pairs=(pair,)), width=120)
     assert "[red]x[/red]" in text and "[/]" in text and "[b]rule" in text
 

@@ -16,6 +16,7 @@ import typer
 from rnnverify.errors import EXIT_ERROR
 from rnnverify.options import (
     Activation,
+    Atol,
     Debug,
     Engine,
     EngineOption,
@@ -27,6 +28,7 @@ from rnnverify.options import (
     MergeMode,
     Output,
     Probes,
+    Rtol,
     Seed,
     Sequences,
     Steps,
@@ -68,6 +70,7 @@ def rnnverify(
     rnnverify compare model.h5 model.pt model.ckpt  more, each against the first
     rnnverify inspect model.pt                      what a file holds, and how it is read
     rnnverify run model.h5 -o trace.npz             record a run, to compare with elsewhere
+    rnnverify judge result.json --atol 1e-4         a saved result by another tolerance
 
     \b
     Exit codes: 0 the same (IDENTICAL, EQUIVALENT, or CLOSE by your tolerance)
@@ -94,8 +97,8 @@ def compare(
     merge_mode: MergeMode = None,
     go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
-    atol: Annotated[float, typer.Option(help="Call CLOSE what differs by no more than this plus rtol.")] = 0.0,
-    rtol: Annotated[float, typer.Option(help="Relative to the baseline's state.")] = 0.0,
+    atol: Atol = 0.0,
+    rtol: Rtol = 0.0,
     timeout: Timeout = 600.0,
     memory: Memory = 0.0,
     format: FormatOption = Format.terminal,
@@ -189,6 +192,34 @@ def run(
         return f"{output}: {trace.provenance['network']}, {trace.provenance['how']}\n", 0
 
     _report(work, Format.terminal, None, debug)
+
+
+@app.command(no_args_is_help=True)
+def judge(
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="Saved with --format json -o RESULT.json.")],
+    atol: Atol = 0.0,
+    rtol: Rtol = 0.0,
+    format: FormatOption = Format.terminal,
+    output: Output = None,
+    debug: Debug = False,
+) -> None:
+    """Judge a saved result by another tolerance, exactly, without running anything.
+
+    \b
+    rnnverify compare model.h5 model.pt --format json -o result.json
+    rnnverify judge result.json --atol 1e-4
+    """
+
+    def work() -> tuple[str, int]:
+        from rnnverify.comparison import Tolerance
+        from rnnverify.reports import report
+        from rnnverify.saved import judge_again
+
+        again = judge_again(result, Tolerance(atol, rtol))
+        width, color = _console(output)
+        return report(format.value).render(again, width=width, color=color), again.exit_code
+
+    _report(work, format, output, debug)
 
 
 def _limits(seconds: float, gibibytes: float) -> Limits:

@@ -50,6 +50,8 @@ EngineOption = Annotated[
     Engine,
     typer.Option(help="native: own framework or fail; auto: reference where one is missing; reference: NumPy only."),
 ]
+Atol = Annotated[float, typer.Option(help="Call CLOSE what differs by no more than this plus rtol.")]
+Rtol = Annotated[float, typer.Option(help="Relative to the baseline's state.")]
 Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="Time limit of the runner of one framework.")]
 Memory = Annotated[float, typer.Option(metavar="GIB", help="Memory limit of a runner; 0 sets none.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="Of the report.")]

@@ -28,6 +28,7 @@ ORDER = [
     {"judge"},
     {"verify", "inspection"},
     {"reports"},
+    {"saved"},
     {"cli"},
     {"__main__"},
 ]

@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnverify import reference
-from rnnverify.canonical import Array, Network
+from rnnverify.canonical import Network
 from rnnverify.mistakes import planted
+from rnnverify.precision import narrow
 from rnnverify.rounding import explains
+from rnnverify.step import Allowed
 from rnnverify.trace import Batch, Run
 
 _SEQUENCES, _STEPS = 4, 12
@@ -32,8 +34,8 @@ class Adequacy:
 class Examiner:
     """Plants mistakes in networks and judges them on `batches`; a network that comes again is not examined again."""
 
-    def __init__(self, batches: Sequence[Batch]) -> None:
-        self.batches = tuple(batches)
+    def __init__(self, batches: Sequence[Batch], allowed: Allowed | None = None) -> None:
+        self.batches, self.allowed = tuple(batches), allowed
         self._known: dict[tuple[str, str], Adequacy] = {}
 
     def examine(self, network: Network, dtype: str) -> Adequacy:
@@ -46,23 +48,22 @@ class Examiner:
     def _examine(self, network: Network, dtype: str) -> Adequacy:
         wrong = list(planted(network))
         short = [_part(batch) for batch in self.batches]
-        survivors = [pair for pair in wrong if not _is_caught(network, pair[1], short, dtype)]
-        left = [pair for pair in survivors if not _is_caught(network, pair[1], self.batches, dtype)]
+        survivors = [pair for pair in wrong if not self._catches(network, pair[1], short, dtype)]
+        left = [pair for pair in survivors if not self._catches(network, pair[1], self.batches, dtype)]
         semantic = tuple(words for words, other in left if _same_weights(network, other))
         return Adequacy(planted=len(wrong), survivors=tuple(words for words, _ in left), semantic=semantic)
+
+    def _catches(self, network: Network, wrong: Network, batches: Sequence[Batch], dtype: str) -> bool:
+        for batch in batches:
+            (run,) = reference.run(wrong, [batch]).runs.values()
+            if not explains(network, _as_computed(run, dtype), dtype, self.allowed):
+                return True
+        return False
 
 
 def _part(batch: Batch) -> Batch:
     h0 = None if batch.h0 is None else tuple(h[:_SEQUENCES] for h in batch.h0)
     return replace(batch, x=batch.x[:_SEQUENCES, :_STEPS], h0=h0)
-
-
-def _is_caught(network: Network, wrong: Network, batches: Sequence[Batch], dtype: str) -> bool:
-    for batch in batches:
-        (run,) = reference.run(wrong, [batch]).runs.values()
-        if not explains(network, _as_computed(run, dtype), dtype):
-            return True
-    return False
 
 
 def _same_weights(a: Network, b: Network) -> bool:
@@ -72,8 +73,4 @@ def _same_weights(a: Network, b: Network) -> bool:
 def _as_computed(run: Run, dtype: str) -> Run:
     """The run as a framework of that dtype would have recorded it."""
 
-    def narrow(array: Array) -> Array:
-        with np.errstate(over="ignore"):
-            return array.astype(dtype)
-
-    return replace(run, y=narrow(run.y), states=tuple(narrow(states) for states in run.states))
+    return replace(run, y=narrow(run.y, dtype), states=tuple(narrow(states, dtype) for states in run.states))

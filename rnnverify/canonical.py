@@ -13,7 +13,7 @@ Row convention, samples are rows: the pre-activation of gate g at one step is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -170,6 +170,16 @@ class Network:
         """The same weights under other activations, one a layer."""
         layers = zip(self.layers, activations, strict=True)
         return replace(self, layers=tuple(replace(layer, activation=name) for layer, name in layers))
+
+    def mapped(self, change: Callable[[Array], Array]) -> Network:
+        """The same network with every weight tensor changed."""
+
+        def direction(d: Direction) -> Direction:
+            W, U, b_ih, b_hh = (change(array) for _, array in d.tensors())
+            return Direction(W, U, b_ih, b_hh, d.reverse, d.has_bias)
+
+        layers = (replace(y, directions=tuple(direction(d) for d in y.directions)) for y in self.layers)
+        return replace(self, layers=tuple(layers))
 
     def fingerprint(self) -> str:
         """SHA-256 over activations, structure and the values of all weights, whatever dtype they were stored in."""

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +17,11 @@ import typer
 from rnnverify.errors import EXIT_ERROR
 from rnnverify.options import (
     Activation,
+    ActivationError,
     Atol,
     Debug,
+    Dtype,
+    DtypeOption,
     Engine,
     EngineOption,
     Format,
@@ -38,6 +42,8 @@ from rnnverify.options import (
 if TYPE_CHECKING:
     from rnnverify.errors import RnnverifyError
     from rnnverify.native import Limits
+    from rnnverify.step import Allowed
+    from rnnverify.verify import Options
 
 app = typer.Typer(
     name="rnnverify",
@@ -97,8 +103,10 @@ def compare(
     merge_mode: MergeMode = None,
     go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
+    dtype: DtypeOption = None,
     atol: Atol = 0.0,
     rtol: Rtol = 0.0,
+    activation_error: ActivationError = None,
     timeout: Timeout = 600.0,
     memory: Memory = 0.0,
     format: FormatOption = Format.terminal,
@@ -114,16 +122,13 @@ def compare(
     """
 
     def work() -> tuple[str, int]:
-        from rnnverify.assumptions import Assumed
         from rnnverify.comparison import Tolerance
-        from rnnverify.inputs import InputOptions
         from rnnverify.reports import report
-        from rnnverify.verify import Options
         from rnnverify.verify import compare as compare_sides
 
-        assumed = Assumed(tuple(activation or ()), tuple(merge_mode or ()), tuple(go_backwards or ()))
-        made = InputOptions(sequences, steps, seed, inputs, probes)
-        options = Options(made, Tolerance(atol, rtol), assumed, engine.value, _limits(timeout, memory))
+        made = (sequences, steps, seed, inputs, probes)
+        options = _options(made, (activation, merge_mode, go_backwards), engine, dtype, _limits(timeout, memory))
+        options = replace(options, tolerance=Tolerance(atol, rtol), activation_error=_allowed(activation_error))
         result = compare_sides(*sides, options=options)
         width, color = _console(output)
         return report(format.value).render(result, width=width, color=color), result.exit_code
@@ -168,6 +173,7 @@ def run(
     merge_mode: MergeMode = None,
     go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
+    dtype: DtypeOption = None,
     timeout: Timeout = 600.0,
     memory: Memory = 0.0,
     debug: Debug = False,
@@ -180,14 +186,10 @@ def run(
     """
 
     def work() -> tuple[str, int]:
-        from rnnverify.assumptions import Assumed
-        from rnnverify.inputs import InputOptions
-        from rnnverify.verify import Options
         from rnnverify.verify import run as run_side
 
-        assumed = Assumed(tuple(activation or ()), tuple(merge_mode or ()), tuple(go_backwards or ()))
-        made = InputOptions(sequences, steps, seed, inputs, probes)
-        options = Options(inputs=made, assumed=assumed, engine=engine.value, limits=_limits(timeout, memory))
+        made = (sequences, steps, seed, inputs, probes)
+        options = _options(made, (activation, merge_mode, go_backwards), engine, dtype, _limits(timeout, memory))
         trace = run_side(file, output, options)
         return f"{output}: {trace.provenance['network']}, {trace.provenance['how']}\n", 0
 
@@ -220,6 +222,41 @@ def judge(
         return report(format.value).render(again, width=width, color=color), again.exit_code
 
     _report(work, format, output, debug)
+
+
+def _options(
+    made: tuple[int, int, int, Path | None, bool],
+    assumed: tuple[list[str] | None, ...],
+    engine: Engine,
+    dtype: Dtype | None,
+    limits: Limits,
+) -> Options:
+    from rnnverify.assumptions import Assumed
+    from rnnverify.inputs import InputOptions
+    from rnnverify.verify import Options
+
+    return Options(
+        inputs=InputOptions(*made),
+        assumed=Assumed(*(tuple(given or ()) for given in assumed)),
+        engine=engine.value,
+        limits=limits,
+        dtype=dtype.value if dtype else None,
+    )
+
+
+def _allowed(given: str | None) -> Allowed | None:
+    from rnnverify.errors import OptionError, printable
+    from rnnverify.step import Allowed
+
+    if given is None:
+        return None
+    try:
+        values = [float(part) for part in given.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 2):
+        raise OptionError(f"--activation-error {printable(given)}: wanted ULPS or ULPS,U such as 8,4")
+    return Allowed(*values)
 
 
 def _limits(seconds: float, gibibytes: float) -> Limits:

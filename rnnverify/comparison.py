@@ -23,7 +23,7 @@ from rnnverify.rounding import Budget
 Verdict = Literal["IDENTICAL", "EQUIVALENT", "CLOSE", "DIFFERENT", "INCONCLUSIVE"]
 EXIT_CODES: dict[Verdict, int] = {"IDENTICAL": 0, "EQUIVALENT": 0, "CLOSE": 0, "DIFFERENT": 1, "INCONCLUSIVE": 3}
 
-UNIT = {"float16": 1e-3, "float32": 1e-5, "float64": 1e-13}
+UNIT = {"bfloat16": 1e-2, "float16": 1e-3, "float32": 1e-5, "float64": 1e-13}
 """The rule where states were not recorded, and steps cannot be checked: this times the largest state, 1 at least."""
 
 _BLOCK_BYTES = 2**24
@@ -195,6 +195,7 @@ class Side:
     notes: tuple[str, ...]
     weights_fingerprint: str  # "" where the weights are not known
     versions: Mapping[str, str]
+    environment: Mapping[str, str]  # what it was computed with: processor, threads, switches; empty where not known
 
 
 @dataclass(frozen=True)

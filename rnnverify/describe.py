@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rnnverify.comparison import Side
 from rnnverify.errors import printable
@@ -20,6 +20,7 @@ class How:
     engine: str
     words: str
     versions: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def ran_as(result: Mapping[str, str]) -> str:
@@ -50,6 +51,7 @@ def describe(side: Opened, how: How) -> Side:
         notes=(*(side.contents.notes if side.contents else ()), *notes),
         weights_fingerprint=network.fingerprint() if network else str(provenance.get("weights", "")),
         versions=how.versions,
+        environment=how.environment or _recorded_environment(provenance),
     )
 
 
@@ -61,6 +63,12 @@ def assumptions_of(side: Opened) -> tuple[str, ...]:
 def _recorder(provenance: Mapping[str, object]) -> str:
     words = [printable(provenance[key]) for key in ("framework", "source") if provenance.get(key)]
     return "recorded from " + ", ".join(words) if words else ""
+
+
+def _recorded_environment(provenance: Mapping[str, object]) -> dict[str, str]:
+    found = provenance.get("environment")
+    items = found.items() if isinstance(found, dict) else ()
+    return {printable(name, 40): printable(value, 80) for name, value in list(items)[:20]}
 
 
 def describe_inputs(batches: Sequence[Batch], sides: Sequence[Opened], options: InputOptions) -> dict[str, object]:

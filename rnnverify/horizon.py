@@ -11,8 +11,8 @@ import numpy as np
 
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.precision import UNIT_ROUNDOFF
 from rnnverify.reference import merge
-from rnnverify.step import UNIT_ROUNDOFF
 from rnnverify.trace import Batch
 
 _TRAJECTORIES = 8

@@ -14,6 +14,7 @@ from rnnverify.narrowing import pattern
 from rnnverify.observed import Observed, largest_deviation, magnitude, measured, provenance_reasons, same_layers
 from rnnverify.remarks import remarks
 from rnnverify.rounding import Budget, check
+from rnnverify.step import Allowed
 from rnnverify.timeline import beginning, departure, parting
 from rnnverify.tolerance import frontier, tolerate
 from rnnverify.trace import PROBE, Batch
@@ -68,8 +69,8 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         rule=rule,
         tensors=tensors,
         weight_reasons=weight_reasons,
-        budgets=_budgets(baseline, candidate),
-        network=baseline.network or candidate.network,
+        budgets=_budgets(baseline, candidate, examiner.allowed),
+        network=baseline.ran or candidate.ran,
         dtype=_coarser(baseline, candidate),
         labels=(baseline.label, candidate.label),
         batches=examiner.batches,
@@ -81,7 +82,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         unsettled = _unsettled(adequacy, baseline, candidate)
         if unsettled:
             verdict, reasons = "INCONCLUSIVE", [unsettled]
-    own = tuple(_own_budget(side, evidence) for side in (baseline, candidate))
+    own = tuple(_own_budget(side, evidence, examiner.allowed) for side in (baseline, candidate))
     pair = Pair(
         baseline=baseline.label,
         candidate=candidate.label,
@@ -176,23 +177,23 @@ def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDiffe
     return tensors, (*provenance_reasons(baseline, candidate), *reasons)
 
 
-def _budgets(baseline: Observed, candidate: Observed) -> tuple[Budget | None, Budget | None]:
+def _budgets(baseline: Observed, candidate: Observed, allowed: Allowed | None) -> tuple[Budget | None, Budget | None]:
     """Both sides against the weights of the baseline, or of the candidate where the baseline is a trace."""
-    network, other = baseline.network or candidate.network, candidate.network
+    network, other = baseline.ran or candidate.ran, candidate.ran
     if network is None or (other and not same_shapes(network, other)):
         return None, None
     sides = (baseline, candidate)
-    found = [check(network, list(side.trace.runs.values()), side.arithmetic, other) for side in sides]
+    found = [check(network, list(side.trace.runs.values()), side.arithmetic, other, allowed) for side in sides]
     return found[0], found[1]
 
 
-def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:
+def _own_budget(side: Observed, evidence: _Evidence, allowed: Allowed | None) -> Budget | None:
     """`side` against the weights of its own file; those are the baseline's unless some weight differs."""
-    if side.network is None:
+    if side.ran is None:
         return None
     if not evidence.weight_reasons and evidence.judged_by_budget:
         return evidence.budgets[evidence.labels.index(side.label)]
-    return check(side.network, list(side.trace.runs.values()), side.arithmetic)
+    return check(side.ran, list(side.trace.runs.values()), side.arithmetic, None, allowed)
 
 
 def _severity(measured: Measured) -> tuple[int, float]:

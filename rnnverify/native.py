@@ -60,6 +60,7 @@ class Job:
     path: Path
     reading: Reading
     batches: tuple[Batch, ...]
+    dtype: str | None = None  # to compute in; None: what the weights are stored in
 
 
 class MissingFrameworkError(RunnerError):
@@ -128,7 +129,7 @@ class Runners:
             states = tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in output["states"])
             y = np.load(output["y"], mmap_mode="r", allow_pickle=False)
             runs[batch.name] = Run(batch, y, finals, states)
-        return Trace(runs, {"engine": "native", **result}), result
+        return Trace(runs, {"engine": "native", "dtype": computing_dtype(job), **result}), result
 
     def _request(self, job: Job) -> dict[str, Any]:
         folder = self.folder / job.label
@@ -143,7 +144,7 @@ class Runners:
             "tensors": {name: self._save(array) for name, array in recipe.tensors.items()},
             "loadable": recipe.loadable,
             "why_not": recipe.why_not,
-            "dtype": compute_dtype(network.dtype),
+            "dtype": computing_dtype(job),
             "threads": _threads(job),
             "input_size": network.input_size,
             "output_size": network.output_size,
@@ -165,6 +166,10 @@ class Runners:
 def compute_dtype(stored: np.dtype[Any]) -> str:
     """What a side computes in: float64 where its weights are, else float32 (narrower weights are widened exactly)."""
     return "float64" if stored == np.float64 else "float32"
+
+
+def computing_dtype(job: Job) -> str:
+    return job.dtype or compute_dtype(job.reading.network.dtype)
 
 
 def _threads(job: Job) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
 from rnnverify.comparison import Measured, Tolerance, largest, measure
+from rnnverify.precision import holds
 from rnnverify.trace import PROBE, Run, Trace
 
 
@@ -23,6 +24,12 @@ class Observed:
     trace: Trace
     reference: Trace | None  # None for a trace
     assumptions: tuple[str, ...] = ()  # facts that its file does not state
+    rounded: Network | None = None  # what was run, where another dtype was asked for than the file's
+
+    @property
+    def ran(self) -> Network | None:
+        """The weights that the states follow from."""
+        return self.rounded or self.network
 
     @cached_property
     def arithmetic(self) -> str:
@@ -31,10 +38,17 @@ class Observed:
         The reference computes in float64, but on weights that a file of float32 may have rounded when it was ported.
         """
         computed = str(next(iter(self.trace.runs.values())).y.dtype.name)
-        if computed == "float64" and self.network is None and all(_is_float32(r.y) for r in self.trace.runs.values()):
+        stated = self.trace.provenance.get("dtype")
+        if stated in ("bfloat16", "float16") and all(holds(run.y, str(stated)) for run in self.trace.runs.values()):
+            return str(stated)  # said by the runner or by a record, and borne out by every value
+        if (
+            computed == "float64"
+            and self.network is None
+            and all(holds(r.y, "float32") for r in self.trace.runs.values())
+        ):
             return "float32"  # recorded in a wider type than it was computed in
         by_reference = self.trace.provenance.get("engine") == "reference"
-        if by_reference and self.network and self.network.dtype != np.float64:
+        if by_reference and self.ran and self.ran.dtype != np.float64:
             return "float32"
         return computed
 
@@ -107,7 +121,7 @@ def provenance_reasons(a: Observed, b: Observed) -> Iterator[str]:
         words = [f"{s.label} was recorded from" if s.network is None else f"{s.label} holds" for s in (a, b)]
         yield f"{words[0]} kernels with fingerprint {ours[:12]}, {words[1]} others: {theirs[:12]}"
     dtypes = (a.arithmetic, b.arithmetic)
-    if "float16" in dtypes and len(set(dtypes)) > 1:
+    if {"bfloat16", "float16"} & set(dtypes) and len(set(dtypes)) > 1:
         yield f"the dtype is another: {a.label} computed in {dtypes[0]}, {b.label} in {dtypes[1]}"
 
 
@@ -126,9 +140,3 @@ def magnitude(y: Array) -> float:
         found = max(found, float(np.max(block, where=np.isfinite(block), initial=0.0)))
         release(y)
     return found
-
-
-def _is_float32(y: Array) -> bool:
-    """Whether every value of y (B, T, F) is one that float32 holds."""
-    with np.errstate(over="ignore"):
-        return all(bool(np.all(y[:, t].astype(np.float32) == y[:, t])) for t in range(y.shape[1]))

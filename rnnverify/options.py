@@ -17,6 +17,15 @@ class Engine(str, Enum):
     reference = "reference"
 
 
+class Dtype(str, Enum):
+    """What the sides compute in."""
+
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float32 = "float32"
+    float64 = "float64"
+
+
 class Format(str, Enum):
     """Of the report."""
 
@@ -45,6 +54,14 @@ MergeMode = Annotated[
 GoBackwards = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above
     typer.Option(metavar="SIDE", help="For weights-only Keras files: that side runs backwards."),
+]
+DtypeOption = Annotated[
+    Optional[Dtype],  # noqa: UP045 - as above
+    typer.Option("--dtype", help="Run the sides in this dtype, and allow what it rounds; else the file's own."),
+]
+ActivationError = Annotated[
+    Optional[str],  # noqa: UP045 - as above
+    typer.Option(metavar="ULPS[,U]", help="What an activation may be off, in ulps and in multiples of the roundoff u."),
 ]
 EngineOption = Annotated[
     Engine,

@@ -22,8 +22,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnverify.arrays import release
-from rnnverify.canonical import Array, Direction, Layer, Network
-from rnnverify.step import UNIT_ROUNDOFF, Step, ratio
+from rnnverify.canonical import Array, Layer, Network
+from rnnverify.precision import UNIT_ROUNDOFF, narrow
+from rnnverify.step import Allowed, Step, ratio
 from rnnverify.trace import ZERO, Run
 
 _BLOCK_BYTES = 2**20  # of one array of states
@@ -47,14 +48,17 @@ class Budget:
         return self.beyond == 0
 
 
-def check(network: Network, runs: Sequence[Run], dtype: str, other: Network | None = None) -> Budget | None:
+def check(
+    network: Network, runs: Sequence[Run], dtype: str, other: Network | None = None, allowed: Allowed | None = None
+) -> Budget | None:
     """Hold every recorded step of `runs` against the weights of `network`; None where the states were not recorded.
 
-    `dtype` is the one whose rounding is allowed. `other` is the network of the other side: of its biases and those of
-    `network` the larger magnitudes stand in S, so that a port which added two into one float is not blamed for it.
+    `dtype` is the one whose rounding is allowed, `allowed` what its activations may be off, else by the table. `other`
+    is the network of the other side: of its biases and those of `network` the larger magnitudes stand in S, so that a
+    port which added two into one float is not blamed for it.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # states that overflow are beyond any budget
-        by_run = {run.batch.name: list(_run_budgets(network, run, dtype, other)) for run in runs}
+        by_run = {run.batch.name: list(_run_budgets(network, run, dtype, other, allowed)) for run in runs}
     found = [budget for budgets in by_run.values() for budget in budgets]
     expected = sum(len(layer.directions) for layer in network.layers) + _is_merged(network.layers[-1])
     if len(found) != len(runs) * expected:
@@ -78,13 +82,15 @@ def _onset(budgets: Sequence[Budget]) -> tuple[str, int] | None:
     return next(((b.where, b.first_step) for b in budgets if b.first_step is not None), None)
 
 
-def explains(network: Network, run: Run, dtype: str) -> bool:
+def explains(network: Network, run: Run, dtype: str, allowed: Allowed | None = None) -> bool:
     """Whether rounding explains every step of `run`; done at the first layer where it does not."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return all(budget.holds for budget in _run_budgets(network, run, dtype, None))
+        return all(budget.holds for budget in _run_budgets(network, run, dtype, None, allowed))
 
 
-def _run_budgets(network: Network, run: Run, dtype: str, other: Network | None) -> Iterator[Budget]:
+def _run_budgets(
+    network: Network, run: Run, dtype: str, other: Network | None, allowed: Allowed | None
+) -> Iterator[Budget]:
     states = _states(network, run)
     h0 = iter(run.batch.h0 or ())
     biases = _bias_magnitudes(network, other)
@@ -100,12 +106,16 @@ def _run_budgets(network: Network, run: Run, dtype: str, other: Network | None) 
             h = emitted[:, ::-1] if flipped else emitted
             seen = x[:, ::-1] if direction.reverse else x
             where = f"layer {k}" + (" reverse" if direction.reverse else "")
-            budget = _direction_budget(where, layer, direction, seen, h, next(h0, None), next(biases), dtype)
+            weights = np.concatenate([direction.kernel[0], direction.recurrent_kernel[0]]).astype(
+                np.float64
+            )  # (I+H, H)
+            step = Step(layer.activation, weights, direction.bias[0], next(biases), dtype, allowed)
+            budget = _direction_budget(where, step, seen, h, next(h0, None), dtype)
             yield _with_final(budget, h[:, -1], next(finals, None), dtype)
             parts.append(emitted)
         top = k == len(network.layers) - 1
         if _is_merged(layer):
-            merged = _merge(layer, parts)
+            merged = _merge(layer, parts, dtype)
             if top:
                 yield _merge_budget(f"layer {k} outputs", parts, merged, run.y, dtype)
             x = merged
@@ -156,25 +166,22 @@ def _bias_magnitudes(network: Network, other: Network | None) -> Iterator[Array]
 
 def _direction_budget(
     where: str,
-    layer: Layer,
-    direction: Direction,
+    step: Step,
     x: Array,
     h: Array,
     h0: Array | None,
-    bias_magnitude: Array,
     dtype: str,
 ) -> Budget:
     """x (B, T, I) and h (B, T, H) in the order of processing."""
     B, T, H = h.shape
-    weights = np.concatenate([direction.kernel[0], direction.recurrent_kernel[0]]).astype(np.float64)  # (I+H, H)
-    step = Step(layer.activation, weights, direction.bias[0], bias_magnitude, dtype)
     previous = np.zeros((B, 1, H)) if h0 is None else np.asarray(h0, np.float64)[:, None]
     tally = _Tally(where)
+    seen_as = dtype if dtype == "bfloat16" else h.dtype.name
     length = max(1, _BLOCK_BYTES // (8 * B * H))
     for start in range(0, T, length):
         block = h[:, start : start + length].astype(np.float64)  # (B, t, H)
         before = np.concatenate([previous, block[:, :-1]], axis=1)
-        terms = np.concatenate([x[:, start : start + length].astype(h.dtype).astype(np.float64), before], axis=2)
+        terms = np.concatenate([narrow(x[:, start : start + length], seen_as).astype(np.float64), before], axis=2)
         tally.add(start, *step.judge(terms, block))
         previous = block[:, -1:]
         release(x)
@@ -182,12 +189,13 @@ def _direction_budget(
     return tally.budget()
 
 
-def _merge(layer: Layer, parts: Sequence[Array]) -> Array:
+def _merge(layer: Layer, parts: Sequence[Array], dtype: str) -> Array:
     """As the framework does, in its own dtype: one correctly rounded operation, and an exact halving."""
     forward, reverse = parts
+    kept_as = dtype if dtype == "bfloat16" else forward.dtype.name
     if layer.merge == "mul":
-        return np.asarray(forward * reverse)
-    total = forward + reverse
+        return narrow(forward * reverse, kept_as)
+    total = narrow(forward + reverse, kept_as)
     return np.asarray(total * np.asarray(0.5, total.dtype) if layer.merge == "ave" else total)
 
 

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.canonical import Array
-
-UNIT_ROUNDOFF = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
+from rnnverify.errors import OptionError
+from rnnverify.precision import UNIT_ROUNDOFF, smallest, spacing
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,18 @@ class ActivationError:
     units: float
     least_slope: Callable[[Array, Array, Array], Array] | None = None
     largest_slope: float = 0.0
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What the user allows an activation to be off, in the place of the table: ulps of the result, multiples of u."""
+
+    ulps: float
+    units: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(0 <= value < 1e6 for value in (self.ulps, self.units)):
+            raise OptionError(f"--activation-error {self.ulps:g},{self.units:g}: wanted two numbers from 0 to 1e6")
 
 
 def _tanh_slope(y: Array, _: Array, eps: Array) -> Array:
@@ -69,9 +81,19 @@ ACTIVATION_ERRORS: dict[str, ActivationError] = {
 class Step:
     """The step of one direction, and how far rounding may carry a state from it."""
 
-    def __init__(self, activation: str, weights: Array, bias: Array, bias_magnitude: Array, dtype: str) -> None:
+    def __init__(
+        self,
+        activation: str,
+        weights: Array,
+        bias: Array,
+        bias_magnitude: Array,
+        dtype: str,
+        allowed: Allowed | None = None,
+    ) -> None:
         self._act = ACTIVATIONS[activation]
         self._error = ACTIVATION_ERRORS.get(activation, _COMPOSED)
+        if allowed:
+            self._error = replace(self._error, ulps=allowed.ulps, units=allowed.units)
         self._weights, self._bias, self._bias_magnitude = weights, bias, bias_magnitude
         self._narrow = np.abs(weights).astype(np.float32)
         self._dtype, self._u = dtype, UNIT_ROUNDOFF[dtype]
@@ -117,9 +139,11 @@ class Step:
     def _gamma(self, terms: Array) -> Array:
         """gamma_m (b, t, 1), m being the number of non-zero terms and the two biases."""
         m = np.count_nonzero(terms, axis=2)[..., None] + 2
-        bound: Array = m * self._u / (1 - m * self._u)
+        mu = m * self._u
+        # m u without the denominator bounds sums and products of any length (Jeannerod and Rump, SIMAX 34, 2013)
+        bound = np.asarray(np.where(mu < 0.5, mu / (1 - np.minimum(mu, 0.5)), 2 * mu))
         # the evaluation here rounds too: as much again for float64, next to nothing for narrower types
-        return bound * (2 if self._dtype == "float64" else 1 + 1e-7)
+        return np.asarray(bound * (2 if self._dtype == "float64" else 1 + 1e-7))
 
     def _interval(self, terms: Array, units: Array, Z: Array, gamma: Array) -> tuple[Array, Array]:
         """What rounding allows, for terms (n, I+H) and one unit of each (n,)."""
@@ -137,9 +161,7 @@ class Step:
                 low[some], high[some] = self._act(Z[some] - eps), self._act(Z[some] + eps)
         # the spacing at the larger end keeps act + tau monotone across powers of two
         largest = np.maximum(np.abs(low), np.abs(high))
-        tau = (
-            self._error.ulps * np.spacing(largest.astype(self._dtype)).astype(np.float64) + self._error.units * self._u
-        )
+        tau = self._error.ulps * spacing(largest, self._dtype) + self._error.units * self._u
         if self._dtype == "float64":
             tau = tau + 4 * np.spacing(largest)  # NumPy's own activation, which the interval is computed with
         return low - tau, high + tau
@@ -147,7 +169,7 @@ class Step:
     @property
     def _underflow(self) -> float:
         """What underflow may take from all terms of a sum."""
-        return (len(self._weights) + 2) * float(np.finfo(self._dtype).tiny)
+        return (len(self._weights) + 2) * smallest(self._dtype)
 
 
 def ratio(distance: Array, reach: Array) -> Array:

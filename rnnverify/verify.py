@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from rnnverify import reference
 from rnnverify.adequacy import Examiner
 from rnnverify.assumptions import Assumed, settle
+from rnnverify.canonical import Network
 from rnnverify.comparison import Comparison, Tolerance, worst_verdict
 from rnnverify.describe import How, assumptions_of, describe, describe_inputs, ran_as
 from rnnverify.errors import InputsError, MismatchError, OptionError
@@ -19,8 +20,10 @@ from rnnverify.inputs import InputOptions, is_finite, make_batches
 from rnnverify.judge import judge
 from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
 from rnnverify.observed import Observed, matrix
+from rnnverify.precision import DtypeName, holds, narrow
 from rnnverify.probes import make_probes
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
+from rnnverify.step import Allowed
 from rnnverify.trace import FROM_H0, Batch, Run, Trace, save
 
 Engine = Literal["auto", "native", "reference"]
@@ -38,8 +41,12 @@ class Options:
     assumed: Assumed = field(default_factory=Assumed)
     engine: Engine = "auto"
     limits: Limits = field(default_factory=Limits)
+    dtype: DtypeName | None = None  # to run the sides in; None: what their weights are stored in
+    activation_error: Allowed | None = None  # what an activation may be off; None: what was measured of it
 
     def __post_init__(self) -> None:
+        if self.dtype and self.dtype not in get_args(DtypeName):
+            raise OptionError(f"--dtype {self.dtype}: wanted one of {', '.join(get_args(DtypeName))}")
         if self.engine not in get_args(Engine):
             raise OptionError(f"engine {self.engine!r}: wanted one of {', '.join(get_args(Engine))}")
 
@@ -56,12 +63,12 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
     parsed = parse_all([str(source) for source in sources])
     with Runners(options.limits) as runners:
         sides = _open(parsed, options, runners)
-        batches = _batches(sides, options)
+        batches = _in_dtype(_batches(sides, options), sides, options)
         _check_sizes(sides, batches)
         batches = _that_all_can_start_from(sides, batches)
         traces, hows = _run(sides, batches, options, runners)
-        observed = _observe(sides, traces, batches)
-        examiner = Examiner(batches)
+        observed = _observe(sides, traces, batches, options)
+        examiner = Examiner(batches, options.activation_error)
         pairs = tuple(judge(observed[0], other, examiner, options.tolerance) for other in observed[1:])
         return Comparison(
             verdict=worst_verdict(pairs),
@@ -84,7 +91,7 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
         sides = _open(parsed, options, runners)
         if sides[0].trace:
             raise OptionError(f"{source}: is a trace already; give a model file")
-        batches = _batches(sides, options)
+        batches = _in_dtype(_batches(sides, options), sides, options)
         if options.inputs.file:
             batches = tuple(b for b in batches if b.name != FROM_H0 or b.x is batches[0].x)
         traces, hows = _run(sides, batches, options, runners)
@@ -95,8 +102,10 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
             "framework": side.framework,
             "network": side.shape,
             "engine": side.engine,
+            "dtype": traces[0].provenance.get("dtype", "float64"),
             "how": side.how,
             "versions": dict(side.versions),
+            "environment": dict(side.environment),
             "assumptions": list(side.assumptions),
             "weights": side.weights_fingerprint,
             "kernels": sides[0].network.kernel_fingerprint() if sides[0].network else "",
@@ -147,6 +156,17 @@ def _batches(sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:
     return batches
 
 
+def _in_dtype(batches: tuple[Batch, ...], sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:
+    """The inputs rounded to a narrower dtype that was asked for: every side then reads the same numbers."""
+    dtype = options.dtype
+    if dtype not in ("float16", "bfloat16") or all(holds(batch.x, dtype) for batch in batches):
+        return batches
+    recorded = next((str(side.source) for side in sides if side.trace), None)
+    if recorded:
+        raise OptionError(f"--dtype {dtype}: the inputs of {recorded} do not fit in it; record the trace with --dtype")
+    return tuple(Batch(b.name, narrow(b.x, dtype), b.h0 and tuple(narrow(h, dtype) for h in b.h0)) for b in batches)
+
+
 def _check_sizes(sides: Sequence[Opened], batches: Sequence[Batch]) -> None:
     """Every network must read what the inputs have, and give what the baseline gives."""
     width = batches[0].x.shape[2]
@@ -185,15 +205,16 @@ def _run(
     jobs: dict[str, Job] = {}
     refused: dict[str, str] = {}
     for side in sides:
+        label = side.source.label
         if side.reading and side.contents and options.engine != "reference":
             why = _cannot_run(side)
             if why and options.engine == "native":
                 raise OptionError(f"--engine native: {side.source}: {why}")
             if why:
-                refused[side.source.label] = why
+                refused[label] = why
             else:
                 path = side.contents.path
-                jobs[side.source.label] = Job(side.source.label, str(side.source), path, side.reading, batches)
+                jobs[label] = Job(label, str(side.source), path, side.reading, batches, options.dtype)
     runners.submit(list(jobs.values()))
     traces, hows = [], []
     for side in sides:
@@ -202,13 +223,13 @@ def _run(
         if label in jobs:
             try:
                 trace, result = runners.collect(jobs[label])
-                how = How("native", ran_as(result), result["versions"])
+                how = How("native", _ran(result, trace), result["versions"], result["environment"])
             except MissingFrameworkError as error:
                 if options.engine == "native":
                     raise
                 refused[label] = str(error).partition(": ")[2]
         if trace is None and side.network:
-            trace = reference.run(side.network, batches)
+            trace = reference.run(_rounded(side, options) or side.network, batches)
             words = f"float64 reference, because {refused[label]}" if label in refused else "float64 reference"
             how = How("reference", words, {"numpy": np.__version__})
         if trace is None:
@@ -216,6 +237,11 @@ def _run(
         traces.append(trace)
         hows.append(how)
     return traces, hows
+
+
+def _ran(result: Mapping[str, Any], trace: Trace) -> str:
+    dtype = trace.provenance["dtype"]
+    return ran_as(result) + (f", in {dtype}" if dtype != "float32" else "")
 
 
 def _cannot_run(side: Opened) -> str:
@@ -228,17 +254,26 @@ def _cannot_run(side: Opened) -> str:
     return ""
 
 
-def _observe(sides: Sequence[Opened], traces: list[Trace], batches: tuple[Batch, ...]) -> list[Observed]:
+def _rounded(side: Opened, options: Options) -> Network | None:
+    """The network of `side` in the dtype that was asked for; None where none was."""
+    dtype = options.dtype
+    return side.network.mapped(lambda w: narrow(w, dtype)) if dtype and side.network else None
+
+
+def _observe(
+    sides: Sequence[Opened], traces: list[Trace], batches: tuple[Batch, ...], options: Options
+) -> list[Observed]:
     """Each side with its reference; equal networks share one."""
     references: dict[str, Trace] = {}
     observed = []
     for side, trace in zip(sides, traces, strict=True):
-        own = None
-        if side.network:
-            key = side.network.fingerprint()
+        own, rounded = None, _rounded(side, options)
+        network = rounded or side.network
+        if network:
+            key = network.fingerprint()
             if key not in references:
                 is_reference = trace.provenance.get("engine") == "reference"
-                references[key] = trace if is_reference else reference.run(side.network, batches)
+                references[key] = trace if is_reference else reference.run(network, batches)
             own = references[key]
-        observed.append(Observed(side.source.label, side.network, trace, own, assumptions_of(side)))
+        observed.append(Observed(side.source.label, side.network, trace, own, assumptions_of(side), rounded))
     return observed

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnverify.canonical import Array, Direction, Network
 from rnnverify.comparison import TensorDifference
-from rnnverify.step import UNIT_ROUNDOFF
+from rnnverify.precision import UNIT_ROUNDOFF
 
 
 def structure(network: Network) -> str:

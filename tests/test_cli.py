@@ -202,3 +202,21 @@ def test_a_polite_end_stops_the_runners(fixtures: Path, tmp_path: Path) -> None:
         child.kill()
     assert child.returncode == 128 + signal.SIGTERM and b"Traceback" not in said
     assert list(tmp_path.glob("rnnverify-*")) == []
+
+
+def test_a_saved_result_is_judged_again(run: Run, fixtures: Path) -> None:
+    files = (fixtures / "simple_rnn.h5", fixtures / "wrong" / "recurrent_transposed.pt")
+    run("compare", *files, *REFERENCE, "--format", "json", "-o", "result.json")
+    strict = run("judge", "result.json")
+    assert strict.returncode == 1 and "DIFFERENT" in strict.stdout
+    loose = run("judge", "result.json", "--atol", 10)
+    assert loose.returncode == 0 and "CLOSE  beyond rounding, states within atol 10" in loose.stdout
+    assert loose.stdout == run("compare", *files, *REFERENCE, "--atol", 10).stdout
+    other = run("judge", fixtures / "rnn.pt")
+    assert other.returncode == 2 and other.stderr.count("\n") == 1 and "rnn.pt" in other.stderr
+
+
+@pytest.mark.parametrize("given", ["", "x", "1,2,3", "-1", "nan"])
+def test_an_activation_error_is_one_or_two_numbers(run: Run, fixtures: Path, given: str) -> None:
+    bad = run("compare", fixtures / "simple_rnn.h5", fixtures / "rnn.pt", f"--activation-error={given}")
+    assert bad.returncode == 2 and bad.stderr.startswith("error: --activation-error")

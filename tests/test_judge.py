@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import batches, bidirectional, edited, single
+from networks import batches, bidirectional, computed, edited, single
 from observed import BATCHES, EXACT, NETWORK, against, model, nudged, recorded, shifted, with_states
 
 from rnnverify.adequacy import Examiner
 from rnnverify.comparison import Tolerance, Verdict, worst_verdict
-from rnnverify.errors import MismatchError
+from rnnverify.errors import MismatchError, OptionError
 from rnnverify.judge import judge
 from rnnverify.observed import Observed
+from rnnverify.step import Allowed
 from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace
 
 
@@ -246,3 +247,51 @@ def test_the_worst_pair_decides() -> None:
     pairs = tuple(replace(against(recorded("B", NETWORK)), verdict=v) for v in verdicts)
     for count in range(1, 6):
         assert worst_verdict(pairs[:count]) == worst_verdict(pairs[:count][::-1]) == verdicts[count - 1]
+
+
+def with_provenance(side: Observed, **facts: object) -> Observed:
+    return replace(side, trace=replace(side.trace, provenance=facts))
+
+
+def test_a_trace_recorded_from_other_kernels_is_different_by_name() -> None:
+    kernels = NETWORK.kernel_fingerprint()
+    assert against(with_provenance(recorded("B", NETWORK), kernels=kernels)).verdict == "IDENTICAL"
+    pair = against(with_provenance(recorded("B", NETWORK), kernels="0" * 64))
+    assert pair.verdict == "DIFFERENT"
+    words = f"A holds kernels with fingerprint {kernels[:12]}, B was recorded from others: 000000000000"
+    assert words in pair.reasons
+    a, b = (with_provenance(recorded(label, NETWORK), kernels=label * 64) for label in "AB")
+    assert judge(a, b, Examiner(BATCHES), EXACT).verdict == "DIFFERENT"
+
+
+def test_a_recording_in_float16_is_another_dtype() -> None:
+    half = replace(recorded("B", NETWORK), trace=computed(NETWORK, BATCHES, "float16"))
+    pair = against(half)
+    assert pair.verdict == "DIFFERENT"
+    assert pair.reasons[1] == "the dtype is another: A computed in float32, B in float16"
+    assert against(half, baseline=replace(half, label="A")).verdict != "DIFFERENT"
+
+
+def test_a_stated_dtype_is_believed_where_the_values_bear_it_out() -> None:
+    assert with_provenance(recorded("B", NETWORK), dtype="bfloat16").arithmetic == "float32"
+
+
+def test_equal_weights_settle_what_files_state_and_no_more() -> None:
+    one_step = tuple(replace(batch, x=batch.x[:, :1]) for batch in BATCHES)
+    a, b = (model(label, NETWORK, one_step) for label in "AB")
+    assert judge(a, b, Examiner(one_step), EXACT).verdict == "IDENTICAL"
+    assumed = replace(b, assumptions=("direction: not in the file",))
+    pair = judge(a, assumed, Examiner(one_step), EXACT)
+    assert pair.verdict == "INCONCLUSIVE"
+    words = "these inputs could not show that a sequence is read from its end, which is an assumption"
+    assert pair.reasons == (words,)
+
+
+def test_what_an_activation_may_be_off_is_settable() -> None:
+    side = with_states(model("B", NETWORK), shifted(2e-6))
+    for ulps, verdict in ((400, "EQUIVALENT"), (0, "DIFFERENT")):
+        examiner = Examiner(BATCHES, Allowed(ulps))
+        assert judge(model("A", NETWORK, dtype="float64"), side, examiner, EXACT).verdict == verdict
+    for bad in (-1, float("nan"), float("inf"), 1e7):
+        with pytest.raises(OptionError, match="--activation-error"):
+            Allowed(bad)

@@ -13,7 +13,7 @@ import rnnverify
 ORDER = [
     {"errors", "options"},
     {"canonical", "output"},
-    {"activations", "arrays", "narrowing", "mistakes"},
+    {"activations", "arrays", "narrowing", "mistakes", "precision"},
     {"trace"},
     {"step", "reference", "inputs", "probes"},
     {"rounding"},

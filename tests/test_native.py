@@ -136,3 +136,10 @@ def test_float64_files_run_in_float64(fixtures: Path, tmp_path: Path) -> None:
     assert trace.runs[ZERO].y.dtype == np.float64
     result = rnnverify.compare(tmp_path / "double.safetensors", fixtures / "rnn.safetensors", options=options)
     assert result.verdict == "EQUIVALENT"
+
+
+def test_the_environment_of_a_runner_is_recorded(fixtures: Path) -> None:
+    result = rnnverify.compare(fixtures / "simple_rnn.h5", fixtures / "rnn.pt", fixtures / "basic_rnn_cell.ckpt")
+    for side in result.sides:
+        assert {"machine", "system", "threads", "device", "blas", "onednn", "products"} <= set(side.environment)
+        assert (side.environment["device"], side.environment["products"]) == ("cpu", "float32")

@@ -17,6 +17,7 @@ from rnnverify.reports.layout import grid, indented, to_string
 from rnnverify.reports.terminal_inspection import inspection
 from rnnverify.reports.terminal_pair import START, deviation, number, title, verdict, weights
 
+_MATTERS = ("machine", "instructions", "device", "products", "threads", "dtype")
 _PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
 
 
@@ -40,6 +41,7 @@ def _comparison(result: Comparison) -> Iterator[RenderableType]:
         yield _side(side)
     yield Text()
     yield _inputs(result)
+    yield from _environment(result)
     for pair in result.pairs:
         yield Text()
         yield title(pair, len(result.pairs) > 1)
@@ -102,6 +104,15 @@ def _inputs(result: Comparison) -> Text:
         words = [f"{B} sequences of {T} steps, {features} features, from zero and from random initial states"]
     words += [f"and {probes} one-step probes"] * bool(probes)
     return Text.assemble(("Inputs  ", "dim"), f"{', '.join(words)} ({result.inputs['origin']})")
+
+
+def _environment(result: Comparison) -> Iterator[Text]:
+    """What was set otherwise on one side than on another, of all that changes how floats are rounded."""
+    for name in _MATTERS:
+        known = [(side.label, side.environment[name]) for side in result.sides if name in side.environment]
+        if len({value for _, value in known}) > 1:
+            words = ", ".join(f"{label} {value}" for label, value in known)
+            yield Text.assemble(("Differs ", "dim"), f"{name}: {words}")
 
 
 def _matrix(result: Comparison) -> Table:

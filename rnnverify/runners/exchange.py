@@ -40,7 +40,7 @@ def run_batches(job: dict[str, Any], model: Any) -> Any:
 
 
 def run_batch(job: dict[str, Any], batch: dict[str, Any], model: Any) -> Any:
-    dtype = np.dtype(job["dtype"])
+    dtype = kept_as(job["dtype"])
     x = load_array(batch["x"])
     if batch["h0"] is None:
         h = [np.zeros((x.shape[0], size), dtype) for size in model.state_sizes]
@@ -67,6 +67,11 @@ def run_batch(job: dict[str, Any], batch: dict[str, Any], model: Any) -> Any:
         finals.append(os.path.join(job["folder"], "h_n_%d_%s.npy" % (k, batch["name"])))
         np.save(finals[-1], np.asarray(last))
     return {"y": paths[0], "states": paths[1:], "h_n": finals}
+
+
+def kept_as(dtype: str) -> Any:
+    """The NumPy dtype for arrays on disk: it lacks bfloat16, whose values float32 holds."""
+    return np.dtype("float32" if dtype == "bfloat16" else dtype)
 
 
 def create(path: str, shape: Any, dtype: Any) -> Any:

@@ -187,8 +187,8 @@ class Model:
         return shown
 
     def run(self, x: Any, states: Any) -> Any:
-        outputs, finals = self.call(tf.constant(x), [tf.constant(h) for h in states])
-        return [output.numpy() for output in outputs], [h.numpy() for h in finals]
+        outputs, finals = self.call(tf.constant(x, self.dtype), [tf.constant(h, self.dtype) for h in states])
+        return [as_array(output) for output in outputs], [as_array(h) for h in finals]
 
     @property
     def layers(self) -> Any:
@@ -202,15 +202,19 @@ class Model:
         directions = []
         for single in own:
             forward = clone(single, self.dtype, go_backwards=False)
-            directions.append((single.go_backwards, one_direction(forward)))
+            directions.append((single.go_backwards, one_direction(forward, self.dtype)))
         return spec["merge_mode"] or "concat", spec["bidirectional"], directions
 
 
-def one_direction(layer: Any) -> Any:
+def as_array(tensor: Any) -> Any:
+    return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
+
+
+def one_direction(layer: Any, dtype: Any) -> Any:
     call = tf.function(lambda x, h: layer(x, initial_state=[h], training=False), reduce_retracing=True)
 
     def run(x: Any, h: Any) -> Any:
-        y, last = call(tf.constant(x), tf.constant(h))
-        return y.numpy(), last.numpy()
+        y, last = call(tf.constant(x, dtype), tf.constant(h, dtype))
+        return as_array(y), as_array(last)
 
     return run

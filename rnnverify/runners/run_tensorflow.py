@@ -29,6 +29,11 @@ def run(job: dict[str, Any]) -> Any:
     return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": "BasicRNNCell with " + model.unrolled}
 
 
+def kept(results: Any) -> Any:
+    """Lists of arrays as NumPy knows them: bfloat16 as float32."""
+    return [[a.astype(np.float32) if a.dtype == tf.bfloat16.as_numpy_dtype else a for a in each] for each in results]
+
+
 def activation_named(name: Any) -> Any:
     functions = {
         "linear": tf.identity,
@@ -133,9 +138,10 @@ class Model:
         return "", why
 
     def run(self, x: Any, states: Any) -> Any:
-        feed = dict(zip(self.h0, states))
-        feed[self.x] = x
-        return self.session.run([self.outputs, self.h_n], feed)
+        dtype = self.dtype.as_numpy_dtype
+        feed = dict(zip(self.h0, [np.asarray(h).astype(dtype) for h in states]))
+        feed[self.x] = x.astype(dtype)
+        return kept(self.session.run([self.outputs, self.h_n], feed))
 
     @property
     def layers(self) -> Any:
@@ -151,4 +157,11 @@ class Model:
         h0 = v1.placeholder(self.dtype, [None, spec["hidden_size"]])
         with v1.variable_scope("direction_%d_%d" % (k, d)):
             fetched = v1.nn.dynamic_rnn(cell, x, initial_state=h0)
-        return lambda block, h: self.session.run(fetched, {x: block, h0: h})
+        dtype = self.dtype.as_numpy_dtype
+
+        def run(block: Any, h: Any) -> Any:
+            feed = {x: block.astype(dtype), h0: np.asarray(h).astype(dtype)}
+            y, last = kept(self.session.run([[fetched[0]], [fetched[1]]], feed))
+            return y[0], last[0]
+
+        return run

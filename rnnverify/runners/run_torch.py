@@ -94,28 +94,33 @@ class Model:
 
     def __init__(self, modules: Any) -> None:
         self.modules = modules
+        self.dtype = next(modules[0].parameters()).dtype
         self.singles = [single for module in modules for single in single_layers(module)]
         self.state_sizes = [single.hidden_size for single in self.singles for _ in range(count_states(single))]
         self.backward = any(getattr(module, "bidirectional", False) for module in modules)
 
     def run(self, x: Any, states: Any) -> Any:
-        x = torch.from_numpy(x)
-        states = [torch.from_numpy(np.asarray(h)) for h in states]
+        x = torch.from_numpy(x).to(self.dtype)
+        states = [torch.from_numpy(np.asarray(h)).to(self.dtype) for h in states]
         if len(states) == 1:
             outputs, finals = chain(self.modules, x, states)
-            return [outputs[0].numpy()], [finals[0].numpy()]
+            return [as_array(outputs[0])], [as_array(finals[0])]
         # nn.RNN does not show its lower layers: they are also run one by one, with the same parameters
         outputs, finals = chain(self.singles, x, states)
         y = outputs[-1]
         if len(self.singles) > len(self.modules):
             whole, finals = chain(self.modules, x, states)
             y = whole[-1]
-        shown = [part.numpy() for single, output in zip(self.singles, outputs) for part in halves(single, output)]
-        return [y.numpy(), *shown], [h.numpy() for h in finals]
+        shown = [as_array(part) for single, output in zip(self.singles, outputs) for part in halves(single, output)]
+        return [as_array(y), *shown], [as_array(h) for h in finals]
 
     @property
     def layers(self) -> Any:
         return [("concat", True, one_by_one(single)) for single in self.singles]
+
+
+def as_array(tensor: Any) -> Any:
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def chain(modules: Any, x: Any, states: Any) -> Any:
@@ -193,5 +198,7 @@ def part_of(module: Any, layer: Any, suffixes: Any, become: Any) -> Any:
 
 
 def run_arrays(module: Any, x: Any, h: Any) -> Any:
-    y, last = call(module, torch.from_numpy(np.ascontiguousarray(x)), [torch.from_numpy(np.asarray(h))])
-    return y.numpy(), last[0].numpy()
+    dtype = next(module.parameters()).dtype
+    state = torch.from_numpy(np.asarray(h)).to(dtype)
+    y, last = call(module, torch.from_numpy(np.ascontiguousarray(x)).to(dtype), [state])
+    return as_array(y), as_array(last[0])

@@ -15,12 +15,13 @@ import gc
 import importlib
 import json
 import os
-import platform
 import signal
 import sys
 import time
 import traceback
 from typing import Any
+
+from environment import environment, versions
 
 START = time.time()
 FRAMEWORKS = {"torch": ["torch"], "tensorflow": ["tensorflow"]}
@@ -84,17 +85,9 @@ def attempt(job: dict[str, Any]) -> Any:
         message = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0]
         result = {"status": "error", "message": message, "traceback": traceback.format_exc()}
     result.setdefault("versions", {}).update(versions())
+    result["environment"] = environment(job)
     result["seconds"] = time.time() - began
     return result
-
-
-def versions() -> Any:
-    found = {"python": platform.python_version()}
-    for name in ("numpy", "torch", "tensorflow", "keras", "tf_keras"):
-        version = getattr(sys.modules.get(name), "__version__", None)
-        if version:
-            found[name] = str(version)
-    return found
 
 
 def write_result(folder: str, result: Any) -> None:

@@ -28,6 +28,7 @@ KERAS = Side(
     notes=(),
     weights_fingerprint="a" * 64,
     versions={"keras": "3.15.1", "tensorflow": "2.21.0"},
+    environment={"machine": "x86_64", "threads": "1"},
 )
 TORCH = Side(
     label="B",
@@ -43,6 +44,7 @@ TORCH = Side(
     notes=("holds two biases",),
     weights_fingerprint="a" * 64,
     versions={"torch": "2.13.0"},
+    environment={"machine": "x86_64", "threads": "1"},
 )
 TRACE = replace(
     TORCH,

@@ -301,3 +301,9 @@ def test_a_profile_of_nothing_is_flat() -> None:
     measured = Measured("zero", "y", replace(SMALL, max_abs=0.0, by_step=(0.0, 0.0, 0.0)))
     pair = replace(EQUIVALENT_PAIR, headline=measured)
     assert "along time         ▁▁▁\n" in render(replace(EQUIVALENT, pairs=(pair,)))
+
+
+def test_only_what_differs_of_the_environment_is_shown() -> None:
+    assert "Differs" not in render(EQUIVALENT)
+    other = replace(EQUIVALENT.sides[1], environment={"machine": "aarch64", "threads": "1", "blas": "other"})
+    assert "Differs machine: A x86_64, B aarch64\n" in render(replace(EQUIVALENT, sides=(EQUIVALENT.sides[0], other)))

@@ -24,9 +24,12 @@ from rnnverify.precision import DtypeName, holds, narrow
 from rnnverify.probes import make_probes
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.step import Allowed
-from rnnverify.trace import FROM_H0, Batch, Run, Trace, save
+from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace, save
 
 Engine = Literal["auto", "native", "reference"]
+
+_OUTPUTS = {ZERO: "y", FROM_H0: "y_from_h0"}
+"""Batch to the name of its outputs in a trace file; probes are an extra that a record may leave out."""
 
 _NATIVE_ACTIVATIONS = {"torch": ("tanh", "relu")}
 """What a framework's own layer can compute, where that is not everything."""
@@ -149,11 +152,26 @@ def _batches(sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:
             if not all(is_finite(array) for array in (batch.x, *(batch.h0 or ()))):
                 raise InputsError(f"{side.source}: its inputs hold NaN or infinity; record it with finite ones")
     for other, its in recorded[1:]:
+        _check_same_outputs(first, trace, other, its)
         for batch in batches:
             if its.runs[batch.name].batch.fingerprint() != batch.fingerprint():
                 found = f"{other.source} was made from other inputs than {first.source}"
                 raise MismatchError(f"{found}; record both with the same --inputs, or the same --seed and sizes")
     return batches
+
+
+def _check_same_outputs(first: Opened, trace: Trace, other: Opened, its: Trace) -> None:
+    """Two recordings must hold the same outputs: what only one of them has would pass without being compared."""
+    found = [_outputs(each) for each in (trace, its)]
+    for side, missing in ((first, found[1] - found[0]), (other, found[0] - found[1])):
+        if missing:
+            words = f"{side.source} lacks {' and '.join(sorted(missing))}, which the other recording has"
+            raise MismatchError(f"{words}; record both alike")
+
+
+def _outputs(trace: Trace) -> set[str]:
+    names = {_OUTPUTS[name] for name in trace.runs if name in _OUTPUTS}
+    return names | {"h_n"} if any(run.h_n for run in trace.runs.values()) else names
 
 
 def _in_dtype(batches: tuple[Batch, ...], sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:

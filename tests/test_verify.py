@@ -173,3 +173,15 @@ def test_a_run_kept_in_memory_has_the_states_of_every_layer(fixtures: Path) -> N
     trace = rnnverify.run(fixtures / "stacked.keras", options=REFERENCE)
     assert [states.shape for states in trace.runs[ZERO].states] == [(8, 32, 6), (8, 32, 8)]
     assert not any(isinstance(states, np.memmap) for states in trace.runs[ZERO].states)
+
+
+@pytest.mark.parametrize(("drop", "words"), [("y_from_h0", "lacks y_from_h0"), ("h_n", "lacks h_n")])
+def test_recordings_hold_the_same_outputs_or_are_refused(fixtures: Path, tmp_path: Path, drop: str, words: str) -> None:
+    whole, part = tmp_path / "whole.npz", tmp_path / "part.npz"
+    rnnverify.run(fixtures / "rnn.pt", whole, REFERENCE)
+    with np.load(whole) as arrays:
+        np.savez(part, **{name: array for name, array in arrays.items() if not name.startswith(drop)})  # type: ignore[arg-type]  # stubs
+    for sides in ((whole, part), (part, whole)):
+        with pytest.raises(MismatchError, match=f"part.npz {words}, which the other recording has"):
+            rnnverify.compare(*sides)
+    assert rnnverify.compare(whole, whole).verdict == "IDENTICAL"

@@ -13,7 +13,7 @@ from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.trace import ZERO, Batch
 
 INPUTS = ("normal", "large", "constant", "zero", "sparse")  # one sequence of each
-WEIGHTS = ("normal", "sorted", "heavy-tailed")
+WEIGHTS = ("normal", "sorted", "heavy-tailed", "trained")
 RADII = (0.1, 0.5, 0.9, 1.0, 1.5, 3.0)
 
 
@@ -58,15 +58,51 @@ def _case(rng: np.random.Generator, H: int, choices: tuple[int, ...]) -> Case:
     if activation == "relu" and radius >= 1:
         T = min(T, 30)  # beyond, the states overflow
     kind = str(rng.choice(WEIGHTS))
-    W = weights(rng, kind, (I, H)) * I**-0.5
-    U = weights(rng, kind, (H, H))
-    U *= radius / max(spectral_radius(U), 1e-9)
-    b_ih, b_hh = rng.uniform(-1, 1, (2, H)) * rng.choice([0.0, 0.1, 10.0])
-    network = of(activation, W, U, b_ih, b_hh)
-    d = network.layers[0].directions[0]
-    ported = of(activation, W, U, d.bias_input[0] + d.bias_recurrent[0], np.zeros(H))
-    words = f"hidden {H}, steps {T}, inputs {I}, {activation}, spectral radius {radius}, {kind} weights"
+    if kind == "trained" and (activation != "tanh" or H > 64):
+        kind = "normal"
+    scale = float(rng.choice([0.0, 0.1, 10.0]))  # of the biases
+    layers = int(rng.choice([1, 2])) if H <= 256 else 1
+    both = [_layer(rng, kind, activation, H if k else I, H, radius, scale) for k in range(layers)]
+    network, ported = (Network(tuple(each)) for each in zip(*both, strict=True))
+    words = f"hidden {H}, layers {layers}, steps {T}, inputs {I}, {activation}, radius {radius}, {kind} weights"
     return Case(H, words, network, ported, Batch(ZERO, sequences(rng, T, I)))
+
+
+def _layer(
+    rng: np.random.Generator, kind: str, activation: str, I: int, H: int, radius: float, scale: float
+) -> tuple[Layer, Layer]:
+    """A layer with two biases, and the same with one."""
+    if kind == "trained":
+        W, U, b_ih = trained(rng, I, H)
+        b_hh = np.zeros(H)
+    else:
+        W = weights(rng, kind, (I, H)) * I**-0.5
+        U = weights(rng, kind, (H, H))
+        U *= radius / max(spectral_radius(U), 1e-9)
+        b_ih, b_hh = rng.uniform(-1, 1, (2, H)) * scale
+    two = of(activation, W, U, b_ih, b_hh)
+    d = two.layers[0].directions[0]
+    one = of(activation, W, U, d.bias_input[0] + d.bias_recurrent[0], np.zeros(H))
+    return two.layers[0], one.layers[0]
+
+
+def trained(rng: np.random.Generator, I: int, H: int) -> tuple[Array, Array, Array]:
+    """Weights trained to keep the sign of the first input, by some descent of the gradient: W (I, H), U (H, H), b (H,)."""
+    W, U, b = rng.normal(0, I**-0.5, (I, H)), rng.normal(0, 0.9 * H**-0.5, (H, H)), np.zeros(H)
+    readout = rng.normal(0, H**-0.5, H)
+    for _ in range(60):
+        x = rng.normal(size=(16, 12, I))
+        states = [np.zeros((16, H))]
+        for t in range(12):
+            states.append(np.tanh(x[:, t] @ W + states[-1] @ U + b))
+        error = np.tanh(states[-1] @ readout) - np.sign(x[:, 0, 0])
+        back = error[:, None] * readout / 16
+        for t in reversed(range(12)):
+            back = back * (1 - states[t + 1] ** 2)
+            dW, dU, db = x[:, t].T @ back, states[t].T @ back, back.sum(axis=0)
+            back = back @ U.T
+            W, U, b = W - 0.3 * dW, U - 0.3 * dU, b - 0.3 * db
+    return W, U, b
 
 
 def of(activation: str, W: Array, U: Array, b_ih: Array, b_hh: Array) -> Network:
@@ -108,27 +144,35 @@ def sequences(rng: np.random.Generator, T: int, I: int) -> Array:
 
 def readings(case: Case) -> dict[str, Reading]:
     """What the adapters would make of a file of each framework; PyTorch keeps both biases."""
-    two, one = (network.layers[0].directions[0] for network in (case.network, case.ported))
-    W, U, b_ih, b_hh = (array[0] for _, array in two.tensors())
-    I, H = W.shape
-    torch_tensors = {"weight_ih_l0": W.T.copy(), "weight_hh_l0": U.T.copy(), "bias_ih_l0": b_ih, "bias_hh_l0": b_hh}
-    keras_tensors = {"kernel": W, "recurrent_kernel": U, "bias": one.bias_input[0]}
-    cell_tensors = {"kernel": np.concatenate([W, U]), "bias": one.bias_input[0]}
-    module = {"module": "RNN", "input_size": I, "hidden_size": H, "num_layers": 1, "bidirectional": False, "bias": True}
+    torch_tensors: dict[str, Array] = {}
+    keras_tensors: dict[str, Array] = {}
+    cell_tensors: dict[str, Array] = {}
+    keras_layers, cell_layers = [], []
+    for k, (two, one) in enumerate(zip(case.network.layers, case.ported.layers, strict=True)):
+        W, U, b_ih, b_hh = (array[0] for _, array in two.directions[0].tensors())
+        I, H = W.shape
+        bias = one.directions[0].bias_input[0]
+        torch_tensors |= {f"weight_ih_l{k}": W.T.copy(), f"weight_hh_l{k}": U.T.copy()}
+        torch_tensors |= {f"bias_ih_l{k}": b_ih, f"bias_hh_l{k}": b_hh}
+        keras_tensors |= {f"kernel {k}": W, f"recurrent {k}": U, f"bias {k}": bias}
+        cell_tensors |= {f"kernel {k}": np.concatenate([W, U]), f"bias {k}": bias}
+        names = [f"kernel {k}", f"recurrent {k}", f"bias {k}"]
+        simple = {"name": f"rnn_{k}", "path": [f"rnn_{k}"], "kind": "SimpleRNN"}
+        way = {"go_backwards": False, "bidirectional": False, "merge_mode": None}
+        keras_layers.append({**simple, **way, "cells": [{"units": H, "use_bias": True}], "tensors": [names]})
+        cell = {"kernel": f"kernel {k}", "bias": f"bias {k}"}
+        cell_layers.append({"input_size": I, "hidden_size": H, "directions": [cell]})
+    first = case.network.layers[0]
+    sizes = {"input_size": first.input_size, "hidden_size": first.hidden_size, "num_layers": len(keras_layers)}
+    module = {"module": "RNN", **sizes, "bidirectional": False, "bias": True}
     torch_layer = {**module, "root": [], "prefix": "", "keys": {name: name for name in torch_tensors}}
-    simple = {"name": "rnn", "path": ["rnn"], "kind": "SimpleRNN", "cells": [{"units": H, "use_bias": True}]}
-    way = {"go_backwards": False, "bidirectional": False, "merge_mode": None}
-    keras_layer = {**simple, **way, "tensors": [list(keras_tensors)]}
-    cell = {"input_size": I, "hidden_size": H, "directions": [{"kernel": "kernel", "bias": "bias"}]}
 
-    def reading(network: Network, recipe: Recipe) -> Reading:
+    def reading(network: Network, framework: Any, layers: list[Any], tensors: Mapping[str, Array]) -> Reading:
+        recipe = Recipe(framework, tuple(layers), tensors, loadable=False, why_not="made in memory")
         return Reading(network, recipe, "rnn", True, {})
 
-    def recipe(framework: Any, layer: Mapping[str, object], tensors: Mapping[str, Array]) -> Recipe:
-        return Recipe(framework, (layer,), tensors, loadable=False, why_not="made in memory")
-
     return {
-        "torch": reading(case.network, recipe("torch", torch_layer, torch_tensors)),
-        "keras": reading(case.ported, recipe("keras", keras_layer, keras_tensors)),
-        "tensorflow": reading(case.ported, recipe("tensorflow", cell, cell_tensors)),
+        "torch": reading(case.network, "torch", [torch_layer], torch_tensors),
+        "keras": reading(case.ported, "keras", keras_layers, keras_tensors),
+        "tensorflow": reading(case.ported, "tensorflow", cell_layers, cell_tensors),
     }

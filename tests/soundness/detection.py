@@ -11,11 +11,12 @@ from rules import RULES, rejects
 
 from rnnverify.canonical import Array, Network
 from rnnverify.inputs import InputOptions, make_batches
+from rnnverify.probes import make_probes
 from rnnverify.rounding import check
 from rnnverify.trace import Batch, Run
 
 CHANGES = [10.0 ** (-k / 4) for k in range(25)]  # 1 to 1e-6
-BUDGET = "budget"
+BUDGET, PROBES = "budget", "with probes"
 
 
 def detection_table(sizes: tuple[int, ...], tries: int) -> str:
@@ -23,10 +24,10 @@ def detection_table(sizes: tuple[int, ...], tries: int) -> str:
     lines = [
         "Smallest relative change of one recurrent weight that is caught (8 sequences of 32 steps, tanh, radius 0.9)",
         "",
-        "  ".join(f"{name:>12}" for name in ["hidden", BUDGET, *RULES, "float16 seen"]),
+        "  ".join(f"{name:>12}" for name in ["hidden", BUDGET, PROBES, *RULES, "float16 seen"]),
     ]
     for H in sizes:
-        found: dict[str, list[float]] = {name: [] for name in (BUDGET, *RULES)}
+        found: dict[str, list[float]] = {name: [] for name in (BUDGET, PROBES, *RULES)}
         halves = 0
         for seed in range(tries):
             caught, half = _try(H, seed)
@@ -58,7 +59,7 @@ def _try(H: int, seed: int) -> tuple[dict[str, float], bool]:
         return _caught(network, baseline, of("tanh", W, other, b, np.zeros(H)), batches)
 
     seen: dict[str, float] = {}
-    for name in (BUDGET, *RULES):
+    for name in (BUDGET, PROBES, *RULES):
         seen[name] = _smallest(lambda by, name=name: name in changed(by))  # type: ignore[misc]
     kernel, recurrent, bias = (array.astype(np.float16) for array in (W, U, b))
     narrow = of("tanh", kernel, recurrent, bias, np.zeros(H))
@@ -81,8 +82,12 @@ def _states(network: Network, batches: tuple[Batch, ...], order: engines.Order) 
 
 
 def _caught(network: Network, baseline: list[Run], other: Network, batches: tuple[Batch, ...]) -> list[str]:
+    """What rejects a correct run of `other`: budgets of the sequences and of the probes, and rules on the sequences."""
     runs = _states(other, batches, "fused")
-    budget = check(network, runs, "float32", other)
-    assert budget is not None
+    probes = make_probes(network)
+    assert probes is not None
+    budget, probed = (check(network, some, "float32", other) for some in (runs, _states(other, (probes,), "fused")))
+    assert budget is not None and probed is not None
     pairs: list[tuple[Array, Array]] = [(run.y, same.y) for run, same in zip(runs, baseline, strict=True)]
-    return [BUDGET] * (not budget.holds) + [rule for pair in pairs for rule in rejects(*pair)]
+    seen = [BUDGET] * (not budget.holds) + [PROBES] * (not (budget.holds and probed.holds))
+    return seen + [rule for pair in pairs for rule in rejects(*pair)]

@@ -23,7 +23,6 @@ from cases import INPUTS, SIZES, Case, Size, cases, readings
 from detection import detection_table
 from rules import RULES, rejects
 
-from rnnverify.canonical import Array
 from rnnverify.native import Job, Limits, Runners
 from rnnverify.rounding import check
 from rnnverify.trace import ZERO, Batch, Run
@@ -66,8 +65,8 @@ def main(argv: list[str]) -> int:
     return 1 if alarms else 0
 
 
-def outputs(size: Size) -> Iterator[tuple[Case, dict[str, Array]]]:
-    """Every case with the states (B, T, H) of every engine; each framework runs all of them in one process."""
+def outputs(size: Size) -> Iterator[tuple[Case, dict[str, Run]]]:
+    """Every case with what every engine computed; each framework runs all of them in one process."""
     with Runners(Limits(seconds=6 * 3600)) as runners:
         runners.start("keras")
         runners.start("torch")
@@ -79,25 +78,26 @@ def outputs(size: Size) -> Iterator[tuple[Case, dict[str, Array]]]:
         runners.submit([job for each in jobs for job in each.values()])
         for case, each in zip(all_cases, jobs, strict=True):
             states = {
-                f"numpy {order}": engines.run(case.network, [case.batch], order).runs[ZERO].y
-                for order in engines.ORDERS
+                f"numpy {order}": engines.run(case.network, [case.batch], order).runs[ZERO] for order in engines.ORDERS
             }
             for name, job in each.items():
-                states[name] = np.array(runners.collect(job)[0].runs[ZERO].y)
+                run = runners.collect(job)[0].runs[ZERO]
+                states[name] = replace(run, y=np.array(run.y), states=tuple(np.array(h) for h in run.states))
                 shutil.rmtree(runners.folder / job.label)
             yield case, states
 
 
-def judge(case: Case, states: dict[str, Array], table: Table) -> int:
+def judge(case: Case, states: dict[str, Run], table: Table) -> int:
     """Hold every engine against its budget, and every pair against the rules; how many sequences overflowed."""
     overflowed = 0
     for k, kind in enumerate(INPUTS):
-        if not all(np.isfinite(y[k]).all() for y in states.values()):
+        if not all(np.isfinite(run.y[k]).all() for run in states.values()):
             overflowed += 1
             continue
-        for name, y in states.items():
+        for name, whole in states.items():
             row = table[name, case.hidden]
-            run = Run(Batch(ZERO, case.batch.x[k : k + 1]), y[k : k + 1])
+            batch = Batch(ZERO, case.batch.x[k : k + 1])
+            run = Run(batch, whole.y[k : k + 1], states=tuple(h[k : k + 1] for h in whole.states))
             budget = check(case.network, [run], "float32", case.ported)
             assert budget is not None
             row.comparisons += 1
@@ -106,7 +106,7 @@ def judge(case: Case, states: dict[str, Array], table: Table) -> int:
                 row.alarms += 1
                 print(f"FALSE ALARM: {name}, {case.words}, {kind} inputs: {budget}")
         for one, other in itertools.combinations(states, 2):
-            found = rejects(states[one][k], states[other][k])
+            found = rejects(states[one].y[k], states[other].y[k])
             for name in (one, other):
                 table[name, case.hidden].pairs += 1
                 for rule in found:

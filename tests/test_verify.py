@@ -180,7 +180,7 @@ def test_recordings_hold_the_same_outputs_or_are_refused(fixtures: Path, tmp_pat
     whole, part = tmp_path / "whole.npz", tmp_path / "part.npz"
     rnnverify.run(fixtures / "rnn.pt", whole, REFERENCE)
     with np.load(whole) as arrays:
-        np.savez(part, **{name: array for name, array in arrays.items() if not name.startswith(drop)})  # type: ignore[arg-type]  # stubs
+        np.savez(part, **{name: array for name, array in arrays.items() if not name.startswith(drop)})
     for sides in ((whole, part), (part, whole)):
         with pytest.raises(MismatchError, match=f"part.npz {words}, which the other recording has"):
             rnnverify.compare(*sides)

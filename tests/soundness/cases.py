@@ -87,7 +87,7 @@ def _layer(
 
 
 def trained(rng: np.random.Generator, I: int, H: int) -> tuple[Array, Array, Array]:
-    """Weights trained to keep the sign of the first input, by some descent of the gradient: W (I, H), U (H, H), b (H,)."""
+    """Weights trained to keep the sign of the first input, by some descent of the gradient: W (I, H), U (H, H), b."""
     W, U, b = rng.normal(0, I**-0.5, (I, H)), rng.normal(0, 0.9 * H**-0.5, (H, H)), np.zeros(H)
     readout = rng.normal(0, H**-0.5, H)
     for _ in range(60):

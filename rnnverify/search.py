@@ -9,13 +9,13 @@ was found is run by the frameworks like any other batch: the deviation in the re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnverify import reference
 from rnnverify.canonical import Array, Network
-from rnnverify.comparison import Searched, largest
+from rnnverify.comparison import Pair, Searched, largest
 from rnnverify.gradient import input_gradient
 from rnnverify.trace import SEARCH, ZERO, Batch, Run, Trace
 from rnnverify.weights import compare_weights
@@ -52,13 +52,10 @@ def plan(sides: Sequence[tuple[str, Network | None]], batches: Sequence[Batch]) 
     return Plan(Batch(SEARCH, np.concatenate(found)) if found else None, rows, notes)
 
 
-def searched(plan: Plan, label: str, baseline: Trace, candidate: Trace) -> Searched:
-    """What came out of it for one candidate, as measured on both traces."""
-    if label not in plan.rows:
-        return Searched(None, None, plan.notes[label])
-    rows = plan.rows[label]
-    found = largest(baseline.runs[SEARCH].y[rows], candidate.runs[SEARCH].y[rows])
-    return Searched(found, largest(baseline.runs[ZERO].y, candidate.runs[ZERO].y))
+def with_searched(pairs: Sequence[Pair], plan: Plan, traces: Sequence[Trace]) -> tuple[Pair, ...]:
+    """Every pair with what the search found for it; `traces` of the baseline, then of each candidate."""
+    both = zip(pairs, traces[1:], strict=True)
+    return tuple(replace(pair, searched=_searched(plan, pair.candidate, traces[0], trace)) for pair, trace in both)
 
 
 def _why_not(
@@ -73,6 +70,14 @@ def _why_not(
     if random is None or not np.any(random):
         return "not made: all inputs are zero, and the search keeps to their range"
     return ""
+
+
+def _searched(plan: Plan, label: str, baseline: Trace, candidate: Trace) -> Searched:
+    if label not in plan.rows:
+        return Searched(None, None, plan.notes[label])
+    rows = plan.rows[label]
+    found = largest(baseline.runs[SEARCH].y[rows], candidate.runs[SEARCH].y[rows])
+    return Searched(found, largest(baseline.runs[ZERO].y, candidate.runs[ZERO].y))
 
 
 def worst_inputs(baseline: Network, candidate: Network, random: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from rnnverify import reference
+from rnnverify import reference, search
 from rnnverify.adequacy import Examiner
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.comparison import Comparison, Tolerance, worst_verdict
@@ -38,6 +38,7 @@ class Options:
     assumed: Assumed = field(default_factory=Assumed)
     engine: Engine = "auto"
     limits: Limits = field(default_factory=Limits)
+    search: bool = False  # for the worst inputs, by gradient
 
     def __post_init__(self) -> None:
         if self.engine not in get_args(Engine):
@@ -59,10 +60,14 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
         batches = _batches(sides, options)
         _check_sizes(sides, batches)
         batches = _that_all_can_start_from(sides, batches)
+        plan = search.plan([(s.source.label, s.network) for s in sides], batches) if options.search else None
+        batches = (*batches, plan.batch) if plan and plan.batch else batches
         traces, hows = _run(sides, batches, options, runners)
         observed = _observe(sides, traces, batches)
         examiner = Examiner(batches)
         pairs = tuple(judge(observed[0], other, examiner, options.tolerance) for other in observed[1:])
+        if plan:
+            pairs = search.with_searched(pairs, plan, traces)
         return Comparison(
             verdict=worst_verdict(pairs),
             sides=tuple(describe(*both) for both in zip(sides, hows, strict=True)),

@@ -15,7 +15,7 @@ ORDER = [
     {"canonical", "output"},
     {"activations", "arrays", "narrowing", "mistakes"},
     {"trace"},
-    {"step", "reference", "inputs", "probes"},
+    {"recorded", "step", "reference", "inputs", "probes"},
     {"gradient"},
     {"rounding"},
     {"adequacy"},

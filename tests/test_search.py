@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import batches, edited, networks, single
+from observed import NETWORK, against, model
 
 from rnnverify import reference, search
 from rnnverify.canonical import Array, Network
@@ -66,10 +67,11 @@ def test_the_plan_has_rows_for_every_candidate_that_differs() -> None:
     assert plan.batch and plan.batch.name == SEARCH and plan.batch.h0 is None
     assert plan.batch.x.shape == (8, 16, 4) and plan.batch.x.dtype == np.float32
     a, c = (reference.run(side, [given_batches[0], plan.batch]) for side in (network, latch(1e-3)))
-    found = search.searched(plan, "C", a, c)
-    assert found.found == pytest.approx(parted(network, latch(1e-3), plan.batch.x[:4]))
+    pairs = search.with_searched([against(model(label, NETWORK)) for label in "BC"], plan, [a, a, c])
+    nothing, found = (pair.searched for pair in pairs)
+    assert nothing and nothing.note == "nothing to search, the weights are equal"
+    assert found and found.found == pytest.approx(parted(network, latch(1e-3), plan.batch.x[:4]))
     assert found.random == pytest.approx(parted(network, latch(1e-3), given_batches[0].x))
-    assert search.searched(plan, "B", a, a).note == "nothing to search, the weights are equal"
 
 
 @pytest.mark.parametrize(
@@ -83,5 +85,5 @@ def test_the_plan_has_rows_for_every_candidate_that_differs() -> None:
 def test_where_nothing_is_searched_it_is_said(sides: list[tuple[str, Network | None]], x: Array, note: str) -> None:
     plan = search.plan(sides, [Batch(PROBE, x), Batch(ZERO, x)])
     assert plan.batch is None
-    found = search.searched(plan, "B", Trace({}), Trace({}))
-    assert found.found is None and found.note.startswith(note)
+    (pair,) = search.with_searched([against(model("B", NETWORK))], plan, [Trace({}), Trace({})])
+    assert pair.searched and pair.searched.found is None and pair.searched.note.startswith(note)

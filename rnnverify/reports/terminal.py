@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rnnverify.comparison import Comparison, Measured, Pair, Side, TensorDifference, Verdict
+from rnnverify.comparison import Comparison, Measured, Pair, Searched, Side, TensorDifference, Verdict
 from rnnverify.errors import RnnverifyError
 from rnnverify.inspection import Inspection
 from rnnverify.reports.layout import grid, indented, to_string
@@ -24,7 +24,12 @@ _STYLES: dict[Verdict, str] = {
     "DIFFERENT": "bold red",
 }
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_START = {"zero": "from zero states", "from_h0": "from random initial states", "probe": "in a one-step probe"}
+_START = {
+    "zero": "from zero states",
+    "from_h0": "from random initial states",
+    "probe": "in a one-step probe",
+    "search": "found by --search",
+}
 _TENSORS_SHOWN = 12
 _PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
 
@@ -133,6 +138,8 @@ def _deviation(pair: Pair) -> Table:
     if worst.first_step is not None and not (all(pair.budgets) and pair.verdict == "EQUIVALENT"):
         count = f"{worst.beyond} of {worst.compared} values beyond it"
         table.add_row("first beyond", f"step {worst.first_step}; {count}")
+    if pair.searched:
+        table.add_row("search", _searched(pair.searched))
     if pair.adequacy:
         caught = pair.adequacy.planted - len(pair.adequacy.survivors)
         table.add_row("adequacy", f"{caught} of {pair.adequacy.planted} planted mistakes would have been seen")
@@ -145,6 +152,13 @@ def _deviation(pair: Pair) -> Table:
     if square:
         table.add_row("at most", square)
     return table
+
+
+def _searched(searched: Searched) -> str:
+    if searched.found is None or searched.random is None:
+        return searched.note
+    times = f", {searched.found / searched.random:.2g} times as much" if searched.found > searched.random > 0 else ""
+    return f"{_number(searched.found)} on the worst inputs found{times}; {_number(searched.random)} on the others"
 
 
 def _budgets(pair: Pair) -> str:

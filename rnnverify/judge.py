@@ -12,6 +12,7 @@ from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Toleran
 from rnnverify.narrowing import pattern
 from rnnverify.observed import Observed, largest_deviation, magnitude, measured, same_layers
 from rnnverify.rounding import Budget, check
+from rnnverify.suspects import sentences, suspects
 from rnnverify.trace import PROBE, Batch
 from rnnverify.weights import compare_weights, same_shapes
 
@@ -78,6 +79,8 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
                 f"{label} departs from the weights of its own file, by {budget.used:.2g} times what rounding allows: "
                 "the file may hold an attribute that is not supported, or be read wrongly"
             )
+    if verdict == "DIFFERENT":
+        reasons += _suspects(baseline, candidate)
     by_user = bool(tolerance) and verdict in ("CLOSE", "DIFFERENT")
     shown = evidence.measured_by_user if by_user else evidence.measured
     return Pair(
@@ -159,6 +162,14 @@ def _own_budget(side: Observed, evidence: _Evidence) -> Budget | None:
     if not evidence.weight_reasons and evidence.judged_by_budget:
         return evidence.budgets[evidence.labels.index(side.label)]
     return check(side.network, list(side.trace.runs.values()), side.arithmetic)
+
+
+def _suspects(baseline: Observed, candidate: Observed) -> Iterator[str]:
+    """Which weights of a recording seem to be wrong, where only the other side's are known."""
+    for known, other in ((baseline, candidate), (candidate, baseline)):
+        if known.network and not other.network:
+            found = suspects(known.network, list(other.trace.runs.values()), other.arithmetic)
+            yield from sentences(found, other.label, known.label)
 
 
 def _severity(measured: Measured) -> tuple[int, float]:

@@ -66,12 +66,17 @@ ACTIVATION_ERRORS: dict[str, ActivationError] = {
 }
 
 
+def activation_error(name: str) -> ActivationError:
+    """That of an activation, by its name in `activations`."""
+    return ACTIVATION_ERRORS.get(name, _COMPOSED)
+
+
 class Step:
     """The step of one direction, and how far rounding may carry a state from it."""
 
     def __init__(self, activation: str, weights: Array, bias: Array, bias_magnitude: Array, dtype: str) -> None:
         self._act = ACTIVATIONS[activation]
-        self._error = ACTIVATION_ERRORS.get(activation, _COMPOSED)
+        self._error = activation_error(activation)
         self._weights, self._bias, self._bias_magnitude = weights, bias, bias_magnitude
         self._narrow = np.abs(weights).astype(np.float32)
         self._dtype, self._u = dtype, UNIT_ROUNDOFF[dtype]

@@ -16,7 +16,7 @@ ORDER = [
     {"activations", "arrays", "narrowing", "mistakes"},
     {"trace"},
     {"recorded", "step", "reference", "inputs", "probes"},
-    {"gradient"},
+    {"gradient", "suspects"},
     {"rounding"},
     {"adequacy"},
     {"comparison"},

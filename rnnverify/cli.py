@@ -27,6 +27,7 @@ from rnnverify.options import (
     MergeMode,
     Output,
     Probes,
+    SaveWitness,
     Search,
     Seed,
     Sequences,
@@ -96,6 +97,7 @@ def compare(
     go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
     search: Search = False,
+    save_witness: SaveWitness = None,
     atol: Annotated[float, typer.Option(help="Call CLOSE what differs by no more than this plus rtol.")] = 0.0,
     rtol: Annotated[float, typer.Option(help="Relative to the baseline's state.")] = 0.0,
     timeout: Timeout = 600.0,
@@ -122,7 +124,9 @@ def compare(
 
         assumed = Assumed(tuple(activation or ()), tuple(merge_mode or ()), tuple(go_backwards or ()))
         made = InputOptions(sequences, steps, seed, inputs, probes)
-        options = Options(made, Tolerance(atol, rtol), assumed, engine.value, _limits(timeout, memory), search)
+        options = Options(
+            made, Tolerance(atol, rtol), assumed, engine.value, _limits(timeout, memory), search, save_witness
+        )
         result = compare_sides(*sides, options=options)
         width, color = _console(output)
         return report(format.value).render(result, width=width, color=color), result.exit_code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,6 +22,7 @@ from rnnverify.observed import Observed, matrix
 from rnnverify.probes import make_probes
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.trace import FROM_H0, Batch, Run, Trace, save
+from rnnverify.witness import Asked, save_witness
 
 Engine = Literal["auto", "native", "reference"]
 
@@ -39,6 +40,7 @@ class Options:
     engine: Engine = "auto"
     limits: Limits = field(default_factory=Limits)
     search: bool = False  # for the worst inputs, by gradient
+    save_witness: Path | None = None  # where the smallest case of a difference goes
 
     def __post_init__(self) -> None:
         if self.engine not in get_args(Engine):
@@ -68,13 +70,30 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
         pairs = tuple(judge(observed[0], other, examiner, options.tolerance) for other in observed[1:])
         if plan:
             pairs = search.with_searched(pairs, plan, traces)
-        return Comparison(
+        result = Comparison(
             verdict=worst_verdict(pairs),
             sides=tuple(describe(*both) for both in zip(sides, hows, strict=True)),
             pairs=pairs,
             matrix=matrix(observed),
             inputs=describe_inputs(batches, sides, options.inputs),
         )
+        return _with_witness(result, parsed, observed, options) if options.save_witness else result
+
+
+def _with_witness(
+    result: Comparison, parsed: Sequence[Source], observed: Sequence[Observed], options: Options
+) -> Comparison:
+    assert options.save_witness
+    given = tuple(source.given for source in parsed)
+    asked = Asked(
+        options.save_witness, given, options.assumed, options.tolerance, options.engine, options.inputs.probes
+    )
+
+    def replay(sources: Sequence[str], inputs: Path | None) -> Comparison:
+        made = replace(options.inputs, file=inputs)
+        return compare(*sources, options=replace(options, inputs=made, search=False, save_witness=None))
+
+    return replace(result, witness=save_witness(asked, result, observed, replay))
 
 
 def run(source: str | Path, output: str | Path | None = None, options: Options | None = None) -> Trace:

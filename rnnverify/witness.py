@@ -86,8 +86,8 @@ def save_witness(asked: Asked, result: Comparison, sides: Sequence[Observed], re
         return Witness(f"no witness was written: {', '.join(recordings)} cannot be run again; compare {alone} alone")
     case = _find(pair, baseline, candidate, asked.tolerance)
     if case is None:
-        where = "only the weights differ, these inputs do not show it beyond rounding"
-        return Witness(f"no witness was written: {where}; try --search")
+        advice = "" if pair.searched else "; try --search"
+        return Witness(f"no witness was written: these inputs show no difference of the states beyond rounding{advice}")
     if recordings:
         return _save_recording(asked, case, sides, name, replay)
     with tempfile.TemporaryDirectory(prefix="rnnverify-") as folder:

@@ -23,6 +23,7 @@ from rnnverify.weights import compare_weights
 _RESTARTS, _ITERATIONS = 16, 40
 _KEPT = 4  # sequences of each pair
 _STEPS = 128
+_LOOKED_AT = 64  # of the random sequences, for the worst to start from
 _WORK = 2**27  # weights times steps times restarts, at most: larger networks are searched on fewer steps
 _TOO_LARGE = 1e30  # states that float32 would overflow on soon
 
@@ -87,9 +88,9 @@ def worst_inputs(baseline: Network, candidate: Network, random: Array) -> Array:
     """
     weights = sum(array.size for network in (baseline, candidate) for _, array in network.tensors())
     steps = int(np.clip(_WORK // (_RESTARTS * weights), 8, min(_STEPS, random.shape[1])))
-    limit = float(np.abs(random).max())
+    limit = float(max(random.max(), -random.min()))
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is never accepted
-        starts = _starts(baseline, candidate, random[:, :steps].astype(np.float64), limit)
+        starts = _starts(baseline, candidate, random[:_LOOKED_AT, :steps].astype(np.float64), limit)
         climb = _Climb(baseline, candidate, limit, starts)
         for _ in range(_ITERATIONS):
             climb.step()

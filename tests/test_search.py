@@ -42,6 +42,13 @@ def test_a_latch_that_random_inputs_do_not_turn_is_turned() -> None:
     assert parted(latch(), latch(1e-3), found[:1]) > 20 * parted(latch(), latch(1e-3), random)
 
 
+def test_of_many_and_long_sequences_a_part_is_climbed() -> None:
+    random = random_inputs(200, 300, 4)
+    random[150, 250, 1] = -3
+    found = search.worst_inputs(latch(), latch(1e-3), random)
+    assert found.shape == (4, 128, 4) and np.abs(found).max() == 3  # within the range of all of them
+
+
 @settings(max_examples=20, deadline=None)
 @given(networks(activations=("tanh", "relu", "sigmoid", "gelu")), st.integers(0, 99))
 def test_what_is_found_is_no_less_than_what_it_started_from(network: Network, seed: int) -> None:

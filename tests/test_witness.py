@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from observed import BATCHES, NETWORK, model, shifted, with_states
 from safetensors.numpy import load_file, save_file
 
 import rnnverify
+from rnnverify.adequacy import Examiner
 from rnnverify.assumptions import Assumed
 from rnnverify.comparison import Comparison, Tolerance, Witness
 from rnnverify.errors import OutputError
 from rnnverify.inputs import InputOptions
+from rnnverify.judge import judge
+from rnnverify.observed import Observed
 from rnnverify.verify import Options
-from rnnverify.witness import Asked
+from rnnverify.witness import Asked, save_witness
 
 REFERENCE = Options(engine="reference")
 
@@ -163,3 +168,46 @@ def test_the_command_repeats_the_options_that_matter() -> None:
     )
     plain = Asked(Path("case.npz"), ("a.h5", "b.pt"), Assumed(), Tolerance(), "auto", probes=True)
     assert plain.command(("a.h5", "case.npz"), inputs=False) == ("rnnverify", "compare", "a.h5", "case.npz")
+
+
+def broken(at: tuple[int, int, int]) -> list[Observed]:
+    """Two sides of one network, the second of which a faulty framework ran: references do not differ."""
+    return [model("A", NETWORK), with_states(model("B", NETWORK), shifted(0.1, at))]
+
+
+def result_of(sides: list[Observed]) -> Comparison:
+    pair = judge(sides[0], sides[1], Examiner(BATCHES), Tolerance())
+    return Comparison(pair.verdict, (), (pair,), ((0.0,),), {})
+
+
+ASKED = Asked(Path("case.npz"), ("a.h5", "b.pt"), Assumed(), Tolerance(), "auto", probes=True)
+
+
+@pytest.mark.parametrize("shown_from", [1, 3, 6])
+def test_what_a_framework_does_wrong_is_cut_as_far_as_it_shows(tmp_path: Path, shown_from: int) -> None:
+    sides = broken((1, 2, 3))
+    same, different = result_of([sides[0], model("B", NETWORK)]), result_of(sides)
+    tried: list[int] = []
+
+    def replay(sources: Sequence[str], inputs: Path | None) -> Comparison:
+        assert inputs is not None and tuple(sources) == ASKED.sources
+        x = np.load(inputs)["x"]
+        assert np.array_equal(x, BATCHES[0].x[1:2, : x.shape[1]])
+        tried.append(x.shape[1])
+        return different if x.shape[1] >= shown_from else same
+
+    path = tmp_path / "case.npz"
+    found = save_witness(replace(ASKED, path=path), different, sides, replay)
+    if shown_from == 6:
+        assert tried == [3, 5] and not path.exists()
+        assert found.note == "no witness was written: sequence 1 does not fail where it is run by itself"
+    else:
+        assert tried == [3] and found.note.startswith("1 sequence of 3 steps") and np.load(path)["x"].shape[1] == 3
+        assert found.deviation == different.pairs[0].headline.deviation.max_abs
+
+
+def test_a_deviation_that_is_no_number_is_announced_as_such(tmp_path: Path) -> None:
+    sides = [model("A", NETWORK), with_states(model("B", NETWORK), shifted(np.nan))]
+    different = result_of(sides)
+    found = save_witness(replace(ASKED, path=tmp_path / "case.npz"), different, sides, lambda *_: different)
+    assert found.deviation is not None and np.isnan(found.deviation)

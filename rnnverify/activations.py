@@ -62,3 +62,56 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 ALIASES = {"swish": "silu", "hard_swish": "hard_silu"}
 """Other spellings that frameworks use for the same function."""
+
+
+def _tanh_slope(z: Array) -> Array:
+    return np.asarray(1 - np.tanh(z) ** 2)
+
+
+def _sigmoid_slope(z: Array) -> Array:
+    return np.asarray(_sigmoid(z) * _sigmoid(-z))
+
+
+def _gelu_slope(z: Array) -> Array:
+    cumulative = 0.5 + 0.5 * np.vectorize(math.erf, otypes=[np.float64])(z / np.sqrt(2.0))
+    return np.asarray(cumulative + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi))
+
+
+def _mish_slope(z: Array) -> Array:
+    inner = np.tanh(_softplus(z))
+    return np.asarray(inner + z * (1 - inner**2) * _sigmoid(z))
+
+
+def _elu_slope(z: Array) -> Array:
+    return np.asarray(np.exp(np.minimum(z, 0)))
+
+
+def _within(z: Array, low: float, high: float) -> Array:
+    return np.asarray(((z > low) & (z < high)).astype(np.float64))
+
+
+SLOPES: dict[str, Callable[[Array], Array]] = {
+    "tanh": _tanh_slope,
+    "relu": lambda z: _within(z, 0, np.inf),
+    "linear": np.ones_like,
+    "sigmoid": _sigmoid_slope,
+    "hard_sigmoid": lambda z: _within(z, -3, 3) / 6,
+    "keras2_hard_sigmoid": lambda z: 0.2 * _within(z, -2.5, 2.5),
+    "relu6": lambda z: _within(z, 0, 6),
+    "leaky_relu": lambda z: np.where(z > 0, 1.0, 0.2),
+    "softsign": lambda z: 1 / (1 + np.abs(z)) ** 2,
+    "softplus": _sigmoid,
+    "elu": _elu_slope,
+    "selu": lambda z: _SELU_SCALE * np.where(z > 0, 1.0, _SELU_ALPHA * np.exp(np.minimum(z, 0))),
+    "exponential": np.exp,
+    "silu": lambda z: _sigmoid(z) + z * _sigmoid_slope(z),
+    "gelu": _gelu_slope,
+    "mish": _mish_slope,
+    "celu": _elu_slope,
+    "hard_tanh": lambda z: _within(z, -1, 1),
+    "hard_silu": lambda z: np.clip(z / 6 + 0.5, 0, 1) + z * _within(z, -3, 3) / 6,
+    "log_sigmoid": lambda z: _sigmoid(-z),
+    "tanh_shrink": lambda z: np.tanh(z) ** 2,
+    "squareplus": lambda z: 0.5 * (1 + z / np.sqrt(z * z + 4)),
+}
+"""The derivative of each; at a corner the slope of one side."""

@@ -33,6 +33,8 @@ from rnnverify.options import (
     Output,
     Probes,
     Rtol,
+    SaveWitness,
+    Search,
     Seed,
     Sequences,
     Steps,
@@ -104,6 +106,8 @@ def compare(
     go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
     dtype: DtypeOption = None,
+    search: Search = False,
+    save_witness: SaveWitness = None,
     atol: Atol = 0.0,
     rtol: Rtol = 0.0,
     activation_error: ActivationError = None,
@@ -127,8 +131,13 @@ def compare(
         from rnnverify.verify import compare as compare_sides
 
         made = (sequences, steps, seed, inputs, probes)
-        options = _options(made, (activation, merge_mode, go_backwards), engine, dtype, _limits(timeout, memory))
-        options = replace(options, tolerance=Tolerance(atol, rtol), activation_error=_allowed(activation_error))
+        options = replace(
+            _options(made, (activation, merge_mode, go_backwards), engine, dtype, _limits(timeout, memory)),
+            tolerance=Tolerance(atol, rtol),
+            activation_error=_allowed(activation_error),
+            search=search,
+            save_witness=save_witness,
+        )
         result = compare_sides(*sides, options=options)
         width, color = _console(output)
         return report(format.value).render(result, width=width, color=color), result.exit_code

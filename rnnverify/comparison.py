@@ -208,6 +208,26 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What `--search` found for a pair."""
+
+    found: float | None  # the largest deviation on the inputs that it found; None where nothing was searched
+    random: float | None  # the largest on the others, from zero states
+    note: str = ""  # why nothing was searched
+
+
+@dataclass(frozen=True)
+class Witness:
+    """The smallest case found in which the sides differ, saved by `--save-witness`."""
+
+    note: str  # a sentence: what it is, or why nothing was saved
+    path: str = ""  # "" where nothing was saved
+    pair: str = ""  # such as "B-A"
+    deviation: float | None = None  # maximum deviation of that pair when `command` was run; NaN where not finite
+    command: tuple[str, ...] = ()  # the arguments that replay it
+
+
+@dataclass(frozen=True)
 class Pair:
     """A side held against the baseline: the square of the design, and its verdict."""
 
@@ -234,6 +254,7 @@ class Pair:
     implementation_candidate: float | None  # B against B*
     weights: float | None  # A* against B*
     tensors: tuple[TensorDifference, ...]  # empty where a side's weights are not known
+    searched: Searched | None = None  # None where that was not asked for
 
 
 @dataclass(frozen=True)
@@ -245,6 +266,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     matrix: tuple[tuple[float, ...], ...]  # maximum deviation of every side against every side
     inputs: Mapping[str, Any]  # shape, seed or file, fingerprint
+    witness: Witness | None = None  # None where that was not asked for
 
     @property
     def exit_code(self) -> int:

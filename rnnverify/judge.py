@@ -15,6 +15,7 @@ from rnnverify.observed import Observed, largest_deviation, magnitude, measured,
 from rnnverify.remarks import remarks
 from rnnverify.rounding import Budget, check
 from rnnverify.step import Allowed
+from rnnverify.suspects import sentences, suspects
 from rnnverify.timeline import beginning, departure, parting
 from rnnverify.tolerance import frontier, tolerate
 from rnnverify.trace import PROBE, Batch
@@ -83,6 +84,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         if unsettled:
             verdict, reasons = "INCONCLUSIVE", [unsettled]
     own = tuple(_own_budget(side, evidence, examiner.allowed) for side in (baseline, candidate))
+    suspected = _suspects(baseline, candidate) if verdict == "DIFFERENT" else ()
     pair = Pair(
         baseline=baseline.label,
         candidate=candidate.label,
@@ -92,7 +94,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         by_rounding=verdict,
         rounding_reasons=tuple(reasons),
         weight_reasons=weight_reasons,
-        own_reasons=tuple(_departures(evidence.labels, own)),
+        own_reasons=(*_departures(evidence.labels, own), *suspected),
         blind=evidence.blind,
         frontier=frontier(baseline.trace, candidate.trace) if verdict == "DIFFERENT" else (),
         rule=rule,
@@ -194,6 +196,14 @@ def _own_budget(side: Observed, evidence: _Evidence, allowed: Allowed | None) ->
     if not evidence.weight_reasons and evidence.judged_by_budget:
         return evidence.budgets[evidence.labels.index(side.label)]
     return check(side.ran, list(side.trace.runs.values()), side.arithmetic, None, allowed)
+
+
+def _suspects(baseline: Observed, candidate: Observed) -> Iterator[str]:
+    """Which weights of a recording seem to be wrong, where only the other side's are known."""
+    for known, other in ((baseline, candidate), (candidate, baseline)):
+        if known.network and not other.network:
+            found = suspects(known.ran or known.network, list(other.trace.runs.values()), other.arithmetic)
+            yield from sentences(found, other.label, known.label)
 
 
 def _severity(measured: Measured) -> tuple[int, float]:

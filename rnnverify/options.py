@@ -43,6 +43,13 @@ Inputs = Annotated[
 Probes = Annotated[
     bool, typer.Option("--probes/--no-probes", help="One-step calls that confine every weight of a side.")
 ]
+Search = Annotated[
+    bool, typer.Option("--search/--no-search", help="Look for the worst inputs by gradient, and run those too.")
+]
+SaveWitness = Annotated[
+    Optional[Path],  # noqa: UP045 - as above
+    typer.Option(metavar="FILE.npz", help="Where DIFFERENT: the smallest case that shows it, and how to replay it."),
+]
 Activation = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above
     typer.Option(metavar="[SIDE=]NAME", help="For files that do not state it: relu, or B=relu for one side."),

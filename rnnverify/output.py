@@ -12,10 +12,11 @@ from typing import IO
 from rnnverify.errors import OutputError, printable
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], object], option: str = "-o") -> None:
     """Let `write` fill the file at `path`; where it fails, what was there before stays.
 
-    A link is followed. A device or a pipe is written to as it is, never replaced. Raises OutputError.
+    A link is followed. A device or a pipe is written to as it is, never replaced. Raises OutputError,
+    whose advice names `option`.
     """
     try:
         target = path.resolve()
@@ -37,4 +38,4 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except (OSError, RuntimeError) as error:  # up to Python 3.12 a loop of links is a RuntimeError
         why = getattr(error, "strerror", None) or str(error)
         where = printable(path, 300)
-        raise OutputError(f"{where}: cannot be written ({why}); choose another place with -o") from error
+        raise OutputError(f"{where}: cannot be written ({why}); choose another place with {option}") from error

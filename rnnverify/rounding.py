@@ -22,8 +22,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnverify.arrays import release
-from rnnverify.canonical import Array, Layer, Network
+from rnnverify.canonical import Array, Network
 from rnnverify.precision import UNIT_ROUNDOFF, narrow
+from rnnverify.recorded import Steps, is_merged, merged, recorded_steps
 from rnnverify.step import Allowed, Step, ratio
 from rnnverify.trace import ZERO, Run
 
@@ -60,7 +61,7 @@ def check(
     with np.errstate(over="ignore", invalid="ignore"):  # states that overflow are beyond any budget
         by_run = {run.batch.name: list(_run_budgets(network, run, dtype, other, allowed)) for run in runs}
     found = [budget for budgets in by_run.values() for budget in budgets]
-    expected = sum(len(layer.directions) for layer in network.layers) + _is_merged(network.layers[-1])
+    expected = sum(len(layer.directions) for layer in network.layers) + is_merged(network.layers[-1])
     if len(found) != len(runs) * expected:
         return None
     worst = max(found, key=lambda budget: budget.used)
@@ -91,36 +92,16 @@ def explains(network: Network, run: Run, dtype: str, allowed: Allowed | None = N
 def _run_budgets(
     network: Network, run: Run, dtype: str, other: Network | None, allowed: Allowed | None
 ) -> Iterator[Budget]:
-    states = _states(network, run)
-    h0 = iter(run.batch.h0 or ())
-    biases = _bias_magnitudes(network, other)
     finals = iter(run.h_n)
-    x = run.batch.x
-    for k, layer in enumerate(network.layers):
-        parts = []
-        for direction in layer.directions:
-            emitted = next(states, None)
-            if emitted is None or emitted.shape != (*x.shape[:2], direction.hidden_size):
-                return
-            flipped = direction.reverse and layer.time_restored
-            h = emitted[:, ::-1] if flipped else emitted
-            seen = x[:, ::-1] if direction.reverse else x
-            where = f"layer {k}" + (" reverse" if direction.reverse else "")
-            weights = np.concatenate([direction.kernel[0], direction.recurrent_kernel[0]]).astype(
-                np.float64
-            )  # (I+H, H)
-            step = Step(layer.activation, weights, direction.bias[0], next(biases), dtype, allowed)
-            budget = _direction_budget(where, step, seen, h, next(h0, None), dtype)
-            yield _with_final(budget, h[:, -1], next(finals, None), dtype)
-            parts.append(emitted)
-        top = k == len(network.layers) - 1
-        if _is_merged(layer):
-            merged = _merge(layer, parts, dtype)
-            if top:
-                yield _merge_budget(f"layer {k} outputs", parts, merged, run.y, dtype)
-            x = merged
-        elif not top:
-            x = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+    top = network.layers[-1]
+    found = 0
+    for steps, bias in zip(recorded_steps(network, run, dtype), _bias_magnitudes(network, other), strict=False):
+        yield _with_final(_direction_budget(steps, bias, dtype, allowed), steps.h[:, -1], next(finals, None), dtype)
+        found += 1
+    if is_merged(top) and found == len(list(network.directions())):
+        parts = run.states[-2:]
+        where = f"layer {len(network.layers) - 1} outputs"
+        yield _merge_budget(where, parts, merged(top, parts, dtype), run.y, dtype)
 
 
 def _with_final(budget: Budget, last: Array, final: Array | None, dtype: str) -> Budget:
@@ -137,23 +118,6 @@ def _with_final(budget: Budget, last: Array, final: Array | None, dtype: str) ->
     return replace(budget, used=math.inf, where=f"final state of {budget.where}", beyond=budget.beyond + wrong)
 
 
-def _is_merged(layer: Layer) -> bool:
-    return layer.bidirectional and layer.merge != "concat"
-
-
-def _states(network: Network, run: Run) -> Iterator[Array]:
-    """Per layer and direction (B, T, H) as emitted; those of the top layer are read off y, which is compared."""
-    top = network.layers[-1]
-    below = run.states[: len(run.states) - len(top.directions)]
-    if len(network.layers) > 1:
-        yield from below
-    if _is_merged(top):
-        yield from run.states[len(below) :]
-    else:
-        H = top.hidden_size
-        yield from (run.y[..., d * H : (d + 1) * H] for d in range(len(top.directions)))
-
-
 def _bias_magnitudes(network: Network, other: Network | None) -> Iterator[Array]:
     """|b_ih| + |b_hh| (H,) of each direction, the larger of the two networks'."""
     theirs = [direction for _, _, direction in other.directions()] if other else []
@@ -164,18 +128,13 @@ def _bias_magnitudes(network: Network, other: Network | None) -> Iterator[Array]
         yield size
 
 
-def _direction_budget(
-    where: str,
-    step: Step,
-    x: Array,
-    h: Array,
-    h0: Array | None,
-    dtype: str,
-) -> Budget:
-    """x (B, T, I) and h (B, T, H) in the order of processing."""
+def _direction_budget(steps: Steps, bias_magnitude: Array, dtype: str, allowed: Allowed | None) -> Budget:
+    direction, x, h = steps.direction, steps.x, steps.h
     B, T, H = h.shape
-    previous = np.zeros((B, 1, H)) if h0 is None else np.asarray(h0, np.float64)[:, None]
-    tally = _Tally(where)
+    weights = np.concatenate([direction.kernel[0], direction.recurrent_kernel[0]]).astype(np.float64)  # (I+H, H)
+    step = Step(steps.layer.activation, weights, direction.bias[0], bias_magnitude, dtype, allowed)
+    previous = np.zeros((B, 1, H)) if steps.h0 is None else np.asarray(steps.h0, np.float64)[:, None]
+    tally = _Tally(steps.where)
     seen_as = dtype if dtype == "bfloat16" else h.dtype.name
     length = max(1, _BLOCK_BYTES // (8 * B * H))
     for start in range(0, T, length):
@@ -187,16 +146,6 @@ def _direction_budget(
         release(x)
         release(h)
     return tally.budget()
-
-
-def _merge(layer: Layer, parts: Sequence[Array], dtype: str) -> Array:
-    """As the framework does, in its own dtype: one correctly rounded operation, and an exact halving."""
-    forward, reverse = parts
-    kept_as = dtype if dtype == "bfloat16" else forward.dtype.name
-    if layer.merge == "mul":
-        return narrow(forward * reverse, kept_as)
-    total = narrow(forward + reverse, kept_as)
-    return np.asarray(total * np.asarray(0.5, total.dtype) if layer.merge == "ave" else total)
 
 
 def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array, dtype: str) -> Budget:

@@ -78,6 +78,11 @@ ACTIVATION_ERRORS: dict[str, ActivationError] = {
 }
 
 
+def activation_error(name: str) -> ActivationError:
+    """That of an activation, by its name in `activations`."""
+    return ACTIVATION_ERRORS.get(name, _COMPOSED)
+
+
 class Step:
     """The step of one direction, and how far rounding may carry a state from it."""
 
@@ -91,7 +96,7 @@ class Step:
         allowed: Allowed | None = None,
     ) -> None:
         self._act = ACTIVATIONS[activation]
-        self._error = ACTIVATION_ERRORS.get(activation, _COMPOSED)
+        self._error = activation_error(activation)
         if allowed:
             self._error = replace(self._error, ulps=allowed.ulps, units=allowed.units)
         self._weights, self._bias, self._bias_magnitude = weights, bias, bias_magnitude

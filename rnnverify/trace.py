@@ -34,6 +34,7 @@ from rnnverify.output import write_whole
 ZERO = "zero"
 FROM_H0 = "from_h0"
 PROBE = "probe"
+SEARCH = "search"
 _SUFFIX = {ZERO: "", FROM_H0: "_from_h0", PROBE: "_probe"}
 _H0 = {FROM_H0: "", PROBE: "_probe"}  # suffix of the initial states
 
@@ -42,7 +43,7 @@ _H0 = {FROM_H0: "", PROBE: "_probe"}  # suffix of the initial states
 class Batch:
     """Sequences to run, all from zeros or each from its own initial state."""
 
-    name: str  # ZERO, FROM_H0 or PROBE
+    name: str  # ZERO, FROM_H0, PROBE or SEARCH; the last never in a file
     x: Array  # (B, T, I)
     h0: tuple[Array, ...] | None = None  # per layer and direction (B, H)
 

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from rnnverify import reference
+from rnnverify import reference, search
 from rnnverify.adequacy import Examiner
 from rnnverify.assumptions import Assumed, settle
+from rnnverify.batches import choose_batches
 from rnnverify.canonical import Network
 from rnnverify.comparison import Comparison, Tolerance, worst_verdict
 from rnnverify.describe import How, assumptions_of, describe, describe_inputs, ran_as
-from rnnverify.errors import InputsError, MismatchError, OptionError
-from rnnverify.inputs import InputOptions, is_finite, make_batches
+from rnnverify.errors import OptionError
+from rnnverify.inputs import InputOptions
 from rnnverify.judge import judge
 from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
 from rnnverify.observed import Observed, matrix
-from rnnverify.precision import DtypeName, holds, narrow
-from rnnverify.probes import make_probes
+from rnnverify.precision import DtypeName, narrow
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.step import Allowed
-from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace, save
+from rnnverify.trace import FROM_H0, Batch, Run, Trace, save
+from rnnverify.witness import Asked, save_witness
 
 Engine = Literal["auto", "native", "reference"]
-
-_OUTPUTS = {ZERO: "y", FROM_H0: "y_from_h0"}
-"""Batch to the name of its outputs in a trace file; probes are an extra that a record may leave out."""
 
 _NATIVE_ACTIVATIONS = {"torch": ("tanh", "relu")}
 """What a framework's own layer can compute, where that is not everything."""
@@ -46,10 +44,14 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     dtype: DtypeName | None = None  # to run the sides in; None: what their weights are stored in
     activation_error: Allowed | None = None  # what an activation may be off; None: what was measured of it
+    search: bool = False  # for the worst inputs, by gradient
+    save_witness: Path | None = None  # where the smallest case of a difference goes
 
     def __post_init__(self) -> None:
         if self.dtype and self.dtype not in get_args(DtypeName):
             raise OptionError(f"--dtype {self.dtype}: wanted one of {', '.join(get_args(DtypeName))}")
+        if self.search and self.dtype in ("bfloat16", "float16"):
+            raise OptionError(f"--search: its inputs are float32; leave out --dtype {self.dtype}")
         if self.engine not in get_args(Engine):
             raise OptionError(f"engine {self.engine!r}: wanted one of {', '.join(get_args(Engine))}")
 
@@ -66,20 +68,52 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
     parsed = parse_all([str(source) for source in sources])
     with Runners(options.limits) as runners:
         sides = _open(parsed, options, runners)
-        batches = _in_dtype(_batches(sides, options), sides, options)
-        _check_sizes(sides, batches)
-        batches = _that_all_can_start_from(sides, batches)
+        batches = choose_batches(sides, options.inputs, options.dtype, native=options.engine != "reference")
+        plan = search.plan([(s.source.label, s.network) for s in sides], batches) if options.search else None
+        batches = (*batches, plan.batch) if plan and plan.batch else batches
         traces, hows = _run(sides, batches, options, runners)
         observed = _observe(sides, traces, batches, options)
         examiner = Examiner(batches, options.activation_error)
         pairs = tuple(judge(observed[0], other, examiner, options.tolerance) for other in observed[1:])
-        return Comparison(
+        if plan:
+            pairs = search.with_searched(pairs, plan, traces)
+        result = Comparison(
             verdict=worst_verdict(pairs),
             sides=tuple(describe(*both) for both in zip(sides, hows, strict=True)),
             pairs=pairs,
             matrix=matrix(observed),
             inputs=describe_inputs(batches, sides, options.inputs),
         )
+        return _with_witness(result, parsed, observed, options) if options.save_witness else result
+
+
+def _with_witness(
+    result: Comparison, parsed: Sequence[Source], observed: Sequence[Observed], options: Options
+) -> Comparison:
+    assert options.save_witness
+    given = tuple(source.given for source in parsed)
+    asked = Asked(
+        options.save_witness,
+        given,
+        options.assumed,
+        options.tolerance,
+        options.engine,
+        options.inputs.probes,
+        tuple(_arithmetic(options)),
+    )
+
+    def replay(sources: Sequence[str], inputs: Path | None) -> Comparison:
+        made = replace(options.inputs, file=inputs)
+        return compare(*sources, options=replace(options, inputs=made, search=False, save_witness=None))
+
+    return replace(result, witness=save_witness(asked, result, observed, replay))
+
+
+def _arithmetic(options: Options) -> Iterator[str]:
+    if options.dtype:
+        yield from ("--dtype", options.dtype)
+    if options.activation_error:
+        yield from ("--activation-error", f"{options.activation_error.ulps:g},{options.activation_error.units:g}")
 
 
 def run(source: str | Path, output: str | Path | None = None, options: Options | None = None) -> Trace:
@@ -94,7 +128,7 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
         sides = _open(parsed, options, runners)
         if sides[0].trace:
             raise OptionError(f"{source}: is a trace already; give a model file")
-        batches = _in_dtype(_batches(sides, options), sides, options)
+        batches = choose_batches(sides, options.inputs, options.dtype, native=options.engine != "reference")
         if options.inputs.file:
             batches = tuple(b for b in batches if b.name != FROM_H0 or b.x is batches[0].x)
         traces, hows = _run(sides, batches, options, runners)
@@ -130,90 +164,6 @@ def _open(parsed: Sequence[Source], options: Options, runners: Runners) -> tuple
         for framework in sorted({f for f in frameworks if f}, key=lambda f: f == "torch"):  # the slowest first
             runners.start(framework)
     return settle([open_side(source) for source in parsed], options.assumed)
-
-
-def _batches(sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:
-    """The inputs of a recorded trace where a side is one, else made for the first network."""
-    recorded = [(side, side.trace) for side in sides if side.trace]
-    if not recorded:
-        network = next(side.network for side in sides if side.network)
-        batches = make_batches(options.inputs, network)
-        probes = make_probes(network) if options.inputs.probes and options.engine != "reference" else None
-        return (*batches, probes) if probes else batches
-    if options.inputs.file:
-        raise OptionError(f"--inputs: {recorded[0][0].source} is a trace, and brings the inputs that it was made from")
-    first, trace = recorded[0]
-    names = [name for name in trace.runs if all(name in other.runs for _, other in recorded)]
-    if not names:
-        raise MismatchError("the traces have no run in common: one starts from zeros, another from h0")
-    batches = tuple(trace.runs[name].batch for name in names)
-    for side, its in recorded:
-        for batch in (run.batch for run in its.runs.values()):
-            if not all(is_finite(array) for array in (batch.x, *(batch.h0 or ()))):
-                raise InputsError(f"{side.source}: its inputs hold NaN or infinity; record it with finite ones")
-    for other, its in recorded[1:]:
-        _check_same_outputs(first, trace, other, its)
-        for batch in batches:
-            if its.runs[batch.name].batch.fingerprint() != batch.fingerprint():
-                found = f"{other.source} was made from other inputs than {first.source}"
-                raise MismatchError(f"{found}; record both with the same --inputs, or the same --seed and sizes")
-    return batches
-
-
-def _check_same_outputs(first: Opened, trace: Trace, other: Opened, its: Trace) -> None:
-    """Two recordings must hold the same outputs: what only one of them has would pass without being compared."""
-    found = [_outputs(each) for each in (trace, its)]
-    for side, missing in ((first, found[1] - found[0]), (other, found[0] - found[1])):
-        if missing:
-            words = f"{side.source} lacks {' and '.join(sorted(missing))}, which the other recording has"
-            raise MismatchError(f"{words}; record both alike")
-
-
-def _outputs(trace: Trace) -> set[str]:
-    names = {_OUTPUTS[name] for name in trace.runs if name in _OUTPUTS}
-    return names | {"h_n"} if any(run.h_n for run in trace.runs.values()) else names
-
-
-def _in_dtype(batches: tuple[Batch, ...], sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:
-    """The inputs rounded to a narrower dtype that was asked for: every side then reads the same numbers."""
-    dtype = options.dtype
-    if dtype not in ("float16", "bfloat16") or all(holds(batch.x, dtype) for batch in batches):
-        return batches
-    recorded = next((str(side.source) for side in sides if side.trace), None)
-    if recorded:
-        raise OptionError(f"--dtype {dtype}: the inputs of {recorded} do not fit in it; record the trace with --dtype")
-    return tuple(Batch(b.name, narrow(b.x, dtype), b.h0 and tuple(narrow(h, dtype) for h in b.h0)) for b in batches)
-
-
-def _check_sizes(sides: Sequence[Opened], batches: Sequence[Batch]) -> None:
-    """Every network must read what the inputs have, and give what the baseline gives."""
-    width = batches[0].x.shape[2]
-    outputs: tuple[Opened, int] | None = None
-    for side in sides:
-        network = side.network
-        if network and network.input_size != width:
-            reads = f"{side.source} reads {network.input_size} input features"
-            raise MismatchError(f"{reads}, {sides[0].source} has {width}; are these two files the same model?")
-        size = network.output_size if network else _width(side.trace)
-        if outputs and outputs[1] != size:
-            gives = f"{side.source} gives {size} outputs at each step, {outputs[0].source} {outputs[1]}"
-            raise MismatchError(f"{gives}; are these two files the same model?")
-        outputs = outputs or (side, size)
-
-
-def _that_all_can_start_from(sides: Sequence[Opened], batches: tuple[Batch, ...]) -> tuple[Batch, ...]:
-    """Without the batches whose initial states do not fit every network: other layers differ from zero states too."""
-    networks = [side.network for side in sides if side.network]
-    sizes = [[d.hidden_size for _, _, d in network.directions()] for network in networks]
-    fitting = tuple(b for b in batches if b.h0 is None or all([h.shape[1] for h in b.h0] == each for each in sizes))
-    if not fitting or (len(fitting) < len(batches) and any(side.trace for side in sides)):
-        found = f"the initial states of the trace do not fit the networks, whose layers have {sizes} units"
-        raise MismatchError(f"{found}; record the trace from zero states")
-    return fitting
-
-
-def _width(trace: Trace | None) -> int:
-    return next(iter(trace.runs.values())).y.shape[2] if trace else 0
 
 
 def _run(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnverify.activations import ACTIVATIONS, ALIASES
+from rnnverify.activations import ACTIVATIONS, ALIASES, SLOPES
 
 ALPHA, SCALE = 1.6732632423543772, 1.0507009873554805
 SOME = [-700.0, -50.0, -6.5, -3.0, -2.5, -1.0, -1e-3, -1e-9, 0.0, 1e-9, 0.3, 1.0, 2.5, 3.0, 6.5, 50.0, 700.0]
@@ -70,6 +70,19 @@ def test_values_are_those_of_the_formula(name: str) -> None:
 @given(z=st.floats(-700, 700))
 def test_any_value_is_that_of_the_formula(name: str, z: float) -> None:
     assert ACTIVATIONS[name](np.array([z]))[0] == pytest.approx(FORMULAS[name](z), rel=1e-13, abs=1e-13)
+
+
+def test_every_activation_has_a_slope() -> None:
+    assert set(SLOPES) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@given(z=st.floats(-8, 8).filter(lambda z: min(abs(z - corner) for corner in (-3, -2.5, -1, 0, 1, 2.5, 3, 6)) > 1e-3))
+def test_slopes_are_those_of_the_values(name: str, z: float) -> None:
+    ends = ACTIVATIONS[name](np.array([z + 1e-5, z - 1e-5]))
+    found = SLOPES[name](np.array([z]))
+    assert found.shape == (1,)
+    assert found[0] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6, abs=1e-7)
 
 
 @pytest.mark.parametrize("name", FORMULAS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -91,6 +92,20 @@ def test_json_is_written_whether_or_not_the_comparison_could_be_made(run: Run, f
     report = json.loads(failed.stdout, parse_constant=no_constant)
     assert failed.returncode == 2 and report["verdict"] == "ERROR" and "nan.pt" in report["error"]["message"]
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_command_of_a_witness_can_be_pasted(run: Run, fixtures: Path, tmp_path: Path) -> None:
+    (tmp_path / "a model.pt").write_bytes((fixtures / "rnn.pt").read_bytes())
+    wrong = fixtures / "wrong" / "recurrent_transposed.pt"
+    found = run("compare", "a model.pt", wrong, *REFERENCE, "--search", "--save-witness", "case.npz")
+    assert found.returncode == 1 and (tmp_path / "case.npz").exists()
+    assert "on the worst inputs found" in found.stdout
+    program, *arguments = shlex.split(found.stdout.splitlines()[-1])
+    again = run(*arguments)
+    assert (program, again.returncode) == ("rnnverify", 1)
+    announced = re.search(r"maximum\s+deviation\s+(\S+)\s+\(B-A\)", found.stdout)
+    replayed = re.search(r"maximum deviation +(\S+)", again.stdout)
+    assert announced and replayed and announced[1] == replayed[1]
 
 
 def test_output_to_a_place_that_cannot_be_written(run: Run, fixtures: Path) -> None:

@@ -16,6 +16,7 @@ from rnnverify.inspection import Inspection
 from rnnverify.reports.layout import grid, indented, to_string
 from rnnverify.reports.terminal_inspection import inspection
 from rnnverify.reports.terminal_pair import START, deviation, number, title, verdict, weights
+from rnnverify.reports.terminal_witness import replay, witness
 
 _MATTERS = ("machine", "instructions", "device", "products", "threads", "dtype")
 _PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
@@ -23,7 +24,7 @@ _PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow"
 
 def render(result: Comparison, *, width: int = 80, color: bool = False) -> str:
     """A comparison, at most `width` columns wide."""
-    return to_string(_comparison(result), width, color)
+    return to_string(_comparison(result), width, color) + replay(result.witness)
 
 
 def render_error(error: RnnverifyError) -> str:  # noqa: ARG001 - the line on stderr says it all
@@ -55,6 +56,9 @@ def _comparison(result: Comparison) -> Iterator[RenderableType]:
     yield Text()
     for pair in result.pairs:
         yield verdict(pair)
+    if result.witness:
+        yield Text()
+        yield witness(result.witness, number)
 
 
 def _side(side: Side) -> Table:

@@ -7,10 +7,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rnnverify.comparison import Measured, Pair, TensorDifference, Tolerance, Verdict
+from rnnverify.comparison import Measured, Pair, Searched, TensorDifference, Tolerance, Verdict
 from rnnverify.reports.layout import grid
 
-START = {"zero": "from zero states", "from_h0": "from random initial states", "probe": "in a one-step probe"}
+START = {
+    "zero": "from zero states",
+    "from_h0": "from random initial states",
+    "probe": "in a one-step probe",
+    "search": "found by --search",
+}
 
 _STYLES: dict[Verdict, str] = {
     "IDENTICAL": "bold green",
@@ -46,6 +51,8 @@ def deviation(pair: Pair) -> Table:
     if worst.first_step is not None and not all(pair.budgets):
         count = f"{worst.beyond} of {worst.compared} values beyond it"
         table.add_row("first beyond", f"step {worst.first_step}; {count}")
+    if pair.searched:
+        table.add_row("search", _searched(pair.searched))
     if pair.adequacy:
         caught = pair.adequacy.planted - len(pair.adequacy.survivors)
         table.add_row("adequacy", f"{caught} of {pair.adequacy.planted} planted mistakes would have been seen")
@@ -60,6 +67,13 @@ def deviation(pair: Pair) -> Table:
     if square:
         table.add_row("at most", square)
     return table
+
+
+def _searched(searched: Searched) -> str:
+    if searched.found is None or searched.random is None:
+        return searched.note
+    times = f", {searched.found / searched.random:.2g} times as much" if searched.found > searched.random > 0 else ""
+    return f"{number(searched.found)} on the worst inputs found{times}; {number(searched.random)} on the others"
 
 
 def _budgets(pair: Pair) -> str:

@@ -12,6 +12,7 @@ from comparisons import (
     HOLDS,
     INSPECTION,
     KERAS,
+    NAN,
     SMALL,
     THREE,
     TRACE,
@@ -20,7 +21,7 @@ from comparisons import (
 )
 from rich.cells import cell_len
 
-from rnnverify.comparison import Comparison, Measured, Tolerance
+from rnnverify.comparison import Comparison, Measured, Searched, Tolerance, Witness
 from rnnverify.reports.terminal import render, render_inspection
 
 SIDES = """\
@@ -295,6 +296,37 @@ def test_many_differing_tensors_are_counted_not_listed() -> None:
     text = render(replace(DIFFERENT, pairs=(replace(DIFFERENT_PAIR, tensors=(*tensors, tensor("bias", 4))),)))
     assert text.count("16 of 16") == 12
     assert "1 more equal, 8 more that differ" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("searched", "words"),
+    [
+        (Searched(0.53, 6e-5), "0.53 on the worst inputs found, 8.8e+03 times as much; 6.0e-05 on the others"),
+        (Searched(0.5, 0.0), "0.5 on the worst inputs found; 0 on the others"),
+        (Searched(0.1, 0.2), "0.1 on the worst inputs found; 0.2 on the others"),
+        (Searched(None, None, "nothing to search, the weights are equal"), "nothing to search, the weights are equal"),
+    ],
+)
+def test_what_a_search_found_stands_beside_what_random_inputs_show(searched: Searched, words: str) -> None:
+    text = render(replace(DIFFERENT, pairs=(replace(DIFFERENT_PAIR, searched=searched),)), width=120)
+    assert f"  search             {words}\n" in text
+    batch = {"shape": [4, 32, 5], "initial_state": False, "sha256": "3" * 64}
+    inputs = {**DIFFERENT.inputs, "batches": {**DIFFERENT.inputs["batches"], "search": batch}}
+    text = " ".join(render(replace(DIFFERENT, inputs=inputs)).split())
+    assert "random initial states, 4 x 32 steps x 5 features found by --search (seed 0)" in text
+
+
+def test_a_witness_is_followed_by_the_command_that_replays_it_on_one_line() -> None:
+    command = ("rnnverify", "compare", "a model.h5", "b\n.pt", "--inputs", "x" * 90 + ".npz")
+    found = Witness("1 sequence of 2 steps", "case.npz", "B-A", 0.125, command)
+    text = render(replace(DIFFERENT, witness=found), width=120)
+    line = "rnnverify compare 'a model.h5' 'b\\n.pt' --inputs " + "x" * 90 + ".npz\n"
+    assert text.endswith("deviation 0.12 (B-A); replay it with\n" + line)
+    assert "Witness  case.npz: 1 sequence of 2 steps; " in text
+    unknown = render(replace(DIFFERENT, witness=replace(found, deviation=NAN)))
+    assert "maximum deviation not a number (B-A)" in " ".join(unknown.split())
+    nothing = render(replace(EQUIVALENT, witness=Witness("no witness was written: no pair is DIFFERENT")))
+    assert nothing.endswith("\nWitness  no witness was written: no pair is DIFFERENT\n")
 
 
 def test_a_profile_of_nothing_is_flat() -> None:

@@ -1,0 +1,81 @@
+"""What a run recorded, direction by direction, in the order of processing: the rows that every check of steps reads.
+
+Every recorded state is one step (x_t, h_{t-1}) -> h_t of its direction, whatever came before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.precision import narrow
+from rnnverify.trace import Run
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one direction, in the order in which it processed them."""
+
+    where: str  # such as "layer 1 reverse"
+    layer: Layer
+    direction: Direction
+    x: Array  # (B, T, I)
+    h: Array  # (B, T, H)
+    h0: Array | None  # (B, H); None for zeros
+
+
+def recorded_steps(network: Network, run: Run, dtype: str = "") -> Iterator[Steps]:
+    """Every direction of `network` in turn; ends early where `run` did not record its states.
+
+    `dtype` is what the side computed in, where that is not the dtype of its arrays.
+    """
+    states = _states(network, run)
+    h0 = iter(run.batch.h0 or ())
+    x = run.batch.x
+    for k, layer in enumerate(network.layers):
+        parts = []
+        for direction in layer.directions:
+            emitted = next(states, None)
+            if emitted is None or emitted.shape != (*x.shape[:2], direction.hidden_size):
+                return
+            h = emitted[:, ::-1] if direction.reverse and layer.time_restored else emitted
+            seen = x[:, ::-1] if direction.reverse else x
+            where = f"layer {k}" + (" reverse" if direction.reverse else "")
+            yield Steps(where, layer, direction, seen, h, next(h0, None))
+            parts.append(emitted)
+        if k < len(network.layers) - 1:
+            if is_merged(layer):
+                x = merged(layer, parts, dtype)
+            else:
+                x = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def is_merged(layer: Layer) -> bool:
+    """Whether the outputs of the two directions of `layer` are one array, in which they cannot be told apart."""
+    return layer.bidirectional and layer.merge != "concat"
+
+
+def merged(layer: Layer, parts: Sequence[Array], dtype: str = "") -> Array:
+    """As the framework does, in its own dtype: one correctly rounded operation, and an exact halving."""
+    forward, reverse = parts
+    kept_as = dtype if dtype == "bfloat16" else forward.dtype.name
+    if layer.merge == "mul":
+        return narrow(forward * reverse, kept_as)
+    total = narrow(forward + reverse, kept_as)
+    return np.asarray(total * np.asarray(0.5, total.dtype) if layer.merge == "ave" else total)
+
+
+def _states(network: Network, run: Run) -> Iterator[Array]:
+    """Per layer and direction (B, T, H) as emitted; those of the top layer are read off y, which is compared."""
+    top = network.layers[-1]
+    below = run.states[: len(run.states) - len(top.directions)]
+    if len(network.layers) > 1:
+        yield from below
+    if is_merged(top):
+        yield from run.states[len(below) :]
+    else:
+        H = top.hidden_size
+        yield from (run.y[..., d * H : (d + 1) * H] for d in range(len(top.directions)))

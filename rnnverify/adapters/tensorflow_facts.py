@@ -1,0 +1,95 @@
+"""What the graph of a TensorFlow checkpoint, or a frozen graph, says of the cells whose weights the file holds.
+
+A checkpoint names arrays and nothing else. The graph beside it (`.meta`, saved_model.pb) has the activation, the order
+in which a kernel's rows take input and state, and the direction in time. A graph that is damaged, or that belongs to
+another checkpoint, is not used, and a note says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences
+from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, shadowed
+from rnnverify.containers.contents import Contents
+from rnnverify.containers.protobuf import MalformedError
+from rnnverify.containers.tf_graph import Graph, read_graph
+from rnnverify.errors import FileError, printable
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a graph says, by the name of a cell's kernel."""
+
+    recurrences: Mapping[str, Recurrence] = field(default_factory=dict)
+    source: str = ""  # the graph, for notes; empty where there is none
+    notes: tuple[str, ...] = ()
+
+    def of(self, cell: Cell, names: Collection[str]) -> Recurrence | None:
+        """What is known of `cell`, whose weights may be moving averages of the graph's variables."""
+        found = self.recurrences.get(_plain(cell.variables.get("kernel", [""])[0], names))
+        wanted = {_plain(name, names) for group in cell.variables.values() for name in group}
+        return found if found and wanted == _variables(found) else None
+
+
+def read_facts(contents: Contents) -> Facts:
+    """What the graph that belongs to `contents` says of its cells; nothing where there is none that fits."""
+    graph = contents.metadata.get("graph")
+    if graph is None:
+        return Facts()
+    if isinstance(graph, Path):
+        source = "the graph beside it" if graph.suffix == ".meta" else "its graph"
+        try:
+            graph = read_graph(graph)
+        except FileError as error:
+            return Facts(notes=(f"{source} was not used: {printable(error, 400)}",))
+    else:
+        source = "the graph"
+    try:
+        found = find_recurrences(cast(Graph, graph))
+    except MalformedError as error:
+        return Facts(notes=(f"{source} was not used: it is damaged ({error})",))
+    usable = {kernel: ways.pop() for kernel, ways in found.items() if len(ways) == 1}
+    fitting = {kernel: way for kernel, way in usable.items() if _variables(way) <= contents.tensors.keys()}
+    notes = tuple(
+        f"{source} uses {printable(kernel)} in several ways, so it was not asked about it"
+        for kernel, ways in found.items()
+        if len(ways) > 1
+    )
+    if usable and not fitting:
+        notes = (*notes, f"{source} was not used: it has other variables than the file, such as {printable(*usable)}")
+    return Facts(fitting, source, notes)
+
+
+def cells_of(contents: Contents, facts: Facts, shadows: bool) -> list[Cell]:
+    """The cells of the file: those that names tell, and those that only the graph shows."""
+    cells = find_cells(contents.tensors, shadows)
+    claimed = {_plain(name, contents.tensors) for cell in cells for group in cell.variables.values() for name in group}
+    for recurrence in facts.recurrences.values():
+        if _variables(recurrence) & claimed:
+            continue
+        variables = {
+            role: [name + SHADOW * shadows for name in group] for role, group in recurrence.variables.items()
+        }
+        if all(name in contents.tensors for group in variables.values() for name in group):
+            scope = _scope(recurrence)
+            cells.append(Cell(scope, scope, alone=scope, variables=variables, by_graph=True))
+    return cells
+
+
+def _plain(name: str, names: Collection[str]) -> str:
+    return shadowed(name, names) if name.endswith(SHADOW) else name
+
+
+def _variables(recurrence: Recurrence) -> set[str]:
+    return {name for group in recurrence.variables.values() for name in group}
+
+
+def _scope(recurrence: Recurrence) -> str:
+    """The scope that all variables of a cell share; the kernel's own name where they share none."""
+    names = [name.split("/") for name in sorted(_variables(recurrence))]
+    shared = [words[0] for words in zip(*(words[:-1] for words in names), strict=False) if len(set(words)) == 1]
+    return "/".join(shared) or recurrence.kernel

@@ -26,10 +26,23 @@ _MOST_VISITS = 96  # sums and products may share operands without end
 _ERF = np.vectorize(math.erf, otypes=[np.float64])
 _OPERATIONS: dict[str, Callable[..., Array]] = {
     **{name: ACTIVATIONS[name.lower()] for name in ("Tanh", "Relu", "Relu6", "Sigmoid", "Softplus", "Softsign")},
-    **{"Elu": ACTIVATIONS["elu"], "Selu": ACTIVATIONS["selu"], "Exp": np.exp, "Erf": lambda z: _ERF(z)},
-    **{"Neg": np.negative, "Square": np.square, "Abs": np.abs, "Log1p": np.log1p, "Sign": np.sign},
-    **{"Add": np.add, "AddV2": np.add, "Sub": np.subtract, "Mul": np.multiply, "Pow": np.power},
-    **{"RealDiv": np.divide, "Div": np.divide, "Maximum": np.maximum, "Minimum": np.minimum, "ClipByValue": np.clip},
+    **{name: ACTIVATIONS[name.lower()] for name in ("Elu", "Selu")},
+    "Exp": np.exp,
+    "Log1p": np.log1p,
+    "Erf": lambda z: _ERF(z),
+    "Neg": np.negative,
+    "Abs": np.abs,
+    "Square": np.square,
+    "Pow": np.power,
+    "Add": np.add,
+    "AddV2": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "RealDiv": np.divide,
+    "Maximum": np.maximum,
+    "Minimum": np.minimum,
+    "ClipByValue": np.clip,
 }
 
 
@@ -102,8 +115,11 @@ class _Reader:
         if operation is None:
             raise _NoStepError
         inputs = [self.values(t) for t in node.inputs]
-        with np.errstate(all="ignore"):
-            return np.asarray(operation(*inputs))
+        try:
+            with np.errstate(all="ignore"):
+                return np.asarray(operation(*inputs))
+        except (TypeError, ValueError) as error:  # another number of inputs than the operation takes
+            raise _NoStepError from error
 
     def _affine(self, tensor: str, products: list[Product], biases: list[str]) -> bool:
         """Whether `tensor` is a sum of products and biases, which are collected."""

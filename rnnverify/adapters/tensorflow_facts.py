@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +18,7 @@ from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, shadow
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.protobuf import MalformedError
 from rnnverify.containers.tf_graph import Graph, read_graph
+from rnnverify.containers.tf_tensors import read_shape
 from rnnverify.errors import FileError, printable
 
 
@@ -48,19 +50,18 @@ def read_facts(contents: Contents) -> Facts:
             return Facts(notes=(f"{source} was not used: {printable(error, 400)}",))
     else:
         source = "the graph"
-    try:
-        found = find_recurrences(cast(Graph, graph))
-    except MalformedError as error:
-        return Facts(notes=(f"{source} was not used: it is damaged ({error})",))
-    usable = {kernel: ways.pop() for kernel, ways in found.items() if len(ways) == 1}
-    fitting = {kernel: way for kernel, way in usable.items() if _variables(way) <= contents.tensors.keys()}
+    graph = cast(Graph, graph)
+    found = find_recurrences(graph)
+    usable = {kernel: next(iter(ways)) for kernel, ways in found.items() if len(ways) == 1}
+    fitting = {kernel: way for kernel, way in usable.items() if all(_fits(graph, n, contents) for n in _variables(way))}
     notes = tuple(
         f"{source} uses {printable(kernel)} in several ways, so it was not asked about it"
         for kernel, ways in found.items()
         if len(ways) > 1
     )
     if usable and not fitting:
-        notes = (*notes, f"{source} was not used: it has other variables than the file, such as {printable(*usable)}")
+        other = printable(next(iter(usable)))
+        notes = (*notes, f"{source} was not used: it has other variables, or of other shapes, such as {other}")
     return Facts(fitting, source, notes)
 
 
@@ -71,13 +72,24 @@ def cells_of(contents: Contents, facts: Facts, shadows: bool) -> list[Cell]:
     for recurrence in facts.recurrences.values():
         if _variables(recurrence) & claimed:
             continue
-        variables = {
-            role: [name + SHADOW * shadows for name in group] for role, group in recurrence.variables.items()
-        }
+        variables = {role: [name + SHADOW * shadows for name in group] for role, group in recurrence.variables.items()}
         if all(name in contents.tensors for group in variables.values() for name in group):
             scope = _scope(recurrence)
             cells.append(Cell(scope, scope, alone=scope, variables=variables, by_graph=True))
     return cells
+
+
+def _fits(graph: Graph, name: str, contents: Contents) -> bool:
+    """Whether the file has the variable `name`, in the shape that the graph gives it where it gives one."""
+    if name not in contents.tensors:
+        return False
+    node = graph.get(name)
+    if node is None or "shape" not in node.attributes:
+        return True
+    try:
+        return read_shape(node.attribute("shape").message(7)) == contents.tensors[name].shape
+    except MalformedError:
+        return False
 
 
 def _plain(name: str, names: Collection[str]) -> str:
@@ -90,6 +102,6 @@ def _variables(recurrence: Recurrence) -> set[str]:
 
 def _scope(recurrence: Recurrence) -> str:
     """The scope that all variables of a cell share; the kernel's own name where they share none."""
-    names = [name.split("/") for name in sorted(_variables(recurrence))]
-    shared = [words[0] for words in zip(*(words[:-1] for words in names), strict=False) if len(set(words)) == 1]
-    return "/".join(shared) or recurrence.kernel
+    scopes = [name.split("/")[:-1] for name in _variables(recurrence)]
+    shared = takewhile(lambda words: len(set(words)) == 1, zip(*scopes, strict=False))
+    return "/".join(words[0] for words in shared) or recurrence.kernel

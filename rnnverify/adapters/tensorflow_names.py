@@ -60,6 +60,7 @@ class Cell:
     gated: str = ""  # the name of a cell that is not a vanilla one
     nested: bool = False  # a MultiRNNCell inside another
     alone: str = ""  # the part it is where the scope of its part is shared
+    by_graph: bool = False  # names do not tell it: the graph shows it
     variables: dict[str, list[str]] = field(default_factory=dict)
 
     @property

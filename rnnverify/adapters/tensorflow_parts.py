@@ -1,8 +1,8 @@
 """The recurrent parts of a TensorFlow 1 checkpoint, and which of them a selector means.
 
 A part is one dynamic_rnn, bidirectional_dynamic_rnn or stack of them, named by its scope. A selector is that
-scope, or an outer scope that holds one part only; `a+b` stacks parts, the first one below; `:ema` at the end
-takes the exponential moving averages in place of the variables.
+scope, or an outer scope that holds one part only; `a+b` stacks parts, the first one below; `:ema` or `#ema` at the
+end, or `ema` alone, takes the exponential moving averages in place of the variables.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
+from rnnverify.adapters.tensorflow_facts import Facts, cells_of
 from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells
 from rnnverify.containers.contents import Contents, StoredTensor
 from rnnverify.errors import FileError, SelectorError, UnsupportedError, printable
@@ -36,13 +37,15 @@ class Selection:
         return "+".join(self.names) + EMA * self.shadows
 
 
-def select(contents: Contents, selector: str | None) -> Selection:
+def select(contents: Contents, selector: str | None, facts: Facts) -> Selection:
     """The parts that `selector` means; None: the only part. Raises `SelectorError` or `UnsupportedError`."""
     wanted = selector or ""
-    shadows = wanted.endswith(EMA)
-    wanted = wanted.removesuffix(EMA)
+    if wanted == "ema" and all(cell.part != "ema" for cell in cells_of(contents, facts, shadows=False)):
+        wanted = EMA
+    shadows = wanted.endswith((EMA, "#ema"))
+    wanted = wanted.removesuffix(EMA).removesuffix("#ema")
     parts: dict[str, list[Cell]] = {}
-    for cell in find_cells(contents.tensors, shadows):
+    for cell in cells_of(contents, facts, shadows):
         parts.setdefault(cell.part, []).append(cell)
     vanilla = [name for name, cells in parts.items() if not all(cell.gated for cell in cells)]
     if not parts or not (vanilla or wanted):

@@ -34,7 +34,7 @@ FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
 
 # torch.save before 1.6 begins with the pickled integer 0x1950a86a20f9469cfc6c, by protocols 0 and 1 as text
 _TORCH_MAGIC = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038801333356L\n")
-_KNOWN = "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and frozen graphs"
+_KNOWN = "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and graphs"
 
 
 def open_model(path: Path) -> Contents:

@@ -16,6 +16,9 @@ from rnnverify.containers.tf_constant import constant, constant_header
 from rnnverify.containers.tf_graph import Node, read_graph
 from rnnverify.errors import FileError
 
+FROZEN = "TensorFlow frozen graph"
+"""The form, as reports name it."""
+
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -38,7 +41,7 @@ def read(path: Path) -> Contents:
         raise FileError(path, found, "freeze it with convert_variables_to_constants, or give its checkpoint")
     return Contents(
         path=path,
-        form="TensorFlow frozen graph",
+        form=FROZEN,
         framework="tensorflow",
         tensors=tensors,
         writer="TensorFlow",

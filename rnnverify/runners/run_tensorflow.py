@@ -2,6 +2,8 @@
 
 Layers of the request, bottom to top: {"input_size", "hidden_size", "directions": [{"kernel", "bias", and for a Keras
 cell "recurrent_kernel"}]}, the values being variable names of the checkpoint; two directions: forward, backward.
+"reverse" is true in a layer whose only direction runs from the last step to the first, "time_restored" where it hands
+its outputs on in the order of the input; "state_first" in a direction whose kernel is over [h, x].
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Model:
         self.dtype = tf.as_dtype(job["dtype"])
         self.specs = job["layers"]
         activations = [activation_named(name) for name in job["activations"]]
-        self.backward = any(len(spec["directions"]) == 2 for spec in self.specs)
+        self.backward = any(len(spec["directions"]) == 2 or spec.get("reverse") for spec in self.specs)
         self.cells = [
             [self.cell(spec, activation) for _ in spec["directions"]]
             for spec, activation in zip(self.specs, activations)
@@ -63,7 +65,8 @@ class Model:
         self.state_sizes = [spec["hidden_size"] for spec in self.specs for _ in spec["directions"]]
         self.x = v1.placeholder(self.dtype, [None, None, self.specs[0]["input_size"]])
         self.h0 = [v1.placeholder(self.dtype, [None, size]) for size in self.state_sizes]
-        self.unrolled = "bidirectional_dynamic_rnn" if self.backward else "dynamic_rnn"
+        both = any(len(spec["directions"]) == 2 for spec in self.specs)
+        self.unrolled = "bidirectional_dynamic_rnn" if both else "dynamic_rnn" + " over reversed steps" * self.backward
         self.outputs, self.h_n = self.connect_both_ways() if self.backward else self.connect_forward()
 
     def cell(self, spec: Any, activation: Any) -> Any:
@@ -87,7 +90,9 @@ class Model:
         for k, cells in enumerate(self.cells):
             with v1.variable_scope("layer_%d" % k):
                 if len(cells) == 1:
-                    x, last = v1.nn.dynamic_rnn(cells[0], x, initial_state=states[0])
+                    reverse, restored = self.one_way(k)
+                    x, last = v1.nn.dynamic_rnn(cells[0], tf.reverse(x, [1]) if reverse else x, initial_state=states[0])
+                    x = tf.reverse(x, [1]) if reverse and restored else x
                     finals.append(last)
                     shown.append(x)
                 else:
@@ -100,6 +105,10 @@ class Model:
             states = states[len(cells) :]
         return [x, *shown], finals
 
+    def one_way(self, k: int) -> Any:
+        """Whether layer k, of one direction, runs backwards, and then whether its outputs are turned back."""
+        return bool(self.specs[k].get("reverse")), self.specs[k].get("time_restored", True)
+
     def variables(self) -> Any:
         """(variable of the graph, names in the checkpoint, role) for every weight; a cell has a kernel, then a bias."""
         for spec, cells in zip(self.specs, self.cells):
@@ -111,7 +120,9 @@ class Model:
     def restore(self, job: dict[str, Any]) -> Any:
         """Load the weights; returns the loader's name, or "" and why the file's own arrays were assigned instead."""
         why = job["why_not"]
-        complete = all(d.get("bias") and not d.get("recurrent_kernel") for s in self.specs for d in s["directions"])
+        other = ("recurrent_kernel", "state_first")
+        directions = [d for spec in self.specs for d in spec["directions"]]
+        complete = all(d.get("bias") and not any(d.get(key) for key in other) for d in directions)
         if job["loadable"] and complete:
             try:
                 saver = v1.train.Saver({names[role]: variable for variable, names, role in self.variables()})
@@ -127,6 +138,8 @@ class Model:
                 value = np.concatenate([tensors[names["kernel"]], tensors[names["recurrent_kernel"]]])
             elif names.get(role):
                 value = np.asarray(tensors[names[role]])
+                if role == "kernel" and names.get("state_first"):  # a BasicRNNCell has the input's rows first
+                    value = np.roll(value, -value.shape[1], axis=0)
             else:
                 value = np.zeros(variable.shape.as_list())
             variable.load(value.astype(self.dtype.as_numpy_dtype), self.session)
@@ -142,8 +155,9 @@ class Model:
         """Each direction as a dynamic_rnn of its own cell, for long bidirectional runs."""
         found = []
         for k, (spec, cells) in enumerate(zip(self.specs, self.cells)):
-            directions = [(d == 1, self.one_direction(spec, cell, k, d)) for d, cell in enumerate(cells)]
-            found.append(("concat", True, directions))
+            reverse, restored = self.one_way(k)
+            directions = [(d == 1 or reverse, self.one_direction(spec, cell, k, d)) for d, cell in enumerate(cells)]
+            found.append(("concat", restored, directions))
         return found
 
     def one_direction(self, spec: Any, cell: Any, k: int, d: int) -> Any:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rnnverify.adapters.graph_activation import Product, Step, is_transposed, read_step
-from rnnverify.adapters.graph_time import Input, reads_lengths, restores_time, trace_input
+from rnnverify.adapters.graph_time import MERGES, Input, joins, reads_lengths, restores_time, trace_input
 from rnnverify.adapters.graph_walk import PASSES, Readers, joined, origin, origins, stored
+from rnnverify.canonical import Merge
 from rnnverify.containers.tf_graph import Graph, Node, producer
 
 _MOST_USES = 64  # products with one variable: an unrolled graph has one for each step
@@ -31,6 +32,7 @@ class Recurrence:
     restored: bool = True  # the outputs come in the order of the input's steps
     lengths: bool = False  # sequences may end early, by a sequence_length
     residual: bool = False  # its input is added to its output
+    joins: frozenset[tuple[str, str, int]] = frozenset()  # where its outputs meet others: node, operation, which input
 
     @property
     def variables(self) -> dict[str, list[str]]:
@@ -38,6 +40,18 @@ class Recurrence:
         roles = {"kernel": self.kernel, "recurrent_kernel": self.recurrent}
         named = {role: [name] for role, name in roles.items() if name}
         return {**named, **({"bias": list(self.biases)} if self.biases else {})}
+
+
+def merged(forward: Recurrence, backward: Recurrence) -> tuple[Merge, bool] | None:
+    """How the outputs of two directions are merged, and whether the forward one comes first; None where it does not
+    show, or they are merged in several ways."""
+    ways = {
+        (MERGES[op], k < other_k)
+        for name, op, k in forward.joins
+        for other, _, other_k in backward.joins
+        if name == other and k != other_k
+    }
+    return ways.pop() if len(ways) == 1 else None
 
 
 def find_recurrences(graph: Graph) -> dict[str, set[Recurrence]]:
@@ -89,6 +103,7 @@ def _recurrences(graph: Graph, readers: Readers, product: Node, weight: str) -> 
         restored=not reverse or read.unrolled is not None or read.by_index or restores_time(readers, state),
         lengths=any(reads_lengths(graph, choice) for choice in choices),
         residual=_is_added(graph, readers, state, x),
+        joins=joins(readers, state),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnnverify.adapters.graph_walk import CHOICES, PASSES, Readers, origins, stored
-from rnnverify.canonical import Array
+from rnnverify.canonical import Array, Merge
 from rnnverify.containers.protobuf import MalformedError
 from rnnverify.containers.tf_constant import constant
 from rnnverify.containers.tf_graph import Graph, Node, producer
@@ -31,6 +31,9 @@ _WRITES = {
     *("TensorArrayWrite", "TensorArrayWriteV2", "TensorArrayWriteV3", "TensorListSetItem", "TensorListStack"),
     *("TensorArrayGather", "TensorArrayGatherV2", "TensorArrayGatherV3", "TensorArrayPack", "Transpose", "Reshape"),
 }
+MERGES: dict[str, Merge] = {"Concat": "concat", "ConcatV2": "concat", "Add": "sum", "AddV2": "sum", "Mul": "mul"}
+"""Operation to the way in which it merges two directions."""
+
 _FARTHEST = 200
 
 
@@ -66,6 +69,15 @@ def trace_input(graph: Graph, tensor: str) -> Input:
 def restores_time(readers: Readers, state: Node) -> bool:
     """Whether the outputs of a recurrence are reversed after its loop, as bidirectional_dynamic_rnn does."""
     return any(node.op.startswith("Reverse") and k == 0 for node, k, _ in readers.beyond(state, _WRITES))
+
+
+def joins(readers: Readers, state: Node) -> frozenset[tuple[str, str, int]]:
+    """Where the outputs of a recurrence meet other ones: (node, operation, which input)."""
+    return frozenset(
+        (node.name, node.op, k - (node.op == "Concat"))
+        for node, k, _ in readers.beyond(state, _WRITES | {"Reverse", "ReverseV2", "ReverseSequence"})
+        if node.op in MERGES
+    )
 
 
 def reads_lengths(graph: Graph, choice: Node) -> bool:

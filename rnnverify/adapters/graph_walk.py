@@ -18,7 +18,7 @@ from rnnverify.containers.tf_graph import Graph, Node, producer
 PASSES = {
     *("Identity", "Enter", "RefEnter", "Exit", "RefExit", "Merge", "RefMerge", "Switch", "RefSwitch"),
     *("NextIteration", "RefNextIteration", "ReadVariableOp", "StopGradient", "PreventGradient", "CheckNumerics"),
-    *("Snapshot", "EnsureShape"),
+    *("Snapshot", "EnsureShape", "IdentityN"),
 }
 """Operations that hand a tensor on unchanged."""
 
@@ -41,7 +41,7 @@ def origins(graph: Graph, tensor: str, choices: list[Node] | None = None) -> lis
         at = open_ends.pop()
         node = producer(graph, at)
         if node is not None and node.op in PASSES:
-            onward = node.inputs[:1] if node.op in ("Switch", "RefSwitch") else node.inputs
+            onward = _handed_on(node, at)
         elif node is not None and node.op in CHOICES and choices is not None:
             choices.append(node)
             onward = node.inputs[1:]
@@ -52,6 +52,14 @@ def origins(graph: Graph, tensor: str, choices: list[Node] | None = None) -> lis
         seen.update(fresh)
         open_ends.extend(fresh)
     return found
+
+
+def _handed_on(node: Node, tensor: str) -> Sequence[str]:
+    """The inputs of `node`, one of `PASSES`, that its output `tensor` may be."""
+    if node.op == "IdentityN":
+        index = int(tensor.partition(":")[2] or 0)
+        return node.inputs[index : index + 1]
+    return node.inputs[:1] if node.op in ("Switch", "RefSwitch") else node.inputs
 
 
 def origin(graph: Graph, tensor: str) -> Node | None:

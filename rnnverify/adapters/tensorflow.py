@@ -13,12 +13,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rnnverify.adapters.graph_recurrence import Recurrence
+from rnnverify.adapters.graph_recurrence import Recurrence, merged
 from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.adapters.tensorflow_facts import Facts, read_facts
 from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, is_slot, shadowed
 from rnnverify.adapters.tensorflow_parts import EMA, LayerCells, Selection, select, stack
-from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.canonical import Array, Direction, Layer, Merge, Network
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.tf_frozen import FROZEN
 from rnnverify.errors import FileError, UnsupportedError, printable
@@ -90,7 +90,8 @@ class _Reader:
             found = f"the directions of {printable(cells[0].scope)} have other activations: {', '.join(activations)}"
             raise UnsupportedError(self._contents.path, found, "this version compares layers with one activation")
         restored = not (forward.reverse and known[0]) or known[0].restored
-        return Layer(directions, activations.pop(), time_restored=restored, name=cells[0].scope)
+        merge, _ = _merge(known) or ("concat", True)
+        return Layer(directions, activations.pop(), merge=merge, time_restored=restored, name=cells[0].scope)
 
     def _known(self, cell: Cell) -> Recurrence | None:
         """What the graph says of `cell`. Raises `UnsupportedError` for what this version cannot compare."""
@@ -112,10 +113,11 @@ class _Reader:
 
     def recipe(self, layer: Layer, cells: LayerCells) -> dict[str, object]:
         """The variables of each cell by role, and where they differ from what dynamic_rnn and [x, h] make of them."""
-        backward = layer.directions[0].reverse
+        backward, merge = layer.directions[0].reverse, layer.merge
         flags = [{"state_first": True} if (k := self._known(cell)) and k.state_first else {} for cell in cells]
         return {
             **({"reverse": True, "time_restored": layer.time_restored} if backward else {}),
+            **({"merge": merge} if merge != "concat" else {}),
             "input_size": layer.input_size,
             "hidden_size": layer.hidden_size,
             "directions": [
@@ -201,6 +203,13 @@ class _Reader:
         return FileError(self._contents.path, found, advice)
 
 
+def _merge(known: list[Recurrence | None]) -> tuple[Merge, bool] | None:
+    """How the graph merges two directions, and whether the forward one comes first; None where it does not show."""
+    if len(known) != 2 or known[0] is None or known[1] is None:
+        return None
+    return merged(known[0], known[1])
+
+
 def _is_keras(cell: Cell) -> bool:
     return cell.scope.rpartition("/")[2].startswith("simple_rnn_cell")
 
@@ -255,8 +264,11 @@ def _assumptions(
         assumed.append("the layers run forward in time: the graph does not show in which order steps are read")
     if any(_is_keras(c[0]) and c[0].reverse is None and not k for k, c in zip(known, layer_cells, strict=True)):
         assumed.append("Keras cells run forward in time: their names do not say it")
-    if any(len(cells) == 2 for cells in layer_cells):
+    pairs = [[facts.of(cell, contents.tensors) for cell in cells] for cells in layer_cells if len(cells) == 2]
+    if not all(_merge(pair) for pair in pairs):
         assumed.append("the two directions are concatenated, forward first")
+    elif ("concat", False) in map(_merge, pairs):
+        assumed.append("the two directions are concatenated, forward first: the graph has the backward one first")
     if len(selection.names) > 1:
         assumed.append("each of the stacked parts reads every output of the one before")
     return tuple(assumed)
@@ -276,7 +288,7 @@ def _graph_notes(contents: Contents, facts: Facts, layer_cells: list[LayerCells]
     if shown:
         notes.append(f"activation, order of the kernel's rows and direction in time are those of {facts.source}")
     missing = [scope for scope, known in cells.items() if not known]
-    if facts.recurrences and missing:
+    if facts.source and missing:
         notes.append(f"{facts.source} does not show what {printable(', '.join(missing))} computes")
     if any(known.lengths for known in shown):
         notes.append("its graph ends sequences early by a sequence_length; all steps are compared here")

@@ -7,8 +7,9 @@ another checkpoint, is not used, and a note says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import cast
@@ -20,6 +21,8 @@ from rnnverify.containers.protobuf import MalformedError
 from rnnverify.containers.tf_graph import Graph, read_graph
 from rnnverify.containers.tf_tensors import read_shape
 from rnnverify.errors import FileError, printable
+
+_KERAS_WAY = re.compile(r"(?P<part>.+)/(?P<way>forward|backward)_[^/]+(?:/[^/]*cell[^/]*)?")
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,10 @@ def read_facts(contents: Contents) -> Facts:
         source = "the graph"
     graph = cast(Graph, graph)
     found = find_recurrences(graph)
-    usable = {kernel: next(iter(ways)) for kernel, ways in found.items() if len(ways) == 1}
+    usable = {kernel: way for kernel, ways in found.items() if (way := _one(ways))}
     fitting = {kernel: way for kernel, way in usable.items() if all(_fits(graph, n, contents) for n in _variables(way))}
     notes = tuple(
-        f"{source} uses {printable(kernel)} in several ways, so it was not asked about it"
-        for kernel, ways in found.items()
-        if len(ways) > 1
+        f"{source} uses {printable(kernel)} in several ways" for kernel, ways in found.items() if len(ways) > 1
     )
     if usable and not fitting:
         other = printable(next(iter(usable)))
@@ -76,7 +77,21 @@ def cells_of(contents: Contents, facts: Facts, shadows: bool) -> list[Cell]:
         if all(name in contents.tensors for group in variables.values() for name in group):
             scope = _scope(recurrence)
             cells.append(Cell(scope, scope, alone=scope, variables=variables, by_graph=True))
+    for cell in cells:
+        way = _KERAS_WAY.fullmatch(cell.scope)
+        if way and facts.of(cell, contents.tensors):  # tf.keras.layers.Bidirectional, whose merge the graph shows
+            cell.part, cell.reverse, cell.by_graph = way["part"], way["way"] == "backward", True
     return cells
+
+
+def _one(ways: set[Recurrence]) -> Recurrence | None:
+    """What all uses of a cell agree on; None where that leaves open what it computes."""
+    first = min(ways, key=repr)
+    if len(ways) == 1:
+        return first
+    if len({(way.recurrent, way.biases, way.state_first, way.activation) for way in ways}) > 1:
+        return None
+    return replace(first, reverse=None, residual=any(way.residual for way in ways), joins=frozenset())
 
 
 def _fits(graph: Graph, name: str, contents: Contents) -> bool:

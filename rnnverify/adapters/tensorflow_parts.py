@@ -105,7 +105,11 @@ def _refuse_unsupported(contents: Contents, cell: Cell) -> None:
         if any(word in part and "wrapper" in part for part in lower.split("/")):
             found = f"{printable(cell.scope)} is wrapped ({word}), which changes the recurrence"
             raise UnsupportedError(contents.path, found, "this version compares cells without such a wrapper")
-    if any(word.startswith(("forward_", "backward_")) for word in lower.split("/")) and "bidirectional" in lower:
+    if (
+        not cell.by_graph
+        and any(word.startswith(("forward_", "backward_")) for word in lower.split("/"))
+        and "bidirectional" in lower
+    ):
         found = f"{printable(cell.scope)} is one direction of a Keras Bidirectional layer"
         raise UnsupportedError(contents.path, found, "save the Keras model as .keras or .h5 and compare that")
     if cell.nested:

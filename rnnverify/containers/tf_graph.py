@@ -57,9 +57,9 @@ def producer(graph: Graph, tensor: str) -> Node | None:
 
 
 def is_graph(start: bytes) -> bool:
-    """Whether a file that begins with `start` is a GraphDef: its first field is a node with a name and an operation."""
+    """Whether a file that begins with `start` is a GraphDef: its first node has a name and an operation."""
     try:
-        node = parse(parse(start, cut=True).chunk(1), cut=True)
+        node = parse(parse(start, cut=True).chunks.get(1, [b""])[0], cut=True)  # the last one may be cut off
         return bool(node.chunk(1)) and bool(_OP.fullmatch(node.text(2)))
     except MalformedError:
         return False

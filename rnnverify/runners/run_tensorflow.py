@@ -3,7 +3,8 @@
 Layers of the request, bottom to top: {"input_size", "hidden_size", "directions": [{"kernel", "bias", and for a Keras
 cell "recurrent_kernel"}]}, the values being variable names of the checkpoint; two directions: forward, backward.
 "reverse" is true in a layer whose only direction runs from the last step to the first, "time_restored" where it hands
-its outputs on in the order of the input; "state_first" in a direction whose kernel is over [h, x].
+its outputs on in the order of the input; "merge" says how two directions are, where they are not concatenated;
+"state_first" is true in a direction whose kernel is over [h, x].
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ import tensorflow as tf
 from exchange import load_tensors, run_batches
 
 v1 = tf.compat.v1
+MERGE = {
+    "concat": lambda parts: tf.concat(parts, 2),
+    "sum": lambda parts: parts[0] + parts[1],
+    "mul": lambda parts: parts[0] * parts[1],
+}
 
 
 def run(job: dict[str, Any]) -> Any:
@@ -99,11 +105,11 @@ class Model:
                     parts, last = v1.nn.bidirectional_dynamic_rnn(
                         cells[0], cells[1], x, initial_state_fw=states[0], initial_state_bw=states[1]
                     )
-                    x = tf.concat(parts, 2)
+                    x = MERGE[self.specs[k].get("merge", "concat")](parts)
                     finals += list(last)
                     shown += list(parts)
             states = states[len(cells) :]
-        return [x, *shown], finals
+        return ([x] if len(shown) == 1 else [x, *shown]), finals
 
     def one_way(self, k: int) -> Any:
         """Whether layer k, of one direction, runs backwards, and then whether its outputs are turned back."""
@@ -157,7 +163,7 @@ class Model:
         for k, (spec, cells) in enumerate(zip(self.specs, self.cells)):
             reverse, restored = self.one_way(k)
             directions = [(d == 1 or reverse, self.one_direction(spec, cell, k, d)) for d, cell in enumerate(cells)]
-            found.append(("concat", restored, directions))
+            found.append((spec.get("merge", "concat"), restored, directions))
         return found
 
     def one_direction(self, spec: Any, cell: Any, k: int, d: int) -> Any:

@@ -7,7 +7,7 @@ concatenation of an input and a state, where that state was computed by the same
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rnnverify.adapters.graph_activation import Product, Step, is_transposed, read_step
 from rnnverify.adapters.graph_time import MERGES, Input, joins, reads_lengths, restores_time, trace_input
@@ -56,7 +56,7 @@ def merged(forward: Recurrence, backward: Recurrence) -> tuple[Merge, bool] | No
 
 def find_recurrences(graph: Graph) -> dict[str, set[Recurrence]]:
     """By the name of the kernel, every way in which the graph uses it in a recurrence: one, if it is a plain graph."""
-    found: dict[str, set[Recurrence]] = {}
+    found: dict[str, dict[Recurrence, frozenset[tuple[str, str, int]]]] = {}
     uses: dict[str, int] = {}
     readers = Readers(graph)
     for node in graph.values():
@@ -67,8 +67,12 @@ def find_recurrences(graph: Graph) -> dict[str, set[Recurrence]]:
             continue
         uses[weight.name] += 1
         for recurrence in _recurrences(graph, readers, node, weight.name):
-            found.setdefault(recurrence.kernel, set()).add(recurrence)
-    return found
+            ways = found.setdefault(recurrence.kernel, {})
+            way = replace(recurrence, joins=frozenset())  # in an unrolled graph each step has joins of its own
+            ways[way] = ways.get(way, frozenset()) | recurrence.joins
+    return {
+        kernel: {replace(way, joins=all_joins) for way, all_joins in ways.items()} for kernel, ways in found.items()
+    }
 
 
 def _recurrences(graph: Graph, readers: Readers, product: Node, weight: str) -> Iterator[Recurrence]:

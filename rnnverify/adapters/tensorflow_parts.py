@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise, permutations
 
 from rnnverify.adapters.tensorflow_facts import Facts, cells_of
-from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells
+from rnnverify.adapters.tensorflow_names import SHADOW, Cell
 from rnnverify.containers.contents import Contents, StoredTensor
 from rnnverify.errors import FileError, SelectorError, UnsupportedError, printable
 
@@ -49,7 +49,7 @@ def select(contents: Contents, selector: str | None, facts: Facts) -> Selection:
         parts.setdefault(cell.part, []).append(cell)
     vanilla = [name for name, cells in parts.items() if not all(cell.gated for cell in cells)]
     if not parts or not (vanilla or wanted):
-        raise _nothing(contents, parts, shadows)
+        raise _nothing(contents, parts, shadows, cells_of(contents, facts, not shadows))
     if not wanted and len(vanilla) > 1:
         advice = _advice(contents, parts, vanilla, shadows)
         raise SelectorError(contents.path, "it holds several recurrent parts", advice)
@@ -160,12 +160,11 @@ def _chains(contents: Contents, parts: Parts, names: Sequence[str]) -> list[tupl
     return [order for order in permutations(names) if all(ends[a][1] == ends[b][0] for a, b in pairwise(order))]
 
 
-def _nothing(contents: Contents, parts: Parts, shadows: bool) -> FileError:
+def _nothing(contents: Contents, parts: Parts, shadows: bool, others: Sequence[Cell]) -> FileError:
     if parts:
         cells = sorted({cell.gated for group in parts.values() for cell in group})
         found = f"its recurrent cells have gates ({printable(', '.join(cells))})"
         return UnsupportedError(contents.path, found, "this version compares BasicRNNCell and SimpleRNNCell only")
-    others = find_cells(contents.tensors, not shadows)
     if others and shadows:
         return SelectorError(contents.path, "it holds no moving averages of a recurrent cell", f"leave {EMA} out")
     if others:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from rnnverify.adapters.graph_activation import Product, Step, is_transposed, read_step
 from rnnverify.adapters.graph_time import MERGES, Input, joins, reads_lengths, restores_time, trace_input
-from rnnverify.adapters.graph_walk import PASSES, Readers, joined, origin, origins, stored
+from rnnverify.adapters.graph_walk import PASSES, Bounded, Readers, joined, origin, origins, stored
 from rnnverify.canonical import Merge
 from rnnverify.containers.tf_graph import Graph, Node, producer
 
@@ -55,9 +55,13 @@ def merged(forward: Recurrence, backward: Recurrence) -> tuple[Merge, bool] | No
 
 
 def find_recurrences(graph: Graph) -> dict[str, set[Recurrence]]:
-    """By the name of the kernel, every way in which the graph uses it in a recurrence: one, if it is a plain graph."""
+    """By the name of the kernel, every way in which the graph uses it in a recurrence: one, if it is a plain graph.
+
+    Raises `TangledError` where that would take too long.
+    """
     found: dict[str, dict[Recurrence, frozenset[tuple[str, str, int]]]] = {}
     uses: dict[str, int] = {}
+    graph = Bounded(graph)
     readers = Readers(graph)
     for node in graph.values():
         if node.op != "MatMul" or is_transposed(node):

@@ -7,7 +7,7 @@ to its initial value and to what the step before computed, and in an unrolled gr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rnnverify.canonical import Array
@@ -28,6 +28,31 @@ CHOICES = {"Select", "SelectV2"}
 _VARIABLES = {"Variable", "VariableV2", "VarHandleOp"}
 _PART = re.compile(r"(.+)/part_(\d{1,4})")
 _FARTHEST = 4000  # tensors of one walk
+_MOST_LOOKUPS = 2_000_000  # of all walks together, and some more for each operation
+
+
+class TangledError(ValueError):
+    """The graph would take too long to read."""
+
+
+class Bounded(Mapping[str, Node]):
+    """A graph that answers so many times, then raises `TangledError`: walks may meet again and again."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._left = _MOST_LOOKUPS + 32 * len(graph)
+
+    def __getitem__(self, name: str) -> Node:
+        self._left -= 1
+        if self._left < 0:
+            raise TangledError
+        return self._graph[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._graph)
+
+    def __len__(self) -> int:
+        return len(self._graph)
 
 
 def origins(graph: Graph, tensor: str, choices: list[Node] | None = None) -> list[str]:

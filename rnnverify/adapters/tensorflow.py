@@ -8,17 +8,15 @@ activation: tanh is the default, where the graph that belongs to it is not at ha
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-
 import numpy as np
 
-from rnnverify.adapters.graph_recurrence import Recurrence, merged
+from rnnverify.adapters.graph_recurrence import Recurrence
 from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.adapters.tensorflow_facts import Facts, read_facts
-from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, is_slot, shadowed
-from rnnverify.adapters.tensorflow_parts import EMA, LayerCells, Selection, select, stack
-from rnnverify.canonical import Array, Direction, Layer, Merge, Network
+from rnnverify.adapters.tensorflow_names import Cell, is_keras
+from rnnverify.adapters.tensorflow_parts import LayerCells, select, stack
+from rnnverify.adapters.tensorflow_remarks import assumptions, leftovers, notes
+from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.tf_frozen import FROZEN
 from rnnverify.errors import FileError, UnsupportedError, printable
@@ -45,7 +43,7 @@ def read(contents: Contents, selector: str | None) -> Reading:
     reader = _Reader(contents, facts, stated)
     layers = tuple(reader.layer(k, cells) for k, cells in enumerate(layer_cells))
     _check_chain(contents, layers, layer_cells)
-    unused, not_compared = _leftovers(contents, selection, reader.roles)
+    unused, not_compared = leftovers(contents, selection, reader.roles)
     narrow = sorted({printable(n) for n in reader.arrays if contents.tensors[n].dtype == "bfloat16"})
     return Reading(
         network=Network(layers),
@@ -61,8 +59,8 @@ def read(contents: Contents, selector: str | None) -> Reading:
         roles=reader.roles,
         unused=unused,
         not_compared=not_compared,
-        assumptions=_assumptions(contents, facts, layer_cells, selection),
-        notes=(*_notes(contents, selection), *_graph_notes(contents, facts, layer_cells)),
+        assumptions=assumptions(contents, facts, layer_cells, selection),
+        notes=notes(contents, facts, layer_cells, selection),
     )
 
 
@@ -90,7 +88,7 @@ class _Reader:
             found = f"the directions of {printable(cells[0].scope)} have other activations: {', '.join(activations)}"
             raise UnsupportedError(self._contents.path, found, "this version compares layers with one activation")
         restored = not (forward.reverse and known[0]) or known[0].restored
-        merge, _ = _merge(known) or ("concat", True)
+        merge, _ = self._facts.merge(cells, self._contents.tensors) or ("concat", True)
         return Layer(directions, activations.pop(), merge=merge, time_restored=restored, name=cells[0].scope)
 
     def _known(self, cell: Cell) -> Recurrence | None:
@@ -136,7 +134,7 @@ class _Reader:
             self._role(cell, "kernel", f"{where} kernel")
             self._role(cell, "recurrent_kernel", f"{where} recurrent kernel")
         else:
-            if _is_keras(cell):
+            if is_keras(cell):
                 raise self._refused(f"{printable(cell.scope)} has no recurrent_kernel", _SAVE_AGAIN)
             inputs = len(kernel) - H
             if inputs < 1:
@@ -157,7 +155,7 @@ class _Reader:
         )
 
     def _bias(self, where: str, cell: Cell, H: int, dtype: np.dtype[np.generic]) -> Array:
-        may_lack = _is_keras(cell) or cell.by_graph  # use_bias=False; a BasicRNNCell always has one
+        may_lack = is_keras(cell) or cell.by_graph  # use_bias=False; a BasicRNNCell always has one
         if may_lack and "bias" not in cell.variables:
             return np.zeros(H, dtype=dtype)
         bias = self._array(cell, "bias")
@@ -203,17 +201,6 @@ class _Reader:
         return FileError(self._contents.path, found, advice)
 
 
-def _merge(known: list[Recurrence | None]) -> tuple[Merge, bool] | None:
-    """How the graph merges two directions, and whether the forward one comes first; None where it does not show."""
-    if len(known) != 2 or known[0] is None or known[1] is None:
-        return None
-    return merged(known[0], known[1])
-
-
-def _is_keras(cell: Cell) -> bool:
-    return cell.scope.rpartition("/")[2].startswith("simple_rnn_cell")
-
-
 def _check_chain(contents: Contents, layers: tuple[Layer, ...], layer_cells: list[LayerCells]) -> None:
     for k in range(1, len(layers)):
         reads, below = layers[k].input_size, layers[k - 1].output_size
@@ -221,75 +208,3 @@ def _check_chain(contents: Contents, layers: tuple[Layer, ...], layer_cells: lis
             kernel = printable(layer_cells[k][0].variables["kernel"][0])
             found = f"{kernel} (layer {k}) reads {reads} features, but layer {k - 1} has {below} outputs"
             raise FileError(contents.path, found, "choose parts that follow one another, or one part")
-
-
-def _leftovers(
-    contents: Contents, selection: Selection, roles: Mapping[str, str]
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Why each tensor without a role was not compared, and what stands around the recurrent part."""
-    shadows = selection.shadows
-    parts = {
-        name: cell
-        for cells in selection.parts.values()
-        for cell in cells
-        for names in cell.variables.values()
-        for name in names
-    }
-    followed = {shadowed(n, contents.tensors) for n in contents.tensors if n.endswith(SHADOW) and shadows}
-    unused, around = {}, Counter[str]()
-    for name in contents.tensors:
-        if name in roles:
-            continue
-        if name.endswith(SHADOW) and not shadows:
-            unused[name] = f"exponential moving average ({EMA} at the end of the selector takes it)"
-        elif name in followed:
-            unused[name] = "the moving average was selected in its place"
-        elif name in parts:
-            unused[name] = f"belongs to another recurrent part, {printable(parts[name].part)}"
-            around[f"recurrent part {printable(parts[name].part)}"] += 1
-        elif is_slot(name.removesuffix(SHADOW) if shadows else name, contents.tensors):
-            unused[name] = "state of the optimizer or the trainer"
-        else:
-            unused[name] = "not part of a recurrent layer"
-            around[printable(name.removesuffix(SHADOW).rpartition("/")[0] or name.removesuffix(SHADOW))] += 1
-    return unused, tuple(f"{what} ({n} tensor{'s' * (n > 1)})" for what, n in around.items())
-
-
-def _assumptions(
-    contents: Contents, facts: Facts, layer_cells: list[LayerCells], selection: Selection
-) -> tuple[str, ...]:
-    assumed = []
-    known = [facts.of(cells[0], contents.tensors) for cells in layer_cells]
-    if any(k.reverse is None and c[0].reverse is None for k, c in zip(known, layer_cells, strict=True) if k):
-        assumed.append("the layers run forward in time: the graph does not show in which order steps are read")
-    if any(_is_keras(c[0]) and c[0].reverse is None and not k for k, c in zip(known, layer_cells, strict=True)):
-        assumed.append("Keras cells run forward in time: their names do not say it")
-    pairs = [[facts.of(cell, contents.tensors) for cell in cells] for cells in layer_cells if len(cells) == 2]
-    if not all(_merge(pair) for pair in pairs):
-        assumed.append("the two directions are concatenated, forward first")
-    elif ("concat", False) in map(_merge, pairs):
-        assumed.append("the two directions are concatenated, forward first: the graph has the backward one first")
-    if len(selection.names) > 1:
-        assumed.append("each of the stacked parts reads every output of the one before")
-    return tuple(assumed)
-
-
-def _notes(contents: Contents, selection: Selection) -> tuple[str, ...]:
-    if selection.shadows or not find_cells(contents.tensors, shadows=True):
-        return ()
-    averages = f"{printable(contents.path, 300)}#{selection.selector}{EMA}"
-    return (f"the file also holds exponential moving averages of recurrent weights: {printable(averages, 400)}",)
-
-
-def _graph_notes(contents: Contents, facts: Facts, layer_cells: list[LayerCells]) -> tuple[str, ...]:
-    cells = {cell.scope: facts.of(cell, contents.tensors) for layer in layer_cells for cell in layer}
-    notes = list(facts.notes)
-    shown = [known for known in cells.values() if known]
-    if shown:
-        notes.append(f"activation, order of the kernel's rows and direction in time are those of {facts.source}")
-    missing = [scope for scope, known in cells.items() if not known]
-    if facts.source and missing:
-        notes.append(f"{facts.source} does not show what {printable(', '.join(missing))} computes")
-    if any(known.lengths for known in shown):
-        notes.append("its graph ends sequences early by a sequence_length; all steps are compared here")
-    return tuple(notes)

@@ -8,14 +8,16 @@ another checkpoint, is not used, and a note says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import cast
 
-from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences
+from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences, merged
+from rnnverify.adapters.graph_walk import TangledError
 from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, shadowed
+from rnnverify.canonical import Merge
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.protobuf import MalformedError
 from rnnverify.containers.tf_graph import Graph, read_graph
@@ -39,6 +41,11 @@ class Facts:
         wanted = {_plain(name, names) for group in cell.variables.values() for name in group}
         return found if found and wanted == _variables(found) else None
 
+    def merge(self, cells: Sequence[Cell], names: Collection[str]) -> tuple[Merge, bool] | None:
+        """How two directions are merged, and whether the forward one comes first; None where it does not show."""
+        known = [way for cell in cells if (way := self.of(cell, names))]
+        return merged(*known) if len(known) == 2 else None
+
 
 def read_facts(contents: Contents) -> Facts:
     """What the graph that belongs to `contents` says of its cells; nothing where there is none that fits."""
@@ -54,7 +61,10 @@ def read_facts(contents: Contents) -> Facts:
     else:
         source = "the graph"
     graph = cast(Graph, graph)
-    found = find_recurrences(graph)
+    try:
+        found = find_recurrences(graph)
+    except TangledError:
+        return Facts(notes=(f"{source} was not used: it is too tangled to be read",))
     usable = {kernel: way for kernel, ways in found.items() if (way := _one(ways))}
     fitting = {kernel: way for kernel, way in usable.items() if all(_fits(graph, n, contents) for n in _variables(way))}
     notes = tuple(

@@ -68,6 +68,11 @@ class Cell:
         return self.level, self.depth, bool(self.reverse)
 
 
+def is_keras(cell: Cell) -> bool:
+    """Whether a name says that `cell` is a SimpleRNNCell, with two kernels and perhaps no bias."""
+    return cell.scope.rpartition("/")[2].startswith("simple_rnn_cell")
+
+
 def is_slot(name: str, names: Collection[str]) -> bool:
     """Whether `name` is bookkeeping: an optimizer's, the trainer's, or what hangs under another variable's
     name.

@@ -8,6 +8,7 @@ import pytest
 from graphs import cell, op
 
 from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences, merged
+from rnnverify.adapters.graph_walk import TangledError
 from rnnverify.containers.tf_graph import Graph, read_graph
 
 GRAPHS = Path(__file__).parents[2] / "fixtures" / "graphs"
@@ -96,6 +97,15 @@ def test_lengths_count_only_where_they_are_fed() -> None:
         )
         graph = cell(*choice, state="kept", extra=(op("lengths", source),))
         assert only(graph).lengths == wanted
+
+
+def test_a_tangled_graph_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnnverify.adapters.graph_walk._MOST_LOOKUPS", 1000)
+    chain = [op("i0", "VariableV2"), *(op(f"i{k}", "Identity", f"i{k - 1}") for k in range(1, 200))]
+    products = [op(f"m{k}", "MatMul", "x", "i199") for k in range(60)]
+    assert len(find_recurrences(cell())) == 1
+    with pytest.raises(TangledError):
+        find_recurrences(cell(extra=(*chain, *products)))
 
 
 def test_a_reversal_of_features_is_not_one_of_time() -> None:

@@ -85,7 +85,8 @@ class _Reader:
         known = [self._known(cell) for cell in cells]
         activations = {k.activation for k in known if k and self._stated} or {"tanh"}
         if len(activations) > 1:
-            found = f"the directions of {printable(cells[0].scope)} have other activations: {', '.join(activations)}"
+            names = ", ".join(sorted(activations))
+            found = f"the directions of {printable(cells[0].scope)} have other activations: {names}"
             raise UnsupportedError(self._contents.path, found, "this version compares layers with one activation")
         restored = not (forward.reverse and known[0]) or known[0].restored
         merge, _ = self._facts.merge(cells, self._contents.tensors) or ("concat", True)

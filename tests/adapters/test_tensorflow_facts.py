@@ -154,3 +154,26 @@ def test_moving_averages_that_are_not_there_are_not_found() -> None:
 def test_a_truncated_frozen_graph_is_refused() -> None:
     with pytest.raises(FileError, match="damaged or truncated TensorFlow graph"):
         open_model(FIXTURES / "bad/trunc_pb_50/model.pb")
+
+
+def test_a_reversed_layer_runs_in_blocks_where_it_is_long() -> None:
+    """1200 steps: above 1000 the runner goes layer by layer, each direction in blocks."""
+    x = np.random.default_rng(5).normal(size=(1, 1200, 3)).astype(np.float32)
+    jobs = [
+        Job(name, name, GRAPHS / f"{name}.pb", reading(GRAPHS / f"{name}.pb"), (Batch("zero", x, None),))
+        for name in ("reversed", "reversed_back", "sum")
+    ]
+    with Runners(Limits()) as runners:
+        runners.submit(jobs)
+        for job in jobs:
+            y = runners.collect(job)[0].runs["zero"].y
+            assert np.abs(y - reference.run(job.reading.network, job.batches).runs["zero"].y).max() < 2e-6, job.label
+
+
+def test_directions_of_other_activations_are_refused(tmp_path: Path) -> None:
+    data = bytearray((GRAPHS / "sum.pb").read_bytes())
+    at = data.rindex(b"\x12\x04Tanh")  # NodeDef.op of one direction, in another activation of as many letters
+    data[at : at + 6] = b"\x12\x04Relu"
+    (tmp_path / "g.pb").write_bytes(data)
+    with pytest.raises(UnsupportedError, match="have other activations: relu, tanh"):
+        reading(tmp_path / "g.pb")

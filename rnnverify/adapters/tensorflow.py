@@ -3,24 +3,26 @@
 BasicRNNCell has one kernel (I+H, H) over the concatenation [x, h] and one bias (H,): rows 0 to I-1 are for
 the input (`_linear([inputs, state])`, tensorflow/python/ops/rnn_cell_impl.py, TensorFlow 0.12 to 2.21).
 SimpleRNNCell has `kernel` (I, H), `recurrent_kernel` (H, H) and `bias` (H,). A checkpoint states no
-activation: tanh is the default.
+activation: tanh is the default, where the graph that belongs to it is not at hand (`tensorflow_facts`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-
 import numpy as np
 
+from rnnverify.adapters.graph_recurrence import Recurrence
 from rnnverify.adapters.reading import Reading, Recipe
-from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, is_slot, shadowed
-from rnnverify.adapters.tensorflow_parts import EMA, LayerCells, Selection, select, stack
+from rnnverify.adapters.tensorflow_facts import Facts, read_facts
+from rnnverify.adapters.tensorflow_names import Cell, is_keras
+from rnnverify.adapters.tensorflow_parts import LayerCells, select, stack
+from rnnverify.adapters.tensorflow_remarks import assumptions, leftovers, notes
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.containers.contents import Contents
+from rnnverify.containers.tf_frozen import FROZEN
 from rnnverify.errors import FileError, UnsupportedError, printable
 
 _SAVE_AGAIN = "save the checkpoint again"
+_CONSTANTS = "a frozen graph holds constants, and its operations are not executed"
 
 
 def read(contents: Contents, selector: str | None) -> Reading:
@@ -33,12 +35,15 @@ def read(contents: Contents, selector: str | None) -> Reading:
         advice = "save the Keras model as .keras or .h5, or the variables with tf.compat.v1.train.Saver"
         found = "a checkpoint of objects (tf.keras or tf.train.Checkpoint), which this version does not compare"
         raise UnsupportedError(contents.path, found, advice)
-    selection = select(contents, selector)
+    facts = read_facts(contents)
+    selection = select(contents, selector, facts)
     layer_cells = [layer for name in selection.names for layer in stack(contents, name, selection.parts[name])]
-    reader = _Reader(contents)
+    known = [facts.of(cell, contents.tensors) for cells in layer_cells for cell in cells]
+    stated = all(known)
+    reader = _Reader(contents, facts, stated)
     layers = tuple(reader.layer(k, cells) for k, cells in enumerate(layer_cells))
     _check_chain(contents, layers, layer_cells)
-    unused, not_compared = _leftovers(contents, selection, reader.roles)
+    unused, not_compared = leftovers(contents, selection, reader.roles)
     narrow = sorted({printable(n) for n in reader.arrays if contents.tensors[n].dtype == "bfloat16"})
     return Reading(
         network=Network(layers),
@@ -46,24 +51,26 @@ def read(contents: Contents, selector: str | None) -> Reading:
             framework="tensorflow",
             layers=tuple(reader.recipe(layer, cells) for layer, cells in zip(layers, layer_cells, strict=True)),
             tensors=reader.arrays,
-            loadable=not narrow,
-            why_not=f"{narrow[0]} is bfloat16, which is run as float32" if narrow else "",
+            loadable=not narrow and contents.form != FROZEN,
+            why_not=f"{narrow[0]} is bfloat16, which is run as float32" if narrow else _CONSTANTS,
         ),
         part=selection.selector,
-        activation_stated=False,
+        activation_stated=stated,
         roles=reader.roles,
         unused=unused,
         not_compared=not_compared,
-        assumptions=_assumptions(layer_cells, selection),
-        notes=_notes(contents, selection),
+        assumptions=assumptions(contents, facts, layer_cells, selection),
+        notes=notes(contents, facts, layer_cells, selection),
     )
 
 
 class _Reader:
     """Reads cells, and remembers every array with its place in the network."""
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: Contents, facts: Facts, stated: bool) -> None:
         self._contents = contents
+        self._facts = facts
+        self._stated = stated  # every activation is known from the graph
         self.arrays: dict[str, Array] = {}  # by variable name, as stored
         self.roles: dict[str, str] = {}
 
@@ -75,19 +82,51 @@ class _Reader:
                 there, here = (d.kernel.shape[1:] for d in (forward, other))
                 found = f"{printable(cells[1].scope)} maps {here[0]} features to {here[1]} units, forward {there}"
                 raise FileError(self._contents.path, found, "both directions must have the same sizes")
-        return Layer(directions, name=cells[0].scope)
+        known = [self._known(cell) for cell in cells]
+        activations = {k.activation for k in known if k and self._stated} or {"tanh"}
+        if len(activations) > 1:
+            names = ", ".join(sorted(activations))
+            found = f"the directions of {printable(cells[0].scope)} have other activations: {names}"
+            raise UnsupportedError(self._contents.path, found, "this version compares layers with one activation")
+        restored = not (forward.reverse and known[0]) or known[0].restored
+        merge, _ = self._facts.merge(cells, self._contents.tensors) or ("concat", True)
+        return Layer(directions, activations.pop(), merge=merge, time_restored=restored, name=cells[0].scope)
+
+    def _known(self, cell: Cell) -> Recurrence | None:
+        """What the graph says of `cell`. Raises `UnsupportedError` for what this version cannot compare."""
+        known = self._facts.of(cell, self._contents.tensors)
+        if known is None:
+            return None
+        scope = printable(cell.scope)
+        if known.residual:
+            found = f"{scope} has its input added to its output (ResidualWrapper)"
+            raise UnsupportedError(self._contents.path, found, "this version compares cells without such a wrapper")
+        if not known.activation:
+            found = f"{scope} has an activation computed by {printable(', '.join(known.operations))}"
+            raise UnsupportedError(self._contents.path, found, "which is none of the activations known")
+        if cell.reverse is not None and known.reverse is not None and cell.reverse != known.reverse:
+            way = "backward" if known.reverse else "forward"
+            found = f"{scope} runs {way} in time in its graph, against its name"
+            raise UnsupportedError(self._contents.path, found, "this version compares a forward and a backward cell")
+        return known
 
     def recipe(self, layer: Layer, cells: LayerCells) -> dict[str, object]:
+        """The variables of each cell by role, and where they differ from what dynamic_rnn and [x, h] make of them."""
+        backward, merge = layer.directions[0].reverse, layer.merge
+        flags = [{"state_first": True} if (k := self._known(cell)) and k.state_first else {} for cell in cells]
         return {
+            **({"reverse": True, "time_restored": layer.time_restored} if backward else {}),
+            **({"merge": merge} if merge != "concat" else {}),
             "input_size": layer.input_size,
             "hidden_size": layer.hidden_size,
             "directions": [
-                {"kernel": None, "bias": None, **{role: names[0] for role, names in cell.variables.items()}}
-                for cell in cells
+                {"kernel": None, "bias": None, **{role: names[0] for role, names in cell.variables.items()}, **flag}
+                for cell, flag in zip(cells, flags, strict=True)
             ],
         }
 
     def _direction(self, where: str, cell: Cell) -> Direction:
+        known = self._known(cell)
         kernel = self._matrix(cell, "kernel")
         H = kernel.shape[1]
         if "recurrent_kernel" in cell.variables:
@@ -96,27 +135,29 @@ class _Reader:
             self._role(cell, "kernel", f"{where} kernel")
             self._role(cell, "recurrent_kernel", f"{where} recurrent kernel")
         else:
-            if _is_keras(cell):
+            if is_keras(cell):
                 raise self._refused(f"{printable(cell.scope)} has no recurrent_kernel", _SAVE_AGAIN)
             inputs = len(kernel) - H
             if inputs < 1:
                 found = f"{self._name(cell, 'kernel')} has shape {kernel.shape}: no row is left for the input"
                 raise self._refused(found, "a BasicRNNCell has a kernel (I+H, H)")
-            rows = f"(rows 0-{inputs - 1}) and recurrent kernel (rows {inputs}-{len(kernel) - 1})"
+            first, second = (0, inputs) if not (known and known.state_first) else (H, 0)
+            rows = f"(rows {first}-{first + inputs - 1}) and recurrent kernel (rows {second}-{second + H - 1})"
             self._role(cell, "kernel", f"{where} kernel {rows}")
-            kernel, recurrent = kernel[:inputs], kernel[inputs:]
+            kernel, recurrent = kernel[first : first + inputs], kernel[second : second + H]
         bias = self._bias(where, cell, H, kernel.dtype)
         return Direction(
             kernel=kernel[None],
             recurrent_kernel=recurrent[None],
             bias_input=bias[None],
             bias_recurrent=np.zeros_like(bias)[None],
-            reverse=bool(cell.reverse),
+            reverse=bool(known.reverse if known and cell.reverse is None else cell.reverse),
             has_bias="bias" in cell.variables,
         )
 
     def _bias(self, where: str, cell: Cell, H: int, dtype: np.dtype[np.generic]) -> Array:
-        if _is_keras(cell) and "bias" not in cell.variables:  # use_bias=False; a BasicRNNCell always has one
+        may_lack = is_keras(cell) or cell.by_graph  # use_bias=False; a BasicRNNCell always has one
+        if may_lack and "bias" not in cell.variables:
             return np.zeros(H, dtype=dtype)
         bias = self._array(cell, "bias")
         self._check_shape(cell, "bias", bias, (H,))
@@ -161,10 +202,6 @@ class _Reader:
         return FileError(self._contents.path, found, advice)
 
 
-def _is_keras(cell: Cell) -> bool:
-    return cell.scope.rpartition("/")[2].startswith("simple_rnn_cell")
-
-
 def _check_chain(contents: Contents, layers: tuple[Layer, ...], layer_cells: list[LayerCells]) -> None:
     for k in range(1, len(layers)):
         reads, below = layers[k].input_size, layers[k - 1].output_size
@@ -172,47 +209,3 @@ def _check_chain(contents: Contents, layers: tuple[Layer, ...], layer_cells: lis
             kernel = printable(layer_cells[k][0].variables["kernel"][0])
             found = f"{kernel} (layer {k}) reads {reads} features, but layer {k - 1} has {below} outputs"
             raise FileError(contents.path, found, "choose parts that follow one another, or one part")
-
-
-def _leftovers(
-    contents: Contents, selection: Selection, roles: Mapping[str, str]
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Why each tensor without a role was not compared, and what stands around the recurrent part."""
-    shadows = selection.shadows
-    parts = {n: cell for cell in find_cells(contents.tensors, shadows) for ns in cell.variables.values() for n in ns}
-    followed = {shadowed(n, contents.tensors) for n in contents.tensors if n.endswith(SHADOW) and shadows}
-    unused, around = {}, Counter[str]()
-    for name in contents.tensors:
-        if name in roles:
-            continue
-        if name.endswith(SHADOW) and not shadows:
-            unused[name] = f"exponential moving average ({EMA} at the end of the selector takes it)"
-        elif name in followed:
-            unused[name] = "the moving average was selected in its place"
-        elif name in parts:
-            unused[name] = f"belongs to another recurrent part, {printable(parts[name].part)}"
-            around[f"recurrent part {printable(parts[name].part)}"] += 1
-        elif is_slot(name.removesuffix(SHADOW) if shadows else name, contents.tensors):
-            unused[name] = "state of the optimizer or the trainer"
-        else:
-            unused[name] = "not part of a recurrent layer"
-            around[printable(name.removesuffix(SHADOW).rpartition("/")[0] or name.removesuffix(SHADOW))] += 1
-    return unused, tuple(f"{what} ({n} tensor{'s' * (n > 1)})" for what, n in around.items())
-
-
-def _assumptions(layer_cells: list[LayerCells], selection: Selection) -> tuple[str, ...]:
-    assumed = []
-    if any(_is_keras(cells[0]) and cells[0].reverse is None for cells in layer_cells):
-        assumed.append("Keras cells run forward in time: their names do not say it")
-    if any(len(cells) == 2 for cells in layer_cells):
-        assumed.append("the two directions are concatenated, forward first")
-    if len(selection.names) > 1:
-        assumed.append("each of the stacked parts reads every output of the one before")
-    return tuple(assumed)
-
-
-def _notes(contents: Contents, selection: Selection) -> tuple[str, ...]:
-    if selection.shadows or not find_cells(contents.tensors, shadows=True):
-        return ()
-    averages = f"{printable(contents.path, 300)}#{selection.selector}{EMA}"
-    return (f"the file also holds exponential moving averages of recurrent weights: {printable(averages, 400)}",)

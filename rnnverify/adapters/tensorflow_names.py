@@ -60,11 +60,17 @@ class Cell:
     gated: str = ""  # the name of a cell that is not a vanilla one
     nested: bool = False  # a MultiRNNCell inside another
     alone: str = ""  # the part it is where the scope of its part is shared
+    by_graph: bool = False  # names do not tell it: the graph shows it
     variables: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def spot(self) -> tuple[int, int, bool]:
         return self.level, self.depth, bool(self.reverse)
+
+
+def is_keras(cell: Cell) -> bool:
+    """Whether a name says that `cell` is a SimpleRNNCell, with two kernels and perhaps no bias."""
+    return cell.scope.rpartition("/")[2].startswith("simple_rnn_cell")
 
 
 def is_slot(name: str, names: Collection[str]) -> bool:

@@ -1,8 +1,8 @@
 """The recurrent parts of a TensorFlow 1 checkpoint, and which of them a selector means.
 
 A part is one dynamic_rnn, bidirectional_dynamic_rnn or stack of them, named by its scope. A selector is that
-scope, or an outer scope that holds one part only; `a+b` stacks parts, the first one below; `:ema` at the end
-takes the exponential moving averages in place of the variables.
+scope, or an outer scope that holds one part only; `a+b` stacks parts, the first one below; `:ema` or `#ema` at the
+end, or `ema` alone, takes the exponential moving averages in place of the variables.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
-from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells
+from rnnverify.adapters.tensorflow_facts import Facts, cells_of
+from rnnverify.adapters.tensorflow_names import SHADOW, Cell
 from rnnverify.containers.contents import Contents, StoredTensor
 from rnnverify.errors import FileError, SelectorError, UnsupportedError, printable
 
@@ -36,17 +37,19 @@ class Selection:
         return "+".join(self.names) + EMA * self.shadows
 
 
-def select(contents: Contents, selector: str | None) -> Selection:
+def select(contents: Contents, selector: str | None, facts: Facts) -> Selection:
     """The parts that `selector` means; None: the only part. Raises `SelectorError` or `UnsupportedError`."""
     wanted = selector or ""
-    shadows = wanted.endswith(EMA)
-    wanted = wanted.removesuffix(EMA)
+    if wanted == "ema" and all(cell.part != "ema" for cell in cells_of(contents, facts, shadows=False)):
+        wanted = EMA
+    shadows = wanted.endswith((EMA, "#ema"))
+    wanted = wanted.removesuffix(EMA).removesuffix("#ema")
     parts: dict[str, list[Cell]] = {}
-    for cell in find_cells(contents.tensors, shadows):
+    for cell in cells_of(contents, facts, shadows):
         parts.setdefault(cell.part, []).append(cell)
     vanilla = [name for name, cells in parts.items() if not all(cell.gated for cell in cells)]
     if not parts or not (vanilla or wanted):
-        raise _nothing(contents, parts, shadows)
+        raise _nothing(contents, parts, shadows, cells_of(contents, facts, not shadows))
     if not wanted and len(vanilla) > 1:
         advice = _advice(contents, parts, vanilla, shadows)
         raise SelectorError(contents.path, "it holds several recurrent parts", advice)
@@ -102,7 +105,11 @@ def _refuse_unsupported(contents: Contents, cell: Cell) -> None:
         if any(word in part and "wrapper" in part for part in lower.split("/")):
             found = f"{printable(cell.scope)} is wrapped ({word}), which changes the recurrence"
             raise UnsupportedError(contents.path, found, "this version compares cells without such a wrapper")
-    if any(word.startswith(("forward_", "backward_")) for word in lower.split("/")) and "bidirectional" in lower:
+    if (
+        not cell.by_graph
+        and any(word.startswith(("forward_", "backward_")) for word in lower.split("/"))
+        and "bidirectional" in lower
+    ):
         found = f"{printable(cell.scope)} is one direction of a Keras Bidirectional layer"
         raise UnsupportedError(contents.path, found, "save the Keras model as .keras or .h5 and compare that")
     if cell.nested:
@@ -153,12 +160,11 @@ def _chains(contents: Contents, parts: Parts, names: Sequence[str]) -> list[tupl
     return [order for order in permutations(names) if all(ends[a][1] == ends[b][0] for a, b in pairwise(order))]
 
 
-def _nothing(contents: Contents, parts: Parts, shadows: bool) -> FileError:
+def _nothing(contents: Contents, parts: Parts, shadows: bool, others: Sequence[Cell]) -> FileError:
     if parts:
         cells = sorted({cell.gated for group in parts.values() for cell in group})
         found = f"its recurrent cells have gates ({printable(', '.join(cells))})"
         return UnsupportedError(contents.path, found, "this version compares BasicRNNCell and SimpleRNNCell only")
-    others = find_cells(contents.tensors, not shadows)
     if others and shadows:
         return SelectorError(contents.path, "it holds no moving averages of a recurrent cell", f"leave {EMA} out")
     if others:

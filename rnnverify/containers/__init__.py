@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
+from rnnverify.containers.tf_graph import is_graph, refuse_without_weights
 from rnnverify.errors import FileError
 
 __all__ = ["FORMS", "Contents", "FormName", "FrameworkName", "StoredTensor", "form_of", "open_model"]
 
-FormName = Literal["hdf5", "keras_zip", "torch_zip", "torch_legacy", "safetensors_file", "tf_checkpoint"]
+FormName = Literal["hdf5", "keras_zip", "torch_zip", "torch_legacy", "safetensors_file", "tf_checkpoint", "tf_frozen"]
 
 FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
     "hdf5": ("rnnverify.containers.hdf5", "keras"),
@@ -27,12 +28,13 @@ FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
     "torch_legacy": ("rnnverify.containers.torch_legacy", "torch"),
     "safetensors_file": ("rnnverify.containers.safetensors_file", None),
     "tf_checkpoint": ("rnnverify.containers.tf_checkpoint", "tensorflow"),
+    "tf_frozen": ("rnnverify.containers.tf_frozen", "tensorflow"),
 }
 """Form to its module (imported when a file of that form is opened) and the framework that writes it."""
 
 # torch.save before 1.6 begins with the pickled integer 0x1950a86a20f9469cfc6c, by protocols 0 and 1 as text
 _TORCH_MAGIC = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038801333356L\n")
-_KNOWN = "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, and TensorFlow checkpoints"
+_KNOWN = "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and graphs"
 
 
 def open_model(path: Path) -> Contents:
@@ -102,6 +104,9 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
         raise FileError(path, "is no file that torch.save wrote", "save it with torch.save(model.state_dict(), path)")
     if start.startswith(b"model_checkpoint_path:"):
         raise FileError(path, "only points at a checkpoint", "give its directory, or the prefix beside it")
+    if is_graph(start):
+        return "tf_frozen"
+    refuse_without_weights(path, start)
     if path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
         raise FileError(path, "is only a part of a TensorFlow checkpoint, or damaged", "give the checkpoint's prefix")
     raise FileError(path, "is no model file of a known form", _KNOWN)

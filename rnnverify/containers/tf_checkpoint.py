@@ -77,7 +77,10 @@ def read(path: Path) -> Contents:
         framework="tensorflow",
         tensors=tensors,
         writer=_writer(located),
-        metadata={"is_object_graph": _OBJECT_GRAPH in tensors},
+        metadata={
+            "is_object_graph": _OBJECT_GRAPH in tensors,
+            **({"graph": located.graph} if located.graph.is_file() else {}),  # of the variables, not yet read
+        },
     )
 
 

@@ -40,6 +40,8 @@ _VARINTS = {  # and those of varints; a float16 is its 16 bits
     "int64": 10,
     "bool": 11,
 }
+NUMBERS = {*_PACKED, *_VARINTS}
+"""The dtypes that `numbers` reads."""
 
 
 def read_tensors(path: Path) -> dict[str, StoredTensor]:
@@ -68,7 +70,7 @@ def _header(tensor: Message) -> Header:
 
 
 def _values(path: Path, table: Table, header: Header) -> Array:
-    if header.dtype not in {*_PACKED, *_VARINTS}:
+    if header.dtype not in NUMBERS:
         found = f"{printable(header.name)} is {header.dtype}, which this version does not read"
         raise UnsupportedError(path, found, "weights are floating-point numbers")
     try:
@@ -86,23 +88,23 @@ def _slice(table: Table, header: Header, extent: Slice) -> Array:
     saved = parse(found).message(2)
     if saved.text(1) != header.name:
         raise MalformedError(f"a slice of {printable(header.name)} carries the name {printable(saved.text(1))}")
-    values = _numbers(part, saved.message(3))
+    values = numbers(part, saved.message(3))
     if values.size != part.elements:
         raise MalformedError(f"{printable(header.name)} has {values.size} values, its shape {part.shape} more or less")
     return part.array(values)
 
 
-def _numbers(header: Header, tensor: Message) -> Array:
-    """The values of a TensorProto, from the field that its dtype has there."""
+def numbers(header: Header, tensor: Message) -> Array:
+    """The values of a TensorProto, from the field that its dtype has there. Raises `MalformedError`."""
     if field := _PACKED.get(header.dtype):
         content, dtype = tensor.chunk(field), np.dtype(header.dtype).newbyteorder("<")
         if len(content) % dtype.itemsize:
             raise MalformedError(f"{printable(header.name)} has {len(content)} bytes of values")
         return np.frombuffer(content, dtype=dtype)
     packed, at = tensor.chunk(_VARINTS[header.dtype]), 0
-    numbers = []
+    integers = []
     while at < len(packed):
         number, at = read_varint(packed, at)
-        numbers.append(signed(number))
-    values = np.array(numbers, dtype=np.int64)
+        integers.append(signed(number))
+    values = np.array(integers, dtype=np.int64)
     return values.astype(np.uint16).view(np.float16) if header.dtype == "float16" else values.astype(header.dtype)

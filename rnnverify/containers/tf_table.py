@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 from rnnverify.containers.crc32c import masked_crc32c
 from rnnverify.containers.protobuf import MalformedError, read_varint
+from rnnverify.containers.snappy import decompress
 from rnnverify.errors import FileError, UnsupportedError
 
 _MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 _FOOTER = 48
 _TRAILER = 5  # compression type, masked crc32c of contents and type
-_COMPRESSIONS = {1: "Snappy"}
+_SNAPPY = 1
+_SNAPPY_AT_MOST = 32  # bytes for each stored one: a copy of 64 takes three
 _LONGEST_KEY = 1 << 12  # keys share beginnings, so a small file could otherwise stand for gigabytes of them
 _ALL_KEYS = 1 << 28
 
@@ -43,8 +45,8 @@ def is_table(path: Path) -> bool:
 class Table:
     """The table in the file `path`. Blocks are read and checked when they are asked for.
 
-    Every method raises `FileError` where the file is cut off or damaged, `UnsupportedError` for a compressed
-    block.
+    Every method raises `FileError` where the file is cut off or damaged, `UnsupportedError` for a block that is
+    compressed otherwise than by Snappy.
     """
 
     def __init__(self, path: Path) -> None:
@@ -117,11 +119,12 @@ class Table:
         compression, stored = struct.unpack("<BI", block[place.size :])
         if masked_crc32c(block[: place.size + 1]) != stored:
             raise self._damaged(f"the checksum of the block at {place.offset} is wrong")
+        if compression == _SNAPPY:
+            return memoryview(decompress(block[: place.size], _SNAPPY_AT_MOST * place.size))
         if compression:
-            name = _COMPRESSIONS.get(compression, f"type {compression}")
             raise UnsupportedError(
                 self._path,
-                f"its table is compressed ({name}), which this version does not read",
+                f"its table is compressed (type {compression}), which this version does not read",
                 "restore the checkpoint in TensorFlow and save it again with tf.compat.v1.train.Saver",
             )
         return block[: place.size]

@@ -2,6 +2,9 @@
 
 Layers of the request, bottom to top: {"input_size", "hidden_size", "directions": [{"kernel", "bias", and for a Keras
 cell "recurrent_kernel"}]}, the values being variable names of the checkpoint; two directions: forward, backward.
+"reverse" is true in a layer whose only direction runs from the last step to the first, "time_restored" where it hands
+its outputs on in the order of the input; "merge" says how two directions are, where they are not concatenated;
+"state_first" is true in a direction whose kernel is over [h, x].
 """
 
 from __future__ import annotations
@@ -17,6 +20,11 @@ import tensorflow as tf
 from exchange import load_tensors, run_batches
 
 v1 = tf.compat.v1
+MERGE = {
+    "concat": lambda parts: tf.concat(parts, 2),
+    "sum": lambda parts: parts[0] + parts[1],
+    "mul": lambda parts: parts[0] * parts[1],
+}
 
 
 def run(job: dict[str, Any]) -> Any:
@@ -60,7 +68,7 @@ class Model:
         self.dtype = tf.as_dtype(job["dtype"])
         self.specs = job["layers"]
         activations = [activation_named(name) for name in job["activations"]]
-        self.backward = any(len(spec["directions"]) == 2 for spec in self.specs)
+        self.backward = any(len(spec["directions"]) == 2 or spec.get("reverse") for spec in self.specs)
         self.cells = [
             [self.cell(spec, activation) for _ in spec["directions"]]
             for spec, activation in zip(self.specs, activations)
@@ -68,7 +76,8 @@ class Model:
         self.state_sizes = [spec["hidden_size"] for spec in self.specs for _ in spec["directions"]]
         self.x = v1.placeholder(self.dtype, [None, None, self.specs[0]["input_size"]])
         self.h0 = [v1.placeholder(self.dtype, [None, size]) for size in self.state_sizes]
-        self.unrolled = "bidirectional_dynamic_rnn" if self.backward else "dynamic_rnn"
+        both = any(len(spec["directions"]) == 2 for spec in self.specs)
+        self.unrolled = "bidirectional_dynamic_rnn" if both else "dynamic_rnn" + " over reversed steps" * self.backward
         self.outputs, self.h_n = self.connect_both_ways() if self.backward else self.connect_forward()
 
     def cell(self, spec: Any, activation: Any) -> Any:
@@ -92,18 +101,24 @@ class Model:
         for k, cells in enumerate(self.cells):
             with v1.variable_scope("layer_%d" % k):
                 if len(cells) == 1:
-                    x, last = v1.nn.dynamic_rnn(cells[0], x, initial_state=states[0])
+                    reverse, restored = self.one_way(k)
+                    x, last = v1.nn.dynamic_rnn(cells[0], tf.reverse(x, [1]) if reverse else x, initial_state=states[0])
+                    x = tf.reverse(x, [1]) if reverse and restored else x
                     finals.append(last)
                     shown.append(x)
                 else:
                     parts, last = v1.nn.bidirectional_dynamic_rnn(
                         cells[0], cells[1], x, initial_state_fw=states[0], initial_state_bw=states[1]
                     )
-                    x = tf.concat(parts, 2)
+                    x = MERGE[self.specs[k].get("merge", "concat")](parts)
                     finals += list(last)
                     shown += list(parts)
             states = states[len(cells) :]
-        return [x, *shown], finals
+        return ([x] if len(shown) == 1 else [x, *shown]), finals
+
+    def one_way(self, k: int) -> Any:
+        """Whether layer k, of one direction, runs backwards, and then whether its outputs are turned back."""
+        return bool(self.specs[k].get("reverse")), self.specs[k].get("time_restored", True)
 
     def variables(self) -> Any:
         """(variable of the graph, names in the checkpoint, role) for every weight; a cell has a kernel, then a bias."""
@@ -116,7 +131,9 @@ class Model:
     def restore(self, job: dict[str, Any]) -> Any:
         """Load the weights; returns the loader's name, or "" and why the file's own arrays were assigned instead."""
         why = job["why_not"]
-        complete = all(d.get("bias") and not d.get("recurrent_kernel") for s in self.specs for d in s["directions"])
+        other = ("recurrent_kernel", "state_first")
+        directions = [d for spec in self.specs for d in spec["directions"]]
+        complete = all(d.get("bias") and not any(d.get(key) for key in other) for d in directions)
         if job["loadable"] and complete:
             try:
                 saver = v1.train.Saver({names[role]: variable for variable, names, role in self.variables()})
@@ -132,6 +149,8 @@ class Model:
                 value = np.concatenate([tensors[names["kernel"]], tensors[names["recurrent_kernel"]]])
             elif names.get(role):
                 value = np.asarray(tensors[names[role]])
+                if role == "kernel" and names.get("state_first"):  # a BasicRNNCell has the input's rows first
+                    value = np.roll(value, -value.shape[1], axis=0)
             else:
                 value = np.zeros(variable.shape.as_list())
             variable.load(value.astype(self.dtype.as_numpy_dtype), self.session)
@@ -148,8 +167,9 @@ class Model:
         """Each direction as a dynamic_rnn of its own cell, for long bidirectional runs."""
         found = []
         for k, (spec, cells) in enumerate(zip(self.specs, self.cells)):
-            directions = [(d == 1, self.one_direction(spec, cell, k, d)) for d, cell in enumerate(cells)]
-            found.append(("concat", True, directions))
+            reverse, restored = self.one_way(k)
+            directions = [(d == 1 or reverse, self.one_direction(spec, cell, k, d)) for d, cell in enumerate(cells)]
+            found.append((spec.get("merge", "concat"), restored, directions))
         return found
 
     def one_direction(self, spec: Any, cell: Any, k: int, d: int) -> Any:

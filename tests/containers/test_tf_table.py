@@ -77,5 +77,16 @@ def test_keys_out_of_order(tmp_path: Path) -> None:
 
 
 def test_compression_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="Snappy"):
+    with pytest.raises(UnsupportedError, match=r"compressed \(type 2\)"):
+        list(Table(write(tmp_path, table(ENTRIES, compression=2))).items())
+
+
+def test_blocks_compressed_by_snappy_are_read(tmp_path: Path) -> None:
+    read = Table(write(tmp_path, table(ENTRIES, compression=1)))
+    assert {key: bytes(value) for key, value in read.items()} == ENTRIES
+
+
+def test_a_damaged_snappy_block_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnnverify.containers.tf_table._SNAPPY_AT_MOST", 0)
+    with pytest.raises(FileError, match="damaged checkpoint table: in a block a compressed block announces"):
         list(Table(write(tmp_path, table(ENTRIES, compression=1))).items())

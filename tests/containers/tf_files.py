@@ -40,7 +40,10 @@ def block(entries: Sequence[tuple[bytes, bytes]], compression: int = 0) -> bytes
             shared += 1
         out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
         last = key
-    out += bytes(4) + (1).to_bytes(4, "little") + bytes([compression])
+    out += bytes(4) + (1).to_bytes(4, "little")
+    if compression == 1:  # Snappy, as one literal
+        out = varint(len(out)) + bytes([61 << 2]) + (len(out) - 1).to_bytes(2, "little") + out
+    out += bytes([compression])
     return out + masked_crc32c(out).to_bytes(4, "little")
 
 

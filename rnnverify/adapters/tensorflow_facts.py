@@ -1,0 +1,132 @@
+"""What the graph of a TensorFlow checkpoint, or a frozen graph, says of the cells whose weights the file holds.
+
+A checkpoint names arrays and nothing else. The graph beside it (`.meta`, saved_model.pb) has the activation, the order
+in which a kernel's rows take input and state, and the direction in time. A graph that is damaged, or that belongs to
+another checkpoint, is not used, and a note says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import cast
+
+from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences, merged
+from rnnverify.adapters.graph_walk import TangledError
+from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, shadowed
+from rnnverify.canonical import Merge
+from rnnverify.containers.contents import Contents
+from rnnverify.containers.protobuf import MalformedError
+from rnnverify.containers.tf_graph import Graph, read_graph
+from rnnverify.containers.tf_tensors import read_shape
+from rnnverify.errors import FileError, printable
+
+_KERAS_WAY = re.compile(r"(?P<part>.+)/(?P<way>forward|backward)_[^/]+(?:/[^/]*cell[^/]*)?")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a graph says, by the name of a cell's kernel."""
+
+    recurrences: Mapping[str, Recurrence] = field(default_factory=dict)
+    source: str = ""  # the graph, for notes; empty where there is none
+    notes: tuple[str, ...] = ()
+
+    def of(self, cell: Cell, names: Collection[str]) -> Recurrence | None:
+        """What is known of `cell`, whose weights may be moving averages of the graph's variables."""
+        found = self.recurrences.get(_plain(cell.variables.get("kernel", [""])[0], names))
+        wanted = {_plain(name, names) for group in cell.variables.values() for name in group}
+        return found if found and wanted == _variables(found) else None
+
+    def merge(self, cells: Sequence[Cell], names: Collection[str]) -> tuple[Merge, bool] | None:
+        """How two directions are merged, and whether the forward one comes first; None where it does not show."""
+        known = [way for cell in cells if (way := self.of(cell, names))]
+        return merged(*known) if len(known) == 2 else None
+
+
+def read_facts(contents: Contents) -> Facts:
+    """What the graph that belongs to `contents` says of its cells; nothing where there is none that fits."""
+    graph = contents.metadata.get("graph")
+    if graph is None:
+        return Facts()
+    if isinstance(graph, Path):
+        source = "the graph beside it" if graph.suffix == ".meta" else "its graph"
+        try:
+            graph = read_graph(graph)
+        except FileError as error:
+            return Facts(notes=(f"{source} was not used: {printable(error, 400)}",))
+    else:
+        source = "the graph"
+    graph = cast(Graph, graph)
+    try:
+        found = find_recurrences(graph)
+    except TangledError:
+        return Facts(notes=(f"{source} was not used: it is too tangled to be read",))
+    usable = {kernel: way for kernel, ways in found.items() if (way := _one(ways))}
+    fitting = {kernel: way for kernel, way in usable.items() if all(_fits(graph, n, contents) for n in _variables(way))}
+    notes = tuple(
+        f"{source} uses {printable(kernel)} in several ways" for kernel, ways in found.items() if len(ways) > 1
+    )
+    if usable and not fitting:
+        other = printable(next(iter(usable)))
+        notes = (*notes, f"{source} was not used: it has other variables, or of other shapes, such as {other}")
+    return Facts(fitting, source, notes)
+
+
+def cells_of(contents: Contents, facts: Facts, shadows: bool) -> list[Cell]:
+    """The cells of the file: those that names tell, and those that only the graph shows."""
+    cells = find_cells(contents.tensors, shadows)
+    claimed = {_plain(name, contents.tensors) for cell in cells for group in cell.variables.values() for name in group}
+    for recurrence in facts.recurrences.values():
+        if _variables(recurrence) & claimed:
+            continue
+        variables = {role: [name + SHADOW * shadows for name in group] for role, group in recurrence.variables.items()}
+        if all(name in contents.tensors for group in variables.values() for name in group):
+            scope = _scope(recurrence)
+            cells.append(Cell(scope, scope, alone=scope, variables=variables, by_graph=True))
+    for cell in cells:
+        way = _KERAS_WAY.fullmatch(cell.scope)
+        if way and facts.of(cell, contents.tensors):  # tf.keras.layers.Bidirectional, whose merge the graph shows
+            cell.part, cell.reverse, cell.by_graph = way["part"], way["way"] == "backward", True
+    return cells
+
+
+def _one(ways: set[Recurrence]) -> Recurrence | None:
+    """What all uses of a cell agree on; None where that leaves open what it computes."""
+    first = min(ways, key=repr)
+    if len(ways) == 1:
+        return first
+    if len({(way.recurrent, way.biases, way.state_first, way.activation) for way in ways}) > 1:
+        return None
+    return replace(first, reverse=None, residual=any(way.residual for way in ways), joins=frozenset())
+
+
+def _fits(graph: Graph, name: str, contents: Contents) -> bool:
+    """Whether the file has the variable `name`, in the shape that the graph gives it where it gives one."""
+    if name not in contents.tensors:
+        return False
+    node = graph.get(name)
+    if node is None or "shape" not in node.attributes:
+        return True
+    try:
+        return read_shape(node.attribute("shape").message(7)) == contents.tensors[name].shape
+    except MalformedError:
+        return False
+
+
+def _plain(name: str, names: Collection[str]) -> str:
+    return shadowed(name, names) if name.endswith(SHADOW) else name
+
+
+def _variables(recurrence: Recurrence) -> set[str]:
+    return {name for group in recurrence.variables.values() for name in group}
+
+
+def _scope(recurrence: Recurrence) -> str:
+    """The scope that all variables of a cell share; the kernel's own name where they share none."""
+    scopes = [name.split("/")[:-1] for name in _variables(recurrence)]
+    shared = takewhile(lambda words: len(set(words)) == 1, zip(*scopes, strict=False))
+    return "/".join(words[0] for words in shared) or recurrence.kernel

@@ -32,19 +32,21 @@ def read(contents: Contents, selector: str | None) -> Reading:
     builder = NetworkBuilder(contents)
     for layer in stack:
         builder.add(layer)
+    why = str(contents.metadata.get("why_not") or survey.why_not)
+    states = isinstance(model, dict) or "activation" in contents.metadata
     recipe = Recipe(
         "keras",
         tuple(_recipe_layer(layer) for layer in stack),
         builder.tensors,
-        loadable=not survey.why_not,
-        why_not=survey.why_not,
+        loadable=not why,
+        why_not=why,
     )
     chosen = {layer.path for layer in stack}
     return Reading(
         Network(tuple(builder.layers)),
         recipe,
         part,
-        activation_stated=isinstance(model, dict) and all(cell.stated for layer in stack for cell in layer.cells),
+        activation_stated=states and all(cell.stated for layer in stack for cell in layer.cells),
         roles=builder.roles,
         unused={name: _unused(contents, name) for name in contents.tensors if name not in builder.roles},
         not_compared=tuple(title for path, title in survey.layers.items() if path not in chosen),
@@ -146,6 +148,9 @@ def _recipe_layer(layer: KerasLayer) -> dict[str, object]:
 
 
 def _unused(contents: Contents, name: str) -> str:
+    said = contents.metadata.get("unused")
+    if isinstance(said, dict) and name in said:
+        return str(said[name])
     if name.startswith(("optimizer_weights/", "optimizer/")):
         return "optimizer state"
     if "/seed_generator/" in name:

@@ -30,8 +30,8 @@ def read(contents: Contents, selector: str | None) -> Reading:
     and for checkpoints of objects, `FileError` for weights that no cell can have.
     """
     if contents.metadata.get("is_object_graph"):
-        advice = "save the Keras model as .keras or .h5, or the variables with tf.compat.v1.train.Saver"
-        found = "a checkpoint of objects (tf.keras or tf.train.Checkpoint), which this version does not compare"
+        advice = "give one of a Keras model, or save the variables with tf.compat.v1.train.Saver"
+        found = "a checkpoint of objects (tf.train.Checkpoint) that are no Keras layers, which is not compared"
         raise UnsupportedError(contents.path, found, advice)
     selection = select(contents, selector)
     layer_cells = [layer for name in selection.names for layer in stack(contents, name, selection.parts[name])]

@@ -17,6 +17,7 @@ from rnnverify.describe import How, describe, describe_inputs, ran_as
 from rnnverify.errors import InputsError, MismatchError, OptionError
 from rnnverify.inputs import InputOptions, is_finite, make_batches
 from rnnverify.judge import judge
+from rnnverify.masked import unmasked, without_masked_steps
 from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
 from rnnverify.observed import Observed, matrix
 from rnnverify.probes import make_probes
@@ -116,7 +117,7 @@ def _open(parsed: Sequence[Source], options: Options, runners: Runners) -> tuple
     if options.engine != "reference":
         for framework in sorted({f for f in frameworks if f}, key=lambda f: f == "torch"):  # the slowest first
             runners.start(framework)
-    return settle([open_side(source) for source in parsed], options.assumed)
+    return without_masked_steps(settle([open_side(source) for source in parsed], options.assumed))
 
 
 def _batches(sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:
@@ -125,6 +126,7 @@ def _batches(sides: Sequence[Opened], options: Options) -> tuple[Batch, ...]:
     if not recorded:
         network = next(side.network for side in sides if side.network)
         batches = make_batches(options.inputs, network)
+        batches = unmasked(sides, batches) if options.inputs.file else batches
         probes = make_probes(network) if options.inputs.probes and options.engine != "reference" else None
         return (*batches, probes) if probes else batches
     if options.inputs.file:

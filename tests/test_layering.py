@@ -23,7 +23,7 @@ ORDER = [
     {"containers"},
     {"adapters"},
     {"sides", "native"},
-    {"assumptions", "describe"},
+    {"assumptions", "describe", "masked"},
     {"judge"},
     {"verify", "inspection"},
     {"reports"},

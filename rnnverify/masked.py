@@ -7,7 +7,7 @@ stays, and one that is shorter is left out, in the way that keeps most steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,7 +37,7 @@ def without_masked_steps(sides: Sequence[Opened]) -> tuple[Opened, ...]:
 
     Raises InputsError where that leaves nothing, or cannot be told.
     """
-    model = next((side for side in sides if side.reading and side.reading.mask_value is not None), None)
+    model = _masking(sides)
     if model is None:
         return tuple(sides)
     return tuple(replace(side, trace=_trace(model, side.trace)) if side.trace else side for side in sides)
@@ -45,15 +45,20 @@ def without_masked_steps(sides: Sequence[Opened]) -> tuple[Opened, ...]:
 
 def unmasked(sides: Sequence[Opened], batches: Sequence[Batch]) -> tuple[Batch, ...]:
     """`batches` without the steps that a model among `sides` masks. Raises InputsError as above."""
-    model = next((side for side in sides if side.reading and side.reading.mask_value is not None), None)
+    model = _masking(sides)
     if model is None:
         return tuple(batches)
-    return tuple(_batch(batch, kept) if (kept := _kept(model, batch)) else batch for batch in batches)
+    left = [(batch, _kept(model, batch)) for batch in batches]
+    xs = {id(batch.x): kept.of(batch.x) for batch, kept in left if kept}  # batches of the same x share it again
+    return tuple(_batch(batch, kept, xs[id(batch.x)]) if kept else batch for batch, kept in left)
+
+
+def _masking(sides: Sequence[Opened]) -> Opened | None:
+    return next((side for side in sides if side.reading and side.reading.mask_value is not None), None)
 
 
 def _trace(model: Opened, trace: Trace) -> Trace:
-    runs: Mapping[str, Run] = {name: _run(model, run) for name, run in trace.runs.items()}
-    return replace(trace, runs=runs)
+    return replace(trace, runs={name: _run(model, run) for name, run in trace.runs.items()})
 
 
 def _run(model: Opened, run: Run) -> Run:
@@ -63,12 +68,11 @@ def _run(model: Opened, run: Run) -> Run:
     turned = model.network is not None and not model.network.layers[-1].time_restored
     finals = tuple(h[kept.rows] for h in run.h_n) if kept.whole else ()
     states = tuple(kept.of(values, turned) for values in run.states)
-    return Run(_batch(run.batch, kept), kept.of(run.y, turned), finals, states)
+    return Run(_batch(run.batch, kept, kept.of(run.batch.x)), kept.of(run.y, turned), finals, states)
 
 
-def _batch(batch: Batch, kept: _Kept) -> Batch:
-    h0 = None if batch.h0 is None else tuple(h[kept.rows] for h in batch.h0)
-    return Batch(batch.name, kept.of(batch.x), h0)
+def _batch(batch: Batch, kept: _Kept, x: Array) -> Batch:
+    return Batch(batch.name, x, None if batch.h0 is None else tuple(h[kept.rows] for h in batch.h0))
 
 
 def _kept(model: Opened, batch: Batch) -> _Kept | None:

@@ -173,3 +173,29 @@ def test_a_run_kept_in_memory_has_the_states_of_every_layer(fixtures: Path) -> N
     trace = rnnverify.run(fixtures / "stacked.keras", options=REFERENCE)
     assert [states.shape for states in trace.runs[ZERO].states] == [(8, 32, 6), (8, 32, 8)]
     assert not any(isinstance(states, np.memmap) for states in trace.runs[ZERO].states)
+
+
+def test_a_recording_with_masked_steps_is_that_of_its_own_file(fixtures: Path) -> None:
+    case = fixtures / "genuine/keras-2.2.4/rnn_mask_h5"
+    result = rnnverify.compare(case / "model.h5", case / "io.npz", options=REFERENCE)
+    assert result.verdict == "EQUIVALENT"
+    batch = result.inputs["batches"]
+    assert isinstance(batch, dict) and batch[ZERO]["shape"] == [3, 6, 5]
+
+
+def test_masked_steps_of_inputs_are_left_out(fixtures: Path, tmp_path: Path) -> None:
+    x = np.ones((2, 4, 5), np.float32)
+    x[:, 1] = 0
+    np.savez(tmp_path / "x.npz", x=x, h0=np.zeros((1, 2, 8), np.float32))
+    options = Options(engine="reference", inputs=InputOptions(file=tmp_path / "x.npz"))
+    trace = rnnverify.run(fixtures / "genuine/keras-2.2.4/rnn_mask_h5/model.h5", options=options)
+    assert {name: run.batch.x.shape for name, run in trace.runs.items()} == {ZERO: (2, 3, 5), FROM_H0: (2, 3, 5)}
+
+
+def test_tensorflow_forms_of_keras_models_run_as_recorded(fixtures: Path) -> None:
+    cases = ("tf.keras-2.1.4/rnn_a_savedmodel/saved_model", "keras-3.15.1/rnn_a_export/exported")
+    sides = [fixtures / "genuine" / case for case in cases]
+    result = rnnverify.compare(sides[0].parent / "io.npz", *sides)
+    assert result.verdict == "EQUIVALENT"
+    assert all("rebuilt with the file's own arrays" in side.how for side in result.sides[1:])
+    assert [side.engine for side in result.sides] == ["trace", "native", "native"]

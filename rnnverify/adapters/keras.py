@@ -160,7 +160,7 @@ def _notes(contents: Contents, survey: Survey, stack: Stack) -> tuple[str, ...]:
         notes.append(f"{printable(stack[-1].name)!r} returns the last step only; every step is compared")
     own = survey.masks.get(stack[0].path)
     if own:
-        notes.append(f"{own.title} masks steps whose features all are {own.value:g}: such steps are left out of inputs")
+        notes.append(f"{own.title} masks steps whose features all are {own.value:g}: inputs are used without them")
     others = [title for title in survey.masking if own is None or title != own.title]
     if others:
         notes.append(f"{', '.join(others)} may mask steps; every step is compared as an unmasked one")

@@ -53,7 +53,9 @@ def _terms(name: str, ops: dict[str, str], inputs: dict[str, list[str]]) -> Coun
     """The operations whose results the sum `name` adds up."""
     terms: Counter[str] = Counter()
     queue = [_source(i) for i in inputs[name]]
-    while queue and terms.total() <= _MOST_TERMS:
+    for _ in range(2 * _MOST_TERMS):  # and not further: a sum may be a part of itself in a file
+        if not queue:
+            break
         each = queue.pop()
         if ops.get(each) in _SUMS:
             queue += [_source(i) for i in inputs[each]]

@@ -199,3 +199,22 @@ def test_tensorflow_forms_of_keras_models_run_as_recorded(fixtures: Path) -> Non
     assert result.verdict == "EQUIVALENT"
     assert all("rebuilt with the file's own arrays" in side.how for side in result.sides[1:])
     assert [side.engine for side in result.sides] == ["trace", "native", "native"]
+
+
+def test_an_assumed_merge_mode_is_what_other_outputs_hint_at(fixtures: Path, tmp_path: Path) -> None:
+    case = fixtures / "genuine/tf.keras-2.1.4/rnn_bi_tfweights"
+    recording = dict(np.load(case / "io.npz"))
+    np.savez(tmp_path / "sum.npz", x=recording["x"], y=recording["y"][..., :6] + recording["y"][..., 6:])
+    sides = (case / "weights", tmp_path / "sum.npz")
+    with pytest.raises(MismatchError, match="does not state its merge mode: try --merge-mode A=sum"):
+        rnnverify.compare(*sides, options=REFERENCE)
+    summed = Options(engine="reference", assumed=Assumed(merge_modes=("A=sum",)))
+    assert rnnverify.compare(*sides, options=summed).pairs[0].headline.deviation.max_abs < 1e-6
+
+
+def test_an_export_states_its_activation_and_leaves_its_structure_open(fixtures: Path) -> None:
+    sides = (fixtures / "genuine/keras-3.15.1/rnn_a_export/exported", fixtures / "genuine/tf-1.15.5/rnn_a_ckpt")
+    result = rnnverify.compare(*sides, options=REFERENCE)
+    assert result.verdict == "IDENTICAL" and "borrowed from A" in result.sides[1].assumptions[0]
+    turned = Options(engine="reference", assumed=Assumed(go_backwards=("A",)))
+    assert rnnverify.compare(*sides, options=turned).verdict == "DIFFERENT"

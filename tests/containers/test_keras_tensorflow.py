@@ -68,6 +68,11 @@ def test_a_saved_model_states_its_configuration_and_version() -> None:
     assert "runs the functions in it" in str(contents.metadata["why_not"])
 
 
+def test_saved_model_pb_means_its_folder() -> None:
+    folder = GENUINE / "keras-3.15.1/rnn_a_export/exported"
+    assert open_model(folder / "saved_model.pb").path == open_model(folder).path == folder
+
+
 def test_an_export_states_the_activation_of_its_graph() -> None:
     contents = open_model(GENUINE / "keras-3.15.1/rnn_a_export/exported")
     assert contents.metadata["activation"] == "tanh" and "model_config" not in contents.metadata

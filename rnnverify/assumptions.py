@@ -23,7 +23,8 @@ class Assumed:
 def settle(sides: Sequence[Opened], assumed: Assumed) -> tuple[Opened, ...]:
     """Give every network what its file does not state. Raises OptionError where an option names nothing there is,
     contradicts a file, or would have no effect."""
-    donor = next((side for side in sides if side.reading and side.reading.activation_stated), None)
+    stating = [side for side in sides if side.reading and side.reading.activation_stated]
+    donor = next((side for side in stating if not _leaves_open(side)), None)
     restated = _settle_structure(sides, assumed, donor)
     return settle_activations(restated, assumed.activations)
 
@@ -40,7 +41,7 @@ def _settle_structure(sides: Sequence[Opened], assumed: Assumed, donor: Opened |
     settled = []
     for side in sides:
         label = side.source.label
-        open_question = side.reading and not side.reading.activation_stated and side.reading.recipe.framework == "keras"
+        open_question = _leaves_open(side)
         asked = [f"--merge-mode {label}=..."] * (label in merges) + ["--go-backwards"] * (label in backwards)
         if asked and not open_question:
             raise OptionError(f"{asked[0]}: {side.source} is no Keras file of weights only, there is nothing to assume")
@@ -55,6 +56,14 @@ def _settle_structure(sides: Sequence[Opened], assumed: Assumed, donor: Opened |
         else:
             settled.append(_borrow_structure(side, donor))
     return tuple(settled)
+
+
+def _leaves_open(side: Opened) -> bool:
+    """Whether a Keras side may not state its structure: weights alone, or with no more than their activation."""
+    reading = side.reading
+    if reading is None or reading.recipe.framework != "keras":
+        return False
+    return not reading.activation_stated or bool(reading.assumptions)
 
 
 def _by_side(option: str, given: Sequence[str], labels: Sequence[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rnnverify.errors import InputsError, MismatchError, OptionError
 from rnnverify.inputs import InputOptions, is_finite, make_batches
+from rnnverify.masked import unmasked
 from rnnverify.precision import DtypeName, holds, narrow
 from rnnverify.probes import make_probes
 from rnnverify.sides import Opened
@@ -33,6 +34,7 @@ def _batches(sides: Sequence[Opened], inputs: InputOptions, native: bool) -> tup
     if not recorded:
         network = next(side.network for side in sides if side.network)
         batches = make_batches(inputs, network)
+        batches = unmasked(sides, batches) if inputs.file else batches
         probes = make_probes(network) if inputs.probes and native else None
         return (*batches, probes) if probes else batches
     if inputs.file:
@@ -91,8 +93,16 @@ def _check_sizes(sides: Sequence[Opened], batches: Sequence[Batch]) -> None:
         size = network.output_size if network else _width(side.trace)
         if outputs and outputs[1] != size:
             gives = f"{side.source} gives {size} outputs at each step, {outputs[0].source} {outputs[1]}"
-            raise MismatchError(f"{gives}; are these two files the same model?")
+            raise MismatchError(f"{gives}; {_merge_mode_of(sides) or 'are these two files the same model?'}")
         outputs = outputs or (side, size)
+
+
+def _merge_mode_of(sides: Sequence[Opened]) -> str:
+    """What to try where a merge mode was assumed; empty where none was."""
+    for side in sides:
+        if side.reading and any(text.startswith("merge_mode is") for text in side.reading.assumptions):
+            return f"{side.source} does not state its merge mode: try --merge-mode {side.source.label}=sum"
+    return ""
 
 
 def _that_all_can_start_from(sides: Sequence[Opened], batches: tuple[Batch, ...]) -> tuple[Batch, ...]:

@@ -19,6 +19,7 @@ from rnnverify.describe import How, assumptions_of, describe, describe_inputs, r
 from rnnverify.errors import OptionError
 from rnnverify.inputs import InputOptions
 from rnnverify.judge import judge
+from rnnverify.masked import without_masked_steps
 from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
 from rnnverify.observed import Observed, matrix
 from rnnverify.precision import DtypeName, narrow
@@ -163,7 +164,7 @@ def _open(parsed: Sequence[Source], options: Options, runners: Runners) -> tuple
     if options.engine != "reference":
         for framework in sorted({f for f in frameworks if f}, key=lambda f: f == "torch"):  # the slowest first
             runners.start(framework)
-    return settle([open_side(source) for source in parsed], options.assumed)
+    return without_masked_steps(settle([open_side(source) for source in parsed], options.assumed))
 
 
 def _run(

@@ -185,3 +185,48 @@ def test_recordings_hold_the_same_outputs_or_are_refused(fixtures: Path, tmp_pat
         with pytest.raises(MismatchError, match=f"part.npz {words}, which the other recording has"):
             rnnverify.compare(*sides)
     assert rnnverify.compare(whole, whole).verdict == "IDENTICAL"
+
+
+def test_a_recording_with_masked_steps_is_that_of_its_own_file(fixtures: Path) -> None:
+    case = fixtures / "genuine/keras-2.2.4/rnn_mask_h5"
+    result = rnnverify.compare(case / "model.h5", case / "io.npz", options=REFERENCE)
+    assert result.verdict == "EQUIVALENT"
+    batch = result.inputs["batches"]
+    assert isinstance(batch, dict) and batch[ZERO]["shape"] == [3, 6, 5]
+
+
+def test_masked_steps_of_inputs_are_left_out(fixtures: Path, tmp_path: Path) -> None:
+    x = np.ones((2, 4, 5), np.float32)
+    x[:, 1] = 0
+    np.savez(tmp_path / "x.npz", x=x, h0=np.zeros((1, 2, 8), np.float32))
+    options = Options(engine="reference", inputs=InputOptions(file=tmp_path / "x.npz"))
+    trace = rnnverify.run(fixtures / "genuine/keras-2.2.4/rnn_mask_h5/model.h5", options=options)
+    assert {name: run.batch.x.shape for name, run in trace.runs.items()} == {ZERO: (2, 3, 5), FROM_H0: (2, 3, 5)}
+
+
+def test_tensorflow_forms_of_keras_models_run_as_recorded(fixtures: Path) -> None:
+    cases = ("tf.keras-2.1.4/rnn_a_savedmodel/saved_model", "keras-3.15.1/rnn_a_export/exported")
+    sides = [fixtures / "genuine" / case for case in cases]
+    result = rnnverify.compare(sides[0].parent / "io.npz", *sides)
+    assert result.verdict == "EQUIVALENT"
+    assert all("rebuilt with the file's own arrays" in side.how for side in result.sides[1:])
+    assert [side.engine for side in result.sides] == ["trace", "native", "native"]
+
+
+def test_an_assumed_merge_mode_is_what_other_outputs_hint_at(fixtures: Path, tmp_path: Path) -> None:
+    case = fixtures / "genuine/tf.keras-2.1.4/rnn_bi_tfweights"
+    recording = dict(np.load(case / "io.npz"))
+    np.savez(tmp_path / "sum.npz", x=recording["x"], y=recording["y"][..., :6] + recording["y"][..., 6:])
+    sides = (case / "weights", tmp_path / "sum.npz")
+    with pytest.raises(MismatchError, match="does not state its merge mode: try --merge-mode A=sum"):
+        rnnverify.compare(*sides, options=REFERENCE)
+    summed = Options(engine="reference", assumed=Assumed(merge_modes=("A=sum",)))
+    assert rnnverify.compare(*sides, options=summed).pairs[0].headline.deviation.max_abs < 1e-6
+
+
+def test_an_export_states_its_activation_and_leaves_its_structure_open(fixtures: Path) -> None:
+    sides = (fixtures / "genuine/keras-3.15.1/rnn_a_export/exported", fixtures / "genuine/tf-1.15.5/rnn_a_ckpt")
+    result = rnnverify.compare(*sides, options=REFERENCE)
+    assert result.verdict == "IDENTICAL" and "borrowed from A" in result.sides[1].assumptions[0]
+    turned = Options(engine="reference", assumed=Assumed(go_backwards=("A",)))
+    assert rnnverify.compare(*sides, options=turned).verdict == "DIFFERENT"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from rnnverify.adapters import keras_weights
+from rnnverify.adapters import keras_beside, keras_weights
 from rnnverify.adapters.keras_config import Address, Placed, layers_of
 from rnnverify.adapters.keras_layers import GATED, Config, KerasLayer, LayerReader
+from rnnverify.adapters.keras_masks import masking, masks
 from rnnverify.adapters.keras_names import cells_in, tensors_of
 from rnnverify.adapters.keras_network import NetworkBuilder
 from rnnverify.adapters.keras_parts import Stack, Survey, choose, stacks_of
@@ -15,7 +17,7 @@ from rnnverify.adapters.keras_safety import why_not
 from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.canonical import Network
 from rnnverify.containers.contents import Contents
-from rnnverify.errors import UnsupportedError, printable
+from rnnverify.errors import FileError, UnsupportedError, printable
 
 __all__ = ["read", "restate"]
 
@@ -26,31 +28,61 @@ def read(contents: Contents, selector: str | None) -> Reading:
     Raises `SelectorError` where several parts or none fit, `UnsupportedError` for layers that are not compared yet,
     `FileError` where configuration and weights contradict each other or the weights are no numbers.
     """
+    contents, survey = _surveyed(contents)
     model = contents.metadata.get("model_config")
-    survey = _survey(contents, model) if isinstance(model, dict) else keras_weights.survey(contents)
     stack, part = choose(contents, survey, selector)
     builder = NetworkBuilder(contents)
     for layer in stack:
         builder.add(layer)
+    why = str(contents.metadata.get("why_not") or survey.why_not)
+    mask = survey.masks.get(stack[0].path)
+    states = isinstance(model, dict) or "activation" in contents.metadata
     recipe = Recipe(
         "keras",
         tuple(_recipe_layer(layer) for layer in stack),
         builder.tensors,
-        loadable=not survey.why_not,
-        why_not=survey.why_not,
+        loadable=not why,
+        why_not=why,
     )
     chosen = {layer.path for layer in stack}
     return Reading(
         Network(tuple(builder.layers)),
         recipe,
         part,
-        activation_stated=isinstance(model, dict) and all(cell.stated for layer in stack for cell in layer.cells),
+        activation_stated=states and all(cell.stated for layer in stack for cell in layer.cells),
         roles=builder.roles,
         unused={name: _unused(contents, name) for name in contents.tensors if name not in builder.roles},
         not_compared=tuple(title for path, title in survey.layers.items() if path not in chosen),
         assumptions=keras_weights.assumed(survey, stack),
         notes=_notes(contents, survey, stack),
+        mask_value=mask.value if mask else None,
     )
+
+
+def _surveyed(contents: Contents) -> tuple[Contents, Survey]:
+    """What the file holds; of weights alone with the architecture beside them, where there is one that fits."""
+    model = contents.metadata.get("model_config")
+    if isinstance(model, dict):
+        return contents, _survey(contents, model)
+    beside = keras_beside.architecture(contents)
+    if beside is None:
+        yaml = keras_beside.unread_yaml(contents)
+        unread = [f"{yaml} beside the weights is YAML, which is not read"] * bool(yaml)
+        return replace(contents, notes=(*contents.notes, *unread)), keras_weights.survey(contents)
+    name = printable(beside.name)
+    try:
+        described = keras_beside.described(contents, beside)
+        model = described.metadata["model_config"]
+        assert isinstance(model, dict)
+        survey = _survey(described, model)
+        if keras_beside.fits(described, model, survey):
+            noted = f"what the weights do not state is read from {name} beside them"
+            return replace(described, notes=(*contents.notes, noted)), survey
+    except FileError:
+        pass  # it is not the architecture of these weights
+    noted = f"{name} beside the weights does not fit them, and is not used"
+    contents = replace(contents, notes=(*contents.notes, noted))
+    return contents, keras_weights.survey(contents)
 
 
 def _survey(contents: Contents, model: Config) -> Survey:
@@ -74,12 +106,9 @@ def _survey(contents: Contents, model: Config) -> Survey:
                 continue
             readable[layer.path] = tensors_of(contents, layer, found)
             notes[layer.path] = _call_notes(layer)
-    masks = [layer.title for layer in placed if layer.class_name == "Masking" or layer.config.get("mask_zero")]
-    if masks:
-        notes[()] = (f"{', '.join(masks)} may mask steps; every step is compared as an unmasked one",)
     stacks = stacks_of(placed, readable)
     titles = {layer.path: layer.title for layer in placed if layer.class_name != "InputLayer"}
-    return Survey(stacks, titles, refused, strange, notes, why_not=why_not(model))
+    return Survey(stacks, titles, refused, strange, notes, masking(placed), masks(placed), why_not=why_not(model))
 
 
 def _not_vanilla(contents: Contents, layer: Placed) -> str:
@@ -129,7 +158,13 @@ def _notes(contents: Contents, survey: Survey, stack: Stack) -> tuple[str, ...]:
         notes += [*layer.notes, *survey.notes.get(layer.path, ())]
     if not stack[-1].return_sequences:
         notes.append(f"{printable(stack[-1].name)!r} returns the last step only; every step is compared")
-    return (*notes, *survey.notes.get((), ()))
+    own = survey.masks.get(stack[0].path)
+    if own:
+        notes.append(f"{own.title} masks steps whose features all are {own.value:g}: inputs are used without them")
+    others = [title for title in survey.masking if own is None or title != own.title]
+    if others:
+        notes.append(f"{', '.join(others)} may mask steps; every step is compared as an unmasked one")
+    return tuple(notes)
 
 
 def _recipe_layer(layer: KerasLayer) -> dict[str, object]:
@@ -146,6 +181,9 @@ def _recipe_layer(layer: KerasLayer) -> dict[str, object]:
 
 
 def _unused(contents: Contents, name: str) -> str:
+    said = contents.metadata.get("unused")
+    if isinstance(said, dict) and name in said:
+        return str(said[name])
     if name.startswith(("optimizer_weights/", "optimizer/")):
         return "optimizer state"
     if "/seed_generator/" in name:

@@ -112,7 +112,8 @@ def _by_list(contents: Contents, placed: Placed, layer: KerasLayer, listed: Mapp
         raise FileError(contents.path, f"the file holds no weights of {placed.title}", "save the model again")
     cells = cells_in(names)
     if len(placed.path) > 1:  # the list is that of the whole sub-model
-        own = [cell for cell in cells if placed.path[-1] in cell.outer.split("/")[1:]]
+        exact = [cell for cell in cells if cell.layer == "/".join(placed.path)]
+        own = exact or [cell for cell in cells if placed.path[-1] in cell.outer.split("/")[1:]]
         cells = own or cells
     halves = [[cell for cell in cells if cell.side == side] for side in ("forward", "backward")]
     directions = [cells] if layer.merge_mode is None else halves

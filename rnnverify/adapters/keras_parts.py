@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rnnverify.adapters.keras_config import Address, Placed
 from rnnverify.adapters.keras_layers import KerasLayer
+from rnnverify.adapters.keras_masks import Mask
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import FileError, SelectorError, UnsupportedError, printable
 
@@ -28,6 +29,8 @@ class Survey:
     refused: dict[Address, UnsupportedError] = field(default_factory=dict)  # vanilla, but not compared yet
     strange: dict[Address, UnsupportedError] = field(default_factory=dict)  # recurrent of other kinds
     notes: Mapping[Address, tuple[str, ...]] = field(default_factory=dict)  # what to know when a layer is compared
+    masking: tuple[str, ...] = ()  # layers that mask steps
+    masks: Mapping[Address, Mask] = field(default_factory=dict)  # of recurrent layers whose inputs tell masked steps
     unstated: Mapping[Address, tuple[str, ...]] = field(default_factory=dict)  # of weights alone: what is assumed
     why_not: str = ""  # why Keras's own loader may not be tried
 

@@ -37,7 +37,7 @@ def survey(contents: Contents) -> Survey:
     strange: dict[Address, UnsupportedError] = {}
     readable: dict[Address, Listed] = {}
     blocks: list[list[KerasLayer]] = [[]]  # layers with no other weights between them
-    alone = False
+    alone = bool(contents.metadata.get("unordered"))
     for layer in layers_in(contents):
         titles[layer.path] = layer.title
         reason = _refusal(contents, layer, ordered)
@@ -126,7 +126,7 @@ def _layer(contents: Contents, listed: Listed) -> KerasLayer:
 def _cell(contents: Contents, cell: CellNames) -> Cell:
     recurrent = contents.tensors.get(cell.tensors["recurrent_kernel"])
     units = recurrent.shape[-1] if recurrent and recurrent.shape else 0
-    return Cell(units, "bias" in cell.tensors, "tanh")
+    return Cell(units, "bias" in cell.tensors, str(contents.metadata.get("activation", "tanh")))
 
 
 def _stacks(contents: Contents, block: Sequence[KerasLayer], groups: dict[Address, str]) -> list[Stack]:

@@ -31,9 +31,12 @@ def read(contents: Contents, selector: str | None) -> Reading:
     Raises `SelectorError` where several parts could be meant or none is, `UnsupportedError` for other cells
     and for checkpoints of objects, `FileError` for weights that no cell can have.
     """
+    if contents.framework == "keras" and contents.form.startswith("TensorFlow"):
+        advice = "leave the prefix tf: out"
+        raise UnsupportedError(contents.path, "holds a Keras model, not cells of TensorFlow 1", advice)
     if contents.metadata.get("is_object_graph"):
-        advice = "save the Keras model as .keras or .h5, or the variables with tf.compat.v1.train.Saver"
-        found = "a checkpoint of objects (tf.keras or tf.train.Checkpoint), which this version does not compare"
+        advice = "give one of a Keras model, or save the variables with tf.compat.v1.train.Saver"
+        found = "a checkpoint of objects (tf.train.Checkpoint) that are no Keras layers, which is not compared"
         raise UnsupportedError(contents.path, found, advice)
     facts = read_facts(contents)
     selection = select(contents, selector, facts)

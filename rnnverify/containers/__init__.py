@@ -71,6 +71,8 @@ def form_of(path: Path) -> FormName:
         raise FileError(path, found, "give a model file")
     if not stat.S_ISREG(mode):
         raise FileError(path, "is no regular file", "give a model file")
+    if path.name == "saved_model.pb":
+        return "tf_checkpoint"
     try:
         with path.open("rb") as file:
             start, size = file.read(512), path.stat().st_size

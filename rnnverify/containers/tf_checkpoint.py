@@ -10,7 +10,7 @@ key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +20,11 @@ from rnnverify.canonical import Array
 from rnnverify.containers import tf_checkpoint_v1
 from rnnverify.containers.contents import Contents, StoredTensor
 from rnnverify.containers.crc32c import masked_crc32c
-from rnnverify.containers.protobuf import MalformedError, Message, parse
+from rnnverify.containers.keras_tensorflow import as_keras
+from rnnverify.containers.protobuf import MalformedError, Message, parse, read_varint
+from rnnverify.containers.saved_model import read_saved_model
 from rnnverify.containers.tf_locate import Located, locate
+from rnnverify.containers.tf_objects import GRAPH_KEY, checkpoint_nodes
 from rnnverify.containers.tf_table import Table
 from rnnverify.containers.tf_tensors import (
     Header,
@@ -34,7 +37,6 @@ from rnnverify.containers.tf_tensors import (
 )
 from rnnverify.errors import FileError, UnsupportedError, printable
 
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # tensorflow/python/training/tracking/base.py, OBJECT_GRAPH_PROTO_KEY
 _SLICE = b"\x00"  # the first byte of a slice's key, and of no name's
 _BIG_ENDIAN = 1
 _COPY = "copy all files of the checkpoint again"
@@ -62,8 +64,9 @@ def read(path: Path) -> Contents:
     """The checkpoint at `path`: its prefix, any of its files, its directory, a SavedModel's directory, or a
     V1 file.
 
-    `metadata["is_object_graph"]` tells a checkpoint of objects (tf.keras, tf.train.Checkpoint) from one of
-    named variables (tf.train.Saver). Raises `FileError` where files are missing, cut off or damaged.
+    `metadata["is_object_graph"]` tells a checkpoint of objects (tf.train.Checkpoint) from one of named variables
+    (tf.train.Saver); one of a Keras model comes as `keras_tensorflow` describes it. Raises `FileError` where files are
+    missing, cut off or damaged.
     """
     try:
         located = locate(path)
@@ -71,17 +74,30 @@ def read(path: Path) -> Contents:
         tensors = read_tensors(located.prefix)
     except OSError as error:
         raise FileError(path, f"it cannot be read: {error.strerror}") from error
-    return Contents(
+    contents = Contents(
         path=located.prefix,
         form=located.form,
         framework="tensorflow",
         tensors=tensors,
         writer=_writer(located),
         metadata={
-            "is_object_graph": _OBJECT_GRAPH in tensors,
+            "is_object_graph": GRAPH_KEY in tensors,
             **({"graph": located.graph} if located.graph.is_file() else {}),  # of the variables, not yet read
         },
     )
+    return _of_objects(contents, located) if GRAPH_KEY in tensors else contents
+
+
+def _of_objects(contents: Contents, located: Located) -> Contents:
+    index = located.prefix.with_name(located.prefix.name + ".index")
+    try:
+        nodes = checkpoint_nodes(_text(located.prefix, index, GRAPH_KEY))
+        saved = read_saved_model(located.graph) if located.graph.name == "saved_model.pb" else None
+        keras = as_keras(contents, nodes, saved)
+    except MalformedError as error:
+        raise FileError(index, f"a damaged checkpoint of objects: {error}", _COPY) from error
+    # what names the folder names the SavedModel again, with all that it states
+    return replace(keras, path=located.graph.parent) if saved and keras is not contents else keras
 
 
 def _read_tensors(prefix: Path) -> dict[str, StoredTensor]:
@@ -181,6 +197,27 @@ def _values(bundle: _Bundle, name: str, entry: _Entry) -> Array:
     if octets.size != entry.size or masked_crc32c(octets) != entry.crc:
         raise FileError(file, f"the checksum of {printable(name)} is wrong: the data are damaged", _COPY)
     return entry.header.array(octets.view(dtype.newbyteorder(">") if bundle.big_endian else dtype))
+
+
+def _text(prefix: Path, index: Path, key: str) -> bytes:
+    """A text tensor of one element: its length as a varint, that length's checksum, the text (WriteStringTensor,
+    tensorflow/core/util/tensor_bundle/tensor_bundle.cc).
+    """
+    table = Table(index)
+    start, stored = table.get(b""), table.get(key.encode())
+    if start is None or stored is None:
+        raise MalformedError(f"{key} is missing")
+    entry = _entry(key.encode(), parse(stored))
+    bundle = _open_shards(prefix, parse(start), {entry.shard})
+    _check_place(bundle, entry)
+    file, _ = bundle.shards[entry.shard]
+    octets = np.fromfile(file, dtype=np.uint8, count=entry.size, offset=entry.offset).tobytes()
+    length, at = read_varint(octets, 0)
+    text = octets[at + 4 :]
+    checked = length.to_bytes(4 if length < 1 << 32 else 8, "little") + octets[at:]
+    if entry.header.elements != 1 or len(text) != length or masked_crc32c(checked) != entry.crc:
+        raise MalformedError(f"the data of {key} are damaged")
+    return text
 
 
 def _writer(located: Located) -> str:

@@ -70,12 +70,9 @@ def refuse_without_weights(path: Path, start: bytes) -> None:
     if _TEXT.match(start):
         raise UnsupportedError(path, "is a TensorFlow graph written as text", "write it as a binary .pb")
     try:
-        message = parse(start, cut=True)
-        info = parse(message.chunk(1), cut=True)
+        info = parse(parse(start, cut=True).chunk(1), cut=True)
     except MalformedError:
         return
-    if message.numbers.get(1) == [1] and message.chunks.get(2) and path.name == "saved_model.pb":
-        raise FileError(path, "is the graph of a SavedModel, without its weights", "give the directory that it lies in")
     if info.chunks.get(2) or info.chunks.get(5):  # MetaInfoDef: stripped_op_list = 2, tensorflow_version = 5
         found = "is the graph of a checkpoint and holds no weights"
         raise FileError(path, found, f"give the prefix of the checkpoint: {printable(path.stem)}")

@@ -32,6 +32,8 @@ def locate(path: Path) -> Located:
     """The checkpoint that `path` means. Raises `FileError` where there is none."""
     if path.is_dir():
         return _in_directory(path)
+    if path.name == "saved_model.pb" and path.is_file():
+        return _in_directory(path.parent)
     if path.name == "checkpoint" and path.is_file():
         return _pointed_at(path)
     located = _at(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from keras_models import cell, functional, held, held_by_group, layer, named, numbered, rnn, sequential, states, weights
 
 from rnnverify.adapters.keras import read
-from rnnverify.containers import hdf5, keras_zip
+from rnnverify.containers import open_model
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import SelectorError
 
@@ -20,8 +21,7 @@ GENUINE = Path(__file__).parents[2] / "fixtures/genuine"
 
 def opened(case: str) -> Contents:
     name = json.loads((GENUINE / case / "case.json").read_text(encoding="utf-8"))["main_file"]
-    path = GENUINE / case / name
-    return keras_zip.read(path) if path.suffix == ".keras" else hdf5.read(path)
+    return open_model(GENUINE / case / name)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,11 @@ def opened(case: str) -> Contents:
         ("keras-3.15.1/rnn_bi_keras", "bidirectional", "y"),
         ("keras-3.15.1/rnn_td_h5", "simple_rnn", "y"),
         ("keras-3.15.1/rnn_bf16", "simple_rnn", "y_float32_compute"),
+        ("keras-3.15.1/rnn_a_export", "simple_rnn", "y"),
+        ("tf.keras-2.1.4/rnn_a_savedmodel", "simple_rnn", "y"),
+        ("tf.keras-2.1.4/rnn_bi_tfweights", "bidirectional", "y"),
+        ("tf.keras-2.15.1/rnn_2l_nested_tfweights", "inner_rnn+outer_rnn", "y"),
+        ("tf.keras-2.15.1/rnn_bi_savedmodel_nt", "bidirectional", "y"),
     ],
 )
 def test_genuine_files_give_the_outputs_that_keras_gave(case: str, part: str, recorded: str) -> None:
@@ -59,12 +64,28 @@ def test_three_genuine_parts_are_asked_for_and_found() -> None:
         read(opened("keras-3.0.5/rnn_multi_weights"), None)
 
 
-def test_keras_0_3_weights_are_read_by_number() -> None:
-    reading = read(opened("keras-0.3.3-theano/rnn_back_weights"), None)
-    arrays = np.load(GENUINE / "keras-0.3.3-theano/rnn_back_weights/io.npz")
+def test_keras_0_3_weights_are_read_by_number(tmp_path: Path) -> None:
+    case = GENUINE / "keras-0.3.3-theano/rnn_back_weights"
+    shutil.copy(case / "weights.h5", tmp_path)  # without the architecture beside them
+    reading = read(open_model(tmp_path / "weights.h5"), None)
+    arrays = np.load(case / "io.npz")
     assert not reading.activation_stated and "go_backwards is False" in reading.assumptions
     # the file does not say that this layer runs backwards: turned by hand, it gives what was recorded
     assert np.abs(states(reading.network, arrays["x"][:, ::-1]) - arrays["y"]).max() < 2e-6
+
+
+def test_tensorflow_forms_state_what_they_state() -> None:
+    saved = read(opened("tf.keras-2.4.4/rnn_emb_savedmodel_nt"), None)
+    assert saved.activation_stated and not saved.assumptions
+    assert saved.not_compared == ("Embedding 'embedding'", "Dense 'dense'")
+    assert not saved.recipe.loadable and "runs the functions" in saved.recipe.why_not
+    weights_alone = read(opened("tf.keras-2.15.1/rnn_emb_tfckpt"), None)
+    assert not weights_alone.activation_stated and "go_backwards is False" in weights_alone.assumptions
+    assert weights_alone.unused["save_counter"] == "state of the optimizer or the trainer"
+    assert saved.network.fingerprint() == weights_alone.network.fingerprint()
+    exported = read(opened("keras-3.15.1/rnn_a_export"), None)
+    assert exported.activation_stated and "go_backwards is False" in exported.assumptions
+    assert exported.unused["_all_variables/0"].endswith("that the file holds twice")
 
 
 def test_cells_without_configuration_leave_the_activation_open() -> None:
@@ -85,7 +106,15 @@ def test_optimizer_state_is_unused() -> None:
 
 def test_masks_are_noted() -> None:
     reading = read(opened("keras-2.2.4/rnn_mask_h5"), None)
-    assert "may mask steps" in reading.notes[0]
+    assert reading.mask_value == 0
+    assert reading.notes[0] == "Masking 'masking_1' masks steps whose features all are 0: inputs are used without them"
+
+
+def test_masks_that_inputs_do_not_tell_are_noted() -> None:
+    embedding = layer("Embedding", "e", input_dim=4, output_dim=2, mask_zero=True)
+    reading = read(held(sequential(embedding, rnn("a")), {"a": named("a/", weights(2, 3))}), None)
+    assert reading.mask_value is None
+    assert reading.notes == ("Embedding 'e' may mask steps; every step is compared as an unmasked one",)
 
 
 def test_recipe_of_stacked_cells_is_plain_json() -> None:

@@ -86,6 +86,8 @@ def test_refused_by_name(scopes: list[str], found: str) -> None:
 def test_genuine_gated_cells_and_objects_are_refused() -> None:
     with pytest.raises(UnsupportedError, match=r"gates \(gru_cell\)"):
         read(tf_checkpoint.read(FIXTURES / "genuine/tf-1.2.1/gru_rb_2l_ckpt"), None)
+    with pytest.raises(UnsupportedError, match=r"holds a Keras model.*; leave the prefix tf: out"):
+        read(tf_checkpoint.read(FIXTURES / "genuine/tf.keras-2.1.4/rnn_bi_tfweights"), None)
     with pytest.raises(UnsupportedError, match="checkpoint of objects"):
         read(tf_checkpoint.read(FIXTURES / "bad/evil_savedmodel_writefile/saved_model"), None)
 

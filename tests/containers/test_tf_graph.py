@@ -82,7 +82,6 @@ def test_too_many_operations_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
             "m.ckpt.meta",
             r"holds no weights; give the prefix of the checkpoint: m\.ckpt$",
         ),
-        (number(1, 1) + chunk(2, meta_graph()), "saved_model.pb", "of a SavedModel, without its weights; give the dir"),
         (b'node {\n  name: "x"\n}\n', "g.pbtxt", "written as text; write it as a binary"),
         (b'# a comment\nnode: {\n  name: "x"\n}\n', "g.pbtxt", "written as text"),
     ],

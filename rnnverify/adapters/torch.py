@@ -3,7 +3,7 @@
 Layout (torch/nn/modules/rnn.py, 1.0.0 to 2.13.0): `weight_ih_l{k}` (H, I), `weight_hh_l{k}` (H, H),
 `bias_ih_l{k}` and `bias_hh_l{k}` (H,), each again with `_reverse` where bidirectional; a layer above the
 first reads D*H features, forward then reverse. A cell has the same four without `_l0`. Neither says tanh or
-relu: that is not in a state dict.
+relu: that is not in a state dict, but a whole module or a graph states it (`torch_facts`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from rnnverify.adapters import torch_facts, torch_hand
 from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.adapters.torch_parts import Part, find_parts, select
 from rnnverify.adapters.torch_weights import Weights, read_weights, suffixes
@@ -36,6 +37,7 @@ def read(contents: Contents, selector: str | None) -> Reading:
     types, FileError for tensors that are missing, misshapen or not finite.
     """
     parts = find_parts(contents)
+    parts = torch_hand.cells(contents, selector, alone=not parts) | parts
     chosen = select(contents, parts, selector)
     weights = [read_weights(contents.path, part) for part in chosen]
     for (below, a), (above, b) in itertools.pairwise(zip(chosen, weights, strict=True)):
@@ -45,7 +47,11 @@ def read(contents: Contents, selector: str | None) -> Reading:
                 f"{printable(above.name)} reads {b.input_size} features, but {printable(below.name)} gives {outputs}"
             )
             raise FileError(contents.path, found, "stack parts from the input up, separated by +")
-    layers = [layer for part, each in zip(chosen, weights, strict=True) for layer in _layers(part, each)]
+    facts = [torch_facts.facts_of(contents, part) for part in chosen]
+    layers: list[Layer] = []
+    for part, each, stated in zip(chosen, weights, facts, strict=True):
+        torch_facts.check(contents.path, part, each, stated)
+        layers += _layers(part, each, torch_facts.activation_of(stated) or "tanh")
     roles: dict[str, str] = {}
     lowest = 0
     for part, each in zip(chosen, weights, strict=True):
@@ -56,20 +62,21 @@ def read(contents: Contents, selector: str | None) -> Reading:
         network=Network(tuple(layers)),
         recipe=_recipe(contents, chosen, weights),
         part="+".join(part.name for part in chosen),
-        activation_stated=False,
+        activation_stated=all(map(torch_facts.activation_of, facts)),
         roles=roles,
         unused=unused,
         not_compared=tuple(_layers_around(unused, parts)),
-        assumptions=tuple(_assumptions(chosen, weights)),
-        notes=tuple(_notes(contents, chosen)),
+        assumptions=(*_assumptions(chosen, weights), *torch_facts.assumptions(list(zip(chosen, facts, strict=True)))),
+        notes=(*_notes(contents, chosen), *torch_facts.notes(list(zip(chosen, facts, strict=True)))),
     )
 
 
-def _layers(part: Part, weights: Weights) -> Iterator[Layer]:
+def _layers(part: Part, weights: Weights, activation: str) -> Iterator[Layer]:
     directions = suffixes(part.cell, weights.layers, weights.bidirectional)
     for k in range(weights.layers):
         pair = tuple(_direction(weights, suffix, reverse) for layer, reverse, suffix in directions if layer == k)
-        yield Layer(pair, name=part.name + ("" if part.cell else f" layer {k}" if part.name else f"layer {k}"))
+        name = part.name + ("" if part.cell else f" layer {k}" if part.name else f"layer {k}")
+        yield Layer(pair, activation=activation, name=name)
 
 
 def _direction(weights: Weights, suffix: str, reverse: bool) -> Direction:
@@ -89,7 +96,20 @@ def _roles(part: Part, weights: Weights, lowest: int) -> Iterator[tuple[str, str
         for kind, role in _ROLES.items():
             forms = part.forms.get(f"{kind}{suffix}", {})
             for tensor in forms.values():
-                yield tensor.name, f"{where} {role}" + (", as size and direction" if len(forms) > 1 else "")
+                if part.hand:
+                    yield from _roles_by_hand(part, tensor.name, f"{where} {role}")
+                else:
+                    yield tensor.name, f"{where} {role}" + (", as size and direction" if len(forms) > 1 else "")
+
+
+def _roles_by_hand(part: Part, name: str, role: str) -> Iterator[tuple[str, str]]:
+    """The role of a tensor of a cell written by hand: one over both x and h has two; a bias it lacks is no tensor."""
+    if part.hand["form"] == "matmul":
+        role = role.removesuffix(" (transposed)")
+    if "both" in torch_hand.uses(part) and "kernel" in role:
+        role = f"{role.partition(' kernel')[0].removesuffix(' recurrent')} kernel and recurrent kernel (transposed)"
+    if name:
+        yield name, role
 
 
 def _recipe(contents: Contents, chosen: list[Part], weights: list[Weights]) -> Recipe:
@@ -97,7 +117,12 @@ def _recipe(contents: Contents, chosen: list[Part], weights: list[Weights]) -> R
     tensors: dict[str, Array] = {}
     made: list[Mapping[str, object]] = []
     for part, each in zip(chosen, weights, strict=True):
-        root, prefix = _place(contents, part)
+        if part.hand:
+            stored = torch_hand.uses(part)
+            tensors.update({tensor.name: tensor.read() for tensor in stored.values()})
+            made.append(_cell_by_hand(contents, part, each))
+            continue
+        root, prefix = _place(contents, part.prefix)
         tensors.update({part.prefix + key: values for key, values in each.tensors.items()})
         made.append(
             {
@@ -109,27 +134,55 @@ def _recipe(contents: Contents, chosen: list[Part], weights: list[Weights]) -> R
                 "bias": each.bias,
                 "root": root,
                 "prefix": prefix,
+                "classes": contents.metadata.get("layers", ()),
+                "files": contents.metadata.get("files", ()),
                 "keys": {key: part.prefix + key for key in each.tensors},
             }
         )
-    why_not = ""
-    rebuilt = [part.prefix + key for part, each in zip(chosen, weights, strict=True) for key in each.rebuilt]
-    if refused := contents.metadata.get("refused_by_torch"):
-        why_not = f"torch.load(weights_only=True) refuses {printable(refused)}"
-    elif rebuilt:
-        why_not = f"{printable(rebuilt[0])} is kept in two tensors, by weight_norm"
+    why_not = _why_not(
+        contents, [p.prefix + key for p, each in zip(chosen, weights, strict=True) for key in each.rebuilt]
+    )
     return Recipe("torch", tuple(made), tensors, loadable=not why_not, why_not=why_not)
 
 
-def _place(contents: Contents, part: Part) -> tuple[list[object], str]:
-    """The keys from the loaded object to the dict that holds `part`, and the prefix of its names there."""
+def _why_not(contents: Contents, rebuilt: list[str]) -> str:
+    """Why torch's own loader is not asked for the file; empty where it is. What an option would trust, ends here."""
+    if reason := contents.metadata.get("not_loaded"):
+        return str(reason)
+    if refused := contents.metadata.get("refused_by_torch"):
+        return f"torch.load(weights_only=True) refuses {printable(refused)}"
+    return f"{printable(rebuilt[0])} is kept in two tensors, by weight_norm" if rebuilt else ""
+
+
+def _cell_by_hand(contents: Contents, part: Part, weights: Weights) -> Mapping[str, object]:
+    """What the runner makes of a cell written by hand: its own Linears, whole, as the file has them."""
+    stored = torch_hand.uses(part)
+    root, first = _place(contents, next(iter(stored.values())).name)
+    beside = len(next(iter(stored.values())).name) - len(first)  # what comes before the names in the loaded dict
+    return {
+        "module": "Cell",
+        "form": part.hand["form"],
+        "input_size": weights.input_size,
+        "hidden_size": weights.hidden_size,
+        "num_layers": 1,
+        "root": root,
+        "prefix": "",
+        "classes": (),
+        "files": contents.metadata.get("files", ()),
+        "keys": {tensor.name[beside:]: tensor.name for tensor in stored.values()},
+        "uses": {use: tensor.name for use, tensor in stored.items()},
+    }
+
+
+def _place(contents: Contents, prefix: str) -> tuple[list[object], str]:
+    """The keys from the loaded object to the dict that holds the names under `prefix`, and the prefix of them there."""
     roots = contents.metadata.get("roots")
     if isinstance(roots, Mapping):
-        within = [start for start in roots if part.prefix.startswith(start)]
+        within = [start for start in roots if prefix.startswith(start)]
         start = max(within, key=len, default="")
-        return list(roots.get(start, [])), part.prefix[len(start) :]
+        return list(roots.get(start, [])), prefix[len(start) :]
     root = contents.metadata.get("root")
-    return (list(root) if isinstance(root, list) else []), part.prefix
+    return (list(root) if isinstance(root, list) else []), prefix
 
 
 def _unused(contents: Contents, parts: dict[str, Part], roles: Mapping[str, str]) -> dict[str, str]:
@@ -155,6 +208,8 @@ def _layers_around(unused: Mapping[str, str], parts: dict[str, Part]) -> Iterato
 
 def _assumptions(chosen: list[Part], weights: list[Weights]) -> Iterator[str]:
     for part, each in zip(chosen, weights, strict=True):
+        if part.hand:
+            yield str(part.hand["said"])
         for key, how in each.rebuilt.items():
             yield f"{printable(part.prefix + key)} is rebuilt as {how} does: size times direction over its norm"
 

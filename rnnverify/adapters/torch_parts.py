@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rnnverify.containers.contents import Contents, StoredTensor
@@ -33,6 +34,7 @@ class Part:
     prefix: str  # "encoder.rnn.", "" for a bare layer
     forms: dict[str, dict[str, StoredTensor]] = field(default_factory=dict)
     # such as weight_ih_l0 to how it is kept: {"": tensor} as it is, {"_g": ..., "_v": ...} under weight_norm
+    hand: Mapping[str, object] = field(default_factory=dict)  # of a cell written by hand: see torch_hand
 
     @property
     def name(self) -> str:
@@ -87,7 +89,8 @@ def select(contents: Contents, parts: dict[str, Part], selector: str | None) -> 
         names = ", ".join(printable(name, 60) for name in itertools.islice(contents.tensors, 6))
         more = ", ..." if len(contents.tensors) > 6 else ""
         found = f"has no tensors named as in nn.RNN or nn.RNNCell, such as weight_ih_l0; it has {names or 'none'}{more}"
-        raise SelectorError(path, found, "give a file that holds such a layer")
+        advice = "a cell written by hand is spelled by its weights: FILE#INPUT,RECURRENT"
+        raise SelectorError(path, found, advice)
     if selector is None:
         if len(parts) > 1:
             raise SelectorError(path, f"holds {len(parts)} recurrent parts", f"choose one: {_choices(path, parts)}")

@@ -19,14 +19,30 @@ from rnnverify.errors import FileError
 
 __all__ = ["FORMS", "Contents", "FormName", "FrameworkName", "StoredTensor", "form_of", "open_model"]
 
-FormName = Literal["hdf5", "keras_zip", "torch_zip", "torch_legacy", "safetensors_file", "tf_checkpoint", "tf_frozen"]
+FormName = Literal[
+    "hdf5",
+    "keras_zip",
+    "torch_zip",
+    "torch_legacy",
+    "torch_tar",
+    "torch_script",
+    "torch_export",
+    "safetensors_file",
+    "safetensors_index",
+    "tf_checkpoint",
+    "tf_frozen",
+]
 
 FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
     "hdf5": ("rnnverify.containers.hdf5", "keras"),
     "keras_zip": ("rnnverify.containers.keras_zip", "keras"),
     "torch_zip": ("rnnverify.containers.torch_zip", "torch"),
     "torch_legacy": ("rnnverify.containers.torch_legacy", "torch"),
+    "torch_tar": ("rnnverify.containers.torch_tar", "torch"),
+    "torch_script": ("rnnverify.containers.torch_script", "torch"),
+    "torch_export": ("rnnverify.containers.torch_export", "torch"),
     "safetensors_file": ("rnnverify.containers.safetensors_file", None),
+    "safetensors_index": ("rnnverify.containers.safetensors_index", None),
     "tf_checkpoint": ("rnnverify.containers.tf_checkpoint", "tensorflow"),
     "tf_frozen": ("rnnverify.containers.tf_frozen", "tensorflow"),
 }
@@ -67,6 +83,8 @@ def form_of(path: Path) -> FormName:
             return "tf_checkpoint"
         if (path / "saved_model.pb").is_file():
             return "tf_checkpoint"
+        if any(path.glob("*.safetensors.index.json")):
+            return "safetensors_index"
         found = "is a directory with neither a TensorFlow `checkpoint` nor a saved_model.pb in it"
         raise FileError(path, found, "give a model file")
     if not stat.S_ISREG(mode):
@@ -95,9 +113,11 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
     if any(magic in start[:32] for magic in _TORCH_MAGIC):
         return "torch_legacy"
     if start[257:262] == b"ustar":
-        raise FileError(path, "is a tar archive", "unpack it, and give the model file that is inside")
+        return "torch_tar"
     if start.startswith(b"\x1f\x8b"):
         raise FileError(path, "is compressed with gzip", "decompress it first: gunzip")
+    if start.lstrip()[:1] == b"{" and (b'"weight_map"' in start or path.name.endswith(".safetensors.index.json")):
+        return "safetensors_index"
     if len(start) > 8 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size:
         return "safetensors_file"
     if len(start) > 8 and start[8:9] == b"{":
@@ -124,7 +144,11 @@ def _zip_form(path: Path) -> FormName:
     if "model.weights.h5" in names or ("config.json" in names and "metadata.json" in names):
         return "keras_zip"
     inside = {name.rpartition("/")[2] for name in names}
-    if inside & {"data.pkl", "constants.pkl", "model.json", "model_weights_config.json"}:
+    if inside & {"archive_format", "model_weights_config.json", "serialized_exported_program.json"}:
+        return "torch_export"
+    if inside & {"constants.pkl", "model.json"} or any("/code/" in name for name in names):
+        return "torch_script"
+    if "data.pkl" in inside:
         return "torch_zip"
     if any(name.endswith(".npy") for name in names):
         raise FileError(path, "is an .npz without the arrays x and y of a trace", "give a model file, or a trace")

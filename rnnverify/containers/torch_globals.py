@@ -1,14 +1,15 @@
-"""What the names inside a PyTorch pickle stand for: the whole list of classes and functions that are read.
+"""What the names inside a PyTorch pickle stand for: the whole list of functions whose calls are read.
 
-A pickle is a program that names classes and functions and calls them. Here a name is only looked up in
+A pickle is a program that names classes and functions and calls them. Here a called name is only looked up in
 `KNOWN`, and a call builds one of the inert records of `torch_records` from the arguments: nothing in this
-package is reached through a pickle. Names and argument orders: torch/_utils.py, torch/_tensor.py,
-torch/storage.py (1.0.0 to 2.13.0). A later form, such as a whole `torch.nn.modules.rnn.RNN`, is one more
-entry.
+package is reached through a pickle. An object of a class that is not Python's own, whichever, is a `Record` of the
+class's name and the state it was given. Names and argument orders: torch/_utils.py, torch/_tensor.py,
+torch/storage.py (1.0.0 to 2.13.0), torch/jit/_pickle.py (1.5.0 to 2.13.0).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -101,6 +102,26 @@ def key_of(value: object) -> object:
     return value if type(value) in (str, int, float, bool, bytes) or value is None else Record(_KEY, (value,))
 
 
+def _first(arguments: Arguments) -> object:
+    """`torch.Size(sizes)`, `restore_type_tag(value, type)`, `build_tensorlist(values)`: the first argument itself."""
+    return arguments[0]
+
+
+def _reconstructed(arguments: Arguments) -> Record:
+    """`_reconstructor(class, base, state of the base)`: how protocols 0 and 1 make an object."""
+    if not isinstance(arguments[0], Global):
+        raise MalformedError("makes an object of something that is no class")
+    return Record(arguments[0], arguments[1:])
+
+
+def _torch_function(arguments: Arguments) -> Record:
+    """`getattr(torch._C._VariableFunctionsClass, "tanh")`: how a module refers to torch.tanh. No other attribute."""
+    functions = (Global("torch._C", "_VariableFunctionsClass"), Global("torch._C", "_VariableFunctions"))
+    if arguments[0] not in functions or type(arguments[1]) is not str:
+        raise MalformedError("calls builtins.getattr on something other than torch's functions")
+    return Record(_KEY, arguments)
+
+
 _KEY = Global("builtins", "object")
 _SUBCLASS = "_rebuild_from_type_v2"
 Build: TypeAlias = Callable[[Arguments], object]
@@ -116,7 +137,7 @@ _WEIGHTS: dict[tuple[str, str], Build | None] = {
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): _meta,
     ("torch._utils", "_rebuild_qtensor"): _quantised,
     ("torch._tensor", _SUBCLASS): _subclass,
-    ("torch", "Size"): lambda arguments: arguments[0],
+    ("torch", "Size"): _first,
     **{("torch", name): None for name in (*DTYPES, *STORAGES, "Tensor", "device")},
     **{("torch", f"per_{kind}"): None for kind in ("tensor_affine", "tensor_symmetric", "channel_affine")},
     ("torch.storage", "UntypedStorage"): None,
@@ -126,12 +147,14 @@ _WEIGHTS: dict[tuple[str, str], Build | None] = {
     ("_codecs", "encode"): None,
     ("builtins", "bytearray"): None,
     ("builtins", "set"): None,
+    ("__builtin__", "set"): None,  # protocol 2 says it so; torch maps the names of Python 2, as pickle does
     ("builtins", "complex"): None,
 }
 """What `torch.load(weights_only=True)` reads as well (torch/_weights_only_unpickler.py, 2.13.0)."""
 
 _BESIDE: dict[tuple[str, str], Build | None] = {
     ("collections", "defaultdict"): _dict,
+    ("collections", "deque"): None,
     ("torch.storage", "TypedStorage"): None,
     ("argparse", "Namespace"): None,
     ("types", "SimpleNamespace"): None,
@@ -162,8 +185,11 @@ _BESIDE: dict[tuple[str, str], Build | None] = {
     },
     ("__builtin__", "bytearray"): None,
     ("__builtin__", "complex"): None,
-    ("copy_reg", "_reconstructor"): None,
-    ("copyreg", "_reconstructor"): None,
+    **{(module, "_reconstructor"): _reconstructed for module in ("copy_reg", "copyreg")},
+    **{(module, "getattr"): _torch_function for module in ("builtins", "__builtin__")},
+    ("torch.nn.backends.thnn", "_get_thnn_function_backend"): None,
+    **{("torch.jit._pickle", f"build_{kind}list"): _first for kind in ("tensor", "int", "double", "bool")},
+    ("torch.jit._pickle", "restore_type_tag"): _first,
     ("pytorch_lightning.utilities.parsing", "AttributeDict"): None,
     ("lightning.fabric.utilities.data", "AttributeDict"): None,
     ("lightning_fabric.utilities.data", "AttributeDict"): None,
@@ -173,13 +199,29 @@ _BESIDE: dict[tuple[str, str], Build | None] = {
 KNOWN: dict[tuple[str, str], Build | None] = {**_BESIDE, **_WEIGHTS}
 """Exact module and name to what a call builds; None: a `Record`."""
 
+_PYTHON = sys.stdlib_module_names | {"__builtin__", "copy_reg", "commands", "exceptions"}
+
+LAYERS = ("torch.nn.modules.rnn.RNN", "torch.nn.modules.rnn.RNNCell")
+"""Torch's own classes that `torch.load(weights_only=True)` may be told to make: they run no code of a file."""
+
 
 def torch_refuses(name: Global) -> bool:
-    """Whether `torch.load(weights_only=True)` stops at this name."""
-    return (name.module, name.name) not in _WEIGHTS
+    """Whether `torch.load(weights_only=True)` stops at this name, even where it is told to make `LAYERS`."""
+    return (name.module, name.name) not in _WEIGHTS and str(name) not in LAYERS
+
+
+def of_the_standard_library(name: Global) -> bool:
+    """Whether Python itself brings what is named, also by way of another module: `torch.serialization`, `os.system`."""
+    return any(part in _PYTHON for part in (name.module.partition(".")[0], *name.name.split(".")[:-1]))
+
+
+def known(called: Global) -> bool:
+    """Whether a call of `called` is read. What TorchScript calls `__torch__.X` is a type inside its file."""
+    return (called.module, called.name) in KNOWN or called.module.partition(".")[0] == "__torch__"
 
 
 def build(called: Global, arguments: Arguments) -> object:
-    """What calling `called` gives. MalformedError, or IndexError for too few arguments, where it cannot be."""
-    make = KNOWN[called.module, called.name]
+    """What calling `called`, which is `known`, gives. MalformedError, or IndexError for too few arguments, where it
+    cannot be."""
+    make = KNOWN.get((called.module, called.name))
     return Record(called, arguments) if make is None else make(arguments)

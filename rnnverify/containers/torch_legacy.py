@@ -27,8 +27,7 @@ _AGAIN = "copy or download it again"
 def read(path: Path) -> Contents:
     """The tensors of a legacy file; their values are read on demand.
 
-    Raises FileError for a damaged file, UnsupportedError for a tar and for a pickle of other things than
-    weights.
+    Raises FileError for a damaged file, UnsupportedError for a pickle that calls what is not torch's own.
     """
     try:
         with path.open("rb") as file:
@@ -49,8 +48,6 @@ def read(path: Path) -> Contents:
 
 def _pickles(path: Path, mapped: mmap.mmap) -> tuple[Loaded, list[str], int]:
     """The object, the storage keys in the order of their numbers, and where the numbers begin."""
-    if mapped[257:262] == b"ustar":
-        raise UnsupportedError(path, "is a tar archive", "unpack it, and give the model file that is inside")
     stream = cast(IO[bytes], mapped)
     if load(stream, path).value != _MAGIC:
         raise FileError(path, "is a pickle, but none that torch.save wrote", "give a file that torch.save wrote")

@@ -6,14 +6,15 @@ Where exactly one state dict holds recurrent weights, its keys are the tensor na
 the list of keys that leads to it from the loaded object ([] for a bare state dict). Where several do (a model
 and its EMA, an encoder and a decoder saved apart), all are offered under their path, `ema/rnn.weight_ih_l0`;
 `root` is then [] and `metadata["roots"]` maps each name prefix (`ema/`) to its list of keys. Where none does,
-the state dicts that there are count as the ones that do.
+the state dicts that there are count as the ones that do. A whole pickled module counts as the state dict that it
+would give; `metadata["modules"]` then maps the prefix of each module in it to its class and what it states.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,8 +23,9 @@ import numpy as np
 from rnnverify.canonical import Array
 from rnnverify.containers.contents import Contents, StoredTensor
 from rnnverify.containers.raw_span import decode, itemsize
+from rnnverify.containers.torch_modules import Facts, attributes_of, flatten, is_module
 from rnnverify.containers.torch_pickle import Loaded
-from rnnverify.containers.torch_records import Storage, Tensor
+from rnnverify.containers.torch_records import MalformedError, Record, Storage, Tensor
 from rnnverify.errors import FileError, UnsupportedError, printable
 
 Keys: TypeAlias = tuple[str | int, ...]
@@ -41,46 +43,61 @@ def contents(
 
     Raises FileError where the object holds no tensors under names.
     """
-    found = list(_state_dicts(loaded.value))
-    recurrent = [any(map(_RECURRENT.search, state)) for _, state in found]
+    try:
+        found = list(_state_dicts(loaded.value))
+    except MalformedError as error:
+        raise FileError(path, f"its pickle {error}", "save the weights alone: model.state_dict()") from error
+    recurrent = [any(map(_RECURRENT.search, state)) for _, state, _ in found]
     offered = [entry for entry, is_one in zip(found, recurrent, strict=True) if is_one] or found
-    others = [keys for (keys, _), is_one in zip(found, recurrent, strict=True) if not is_one and any(recurrent)]
+    others = [keys for (keys, _, _), is_one in zip(found, recurrent, strict=True) if not is_one and any(recurrent)]
     if not offered:
         raise FileError(path, _what_instead(loaded.value), "save the model with torch.save(model.state_dict(), FILE)")
     several = len(offered) > 1
     tensors: dict[str, StoredTensor] = {}
     roots: dict[str, list[str | int]] = {}
-    for keys, state in offered:
+    modules: dict[str, Facts] = {}
+    for keys, state, facts in offered:
         prefix = "/".join(map(str, keys)) + "/" if several and keys else ""
         roots[prefix] = list(keys)
         for key, tensor in state.items():
             name = prefix + key
             if name in tensors:
                 raise FileError(path, f"two tensors come out as {printable(name)}", "rename one of them")
-            tensors[name] = _stored(path, name, tensor, read, big_endian)
+            tensors[name] = stored(path, name, tensor, read, big_endian)
+        modules.update((prefix + inner, stated) for inner, stated in facts.items())
     metadata: dict[str, object] = {"root": [] if several else list(offered[0][0])}
     if several:
         metadata["roots"] = roots
     if loaded.refused_by_torch:
         metadata["refused_by_torch"] = loaded.refused_by_torch
-    return Contents(path, form, "torch", tensors, writer, metadata, tuple(_notes(loaded.value, others)))
+    if modules:
+        metadata["modules"] = modules
+        metadata["layers"] = loaded.layers
+    form += ", whole module" if modules and form.startswith("PyTorch") else ""
+    return Contents(path, form, "torch", tensors, writer, metadata, tuple(_notes(loaded, others, modules)))
 
 
-def _state_dicts(value: object) -> Iterator[tuple[Keys, dict[str, Tensor]]]:
-    """Every state dict with the keys that lead to it; one that is reached twice comes once."""
+def _state_dicts(value: object) -> Iterator[tuple[Keys, dict[str, Tensor], dict[str, Facts]]]:
+    """Every state dict with the keys that lead to it, and what it states where it is a whole module; one that is
+    reached twice comes once."""
     seen: set[int] = set()
     waiting: list[tuple[Keys, object]] = [((), value)]
     while waiting:
         keys, node = waiting.pop()
-        if id(node) in seen or len(keys) > _MAX_DEPTH or not isinstance(node, (dict, list, tuple)):
+        if id(node) in seen or len(keys) > _MAX_DEPTH or not isinstance(node, (dict, list, tuple, Record)):
             continue
         seen.add(id(node))
+        if isinstance(node, Record):
+            if is_module(node):
+                yield keys, *flatten(node)
+                continue
+            node = dict(attributes_of(node))  # an object of another class: whatever it keeps under names
         if isinstance(node, dict):
             if {"state", "param_groups"} <= node.keys():
                 continue
             tensors = {k: v for k, v in node.items() if isinstance(k, str) and isinstance(v, Tensor)}
             if tensors:
-                yield keys, tensors
+                yield keys, tensors, {}
         items = node.items() if isinstance(node, dict) else enumerate(node)
         inner = [((*keys, k), v) for k, v in items if type(k) is int or (isinstance(k, str) and k[:5] != "optim")]
         waiting += reversed(inner)
@@ -94,10 +111,17 @@ def _what_instead(value: object) -> str:
     if isinstance(value, dict):
         keys = ", ".join(printable(k, 40) for k in list(value)[:6] if isinstance(k, str))
         return f"holds a dict without model tensors (its keys: {keys or 'none that are text'})"
+    if isinstance(value, Record):
+        return f"holds an object of the class {printable(value.made_by, 100)}, and no tensors under names in it"
     return "holds no dict of tensors"
 
 
-def _notes(value: object, others: list[Keys]) -> Iterator[str]:
+def _notes(loaded: Loaded, others: list[Keys], modules: Mapping[str, Facts]) -> Iterator[str]:
+    value, parts = loaded.value, {facts.get("class") for facts in modules.values()}
+    beside = [name for name in loaded.others if name not in parts and not name.startswith(("torch.", "__torch__."))]
+    if beside:
+        listed = ", ".join(printable(name, 60) for name in beside[:5])
+        yield f"left aside: objects of {len(beside)} class(es) that are no part of the model ({listed})"
     if others:
         names = ", ".join(printable("/".join(map(str, keys)) or "the outermost", 60) for keys in others[:5])
         yield f"left aside: {len(others)} dict(s) of tensors without recurrent weights ({names})"
@@ -107,7 +131,8 @@ def _notes(value: object, others: list[Keys]) -> Iterator[str]:
             yield f"left aside: {nameless} tensor(s) under keys that are not text"
 
 
-def _stored(path: Path, name: str, tensor: Tensor, read: ReadStorage, big_endian: bool) -> StoredTensor:
+def stored(path: Path, name: str, tensor: Tensor, read: ReadStorage, big_endian: bool) -> StoredTensor:
+    """`tensor` as a container offers it; its numbers are read from its storage by `read` when they are asked for."""
     dtype = f"{tensor.oddity} {tensor.dtype}" if tensor.oddity else tensor.dtype
     return StoredTensor(name, tensor.shape, dtype, lambda: materialise(path, name, tensor, read, big_endian))
 

@@ -9,12 +9,21 @@ the pickle names, so the worst that a hostile one can do is to be refused. Proto
 from __future__ import annotations
 
 import pickletools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from rnnverify.containers.torch_globals import KNOWN, build, key_of, torch_refuses
-from rnnverify.containers.torch_records import Global, MalformedError, Record, Storage, storage_of
+from rnnverify.containers.torch_globals import (
+    KNOWN,
+    LAYERS,
+    build,
+    key_of,
+    known,
+    of_the_standard_library,
+    torch_refuses,
+)
+from rnnverify.containers.torch_records import Global, MalformedError, Record, Storage, Tensor, storage_of
 from rnnverify.errors import FileError, UnsupportedError, printable
 
 _MAX_STEPS = 3_000_000  # several seconds; ten thousand tensors with their optimizer take one million
@@ -46,19 +55,24 @@ class Loaded:
     value: object
     storages: dict[str, Storage]  # by key
     refused_by_torch: str  # what in it torch.load(weights_only=True) refuses; empty: nothing
+    layers: tuple[str, ...] = ()  # classes of torch_globals.LAYERS that it has to be told to make
+    others: tuple[str, ...] = ()  # classes, known to nobody here, of which it holds objects
 
 
-def load(stream: IO[bytes], path: Path) -> Loaded:
+def load(stream: IO[bytes], path: Path, tensors: Mapping[str, Tensor] | None = None) -> Loaded:
     """The object that the pickle at `stream`'s position describes; the stream is left right behind it.
 
-    FileError where the pickle is damaged or bounds are passed; UnsupportedError where it names a class or
-    function that is not in `torch_globals.KNOWN`.
+    `tensors` are those outside it that it refers to by key, in the tar of PyTorch before 0.2.
+
+    FileError where the pickle is damaged or bounds are passed; UnsupportedError where it calls what is not in
+    `torch_globals.KNOWN`, or names what else Python itself brings. Objects of other classes are records.
     """
-    machine = _Machine(path)
+    machine = _Machine(path, tensors or {})
     try:
         for opcode, argument, _ in pickletools.genops(stream):
             machine.step(opcode.name, argument)
-        return Loaded(machine.stack[-1], machine.storages, machine.refused)
+        beside = tuple(machine.layers), tuple(machine.others)
+        return Loaded(machine.stack[-1], machine.storages, machine.refused, *beside)
     except MalformedError as error:
         raise FileError(path, f"its pickle {error}", "the file is damaged or was not made by torch.save") from error
     except (ValueError, IndexError, KeyError) as error:
@@ -68,14 +82,17 @@ def load(stream: IO[bytes], path: Path) -> Loaded:
 class _Machine:
     """The pickle machine: a stack, the stacks below open marks, and the memo."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
         self.path = path
+        self.tensors = tensors
         self.stack: list[object] = []
         self.below: list[list[object]] = []
         self.memo: dict[int, object] = {}
         self.storages: dict[str, Storage] = {}
         self.steps = 0
         self.refused = ""
+        self.layers: dict[str, None] = {}
+        self.others: dict[str, None] = {}
 
     def step(self, name: str, argument: object) -> None:
         self._spend(1)
@@ -136,8 +153,12 @@ class _Machine:
                 stack.append(self._name(*str(argument).split(" ", 1)))
             case "STACK_GLOBAL":
                 stack.append(self._name(*self._take(2)))
-            case "REDUCE" | "NEWOBJ":
+            case "REDUCE":
                 self._call(*self._take(2))
+            case "NEWOBJ":
+                self._make(*self._take(2))
+            case "NEWOBJ_EX":
+                self._make(*self._take(3))
             case "INST":
                 items = self._to_mark()
                 self._call(self._name(*str(argument).split(" ", 1)), tuple(items))
@@ -176,26 +197,44 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise MalformedError("names a class by something that is no text")
         named = Global(module, name)
-        if (module, name) not in KNOWN:
-            shown = printable(named, 100)
-            found = f"its pickle names {shown}, but a file of weights names only tensors and plain containers"
-            if module.startswith("torch.nn."):
-                found = f"holds a whole pickled module ({shown}), not only its weights"
-            advice = "save the weights alone with torch.save(model.state_dict(), FILE)"
-            raise UnsupportedError(self.path, found, advice)
+        if (module, name) not in KNOWN and of_the_standard_library(named):
+            raise self._refusal("names", named)
         if torch_refuses(named):
             self.refused = self.refused or str(named)
+        elif str(named) in LAYERS:
+            self.layers[str(named)] = None
         return named
+
+    def _refusal(self, does: str, named: Global) -> UnsupportedError:
+        found = f"its pickle {does} {printable(named, 100)}, which no file of weights needs, and was not run"
+        return UnsupportedError(self.path, found, "save the weights alone: torch.save(model.state_dict(), FILE)")
+
+    def _make(self, made: object, arguments: object, *keywords: object) -> None:
+        """An object of a class: of a known one as its call builds it, of another a record that awaits its state."""
+        if not isinstance(made, Global) or not isinstance(arguments, tuple):
+            raise MalformedError("makes an object of something that is no class")
+        if (made.module, made.name) in KNOWN:
+            self._call(made, arguments)
+        else:
+            self.others[str(made)] = None
+            self.stack.append(Record(made, (*arguments, *keywords)))
 
     def _call(self, called: object, arguments: object) -> None:
         if not isinstance(called, Global) or not isinstance(arguments, tuple):
             raise MalformedError("calls something that is no class")
+        if not known(called):
+            raise self._refusal("calls", called)
         made = build(called, arguments)
         if isinstance(made, dict):
             self._spend(len(made))  # a list taken twice from the memo is copied twice
         self.stack.append(made)
 
-    def _persistent(self, entry: object) -> Storage:
+    def _persistent(self, entry: object) -> object:
+        if isinstance(entry, tuple) and len(entry) == 4 and entry[0] == "module" and isinstance(entry[1], Global):
+            self.refused = self.refused or "the source text of classes that it holds"
+            return entry[1]  # legacy files: ('module', class, source file, source); the source is not looked at
+        if type(entry) is str and entry in self.tensors:
+            return self.tensors[entry]
         storage = storage_of(self.path, entry)
         self.storages.setdefault(storage.key, storage)
         return storage

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from rnnverify.errors import UnsupportedError, printable
+from rnnverify.errors import UnsupportedError
 
 Arguments: TypeAlias = tuple[object, ...]
 
@@ -28,7 +28,7 @@ class Global:
 
 @dataclass(eq=False)
 class Record:
-    """An object of no interest, or not yet: which class, called with what, and the state it was given."""
+    """An inert object: which class, called with what, and the state it was given."""
 
     made_by: Global
     arguments: Arguments = field(repr=False)  # never printed: a small pickle can hold what prints as terabytes
@@ -87,16 +87,8 @@ def storage_dtype(kind: object) -> str:
 def storage_of(path: Path, entry: object) -> Storage:
     """The storage behind `('storage', class, key, location, count)`; the legacy form has a sixth entry.
 
-    Where it lived, such as `cuda:0`, does not matter. UnsupportedError for `('module', class, source file,
-    source)`, which legacy files of whole modules hold.
+    Where it lived, such as `cuda:0`, does not matter.
     """
-    if isinstance(entry, tuple) and len(entry) == 4 and entry[0] == "module":
-        named = printable(entry[1], 100) if isinstance(entry[1], Global) else "of some class"
-        raise UnsupportedError(
-            path,
-            f"is a whole pickled module ({named})",
-            "save the weights alone with torch.save(model.state_dict(), FILE)",
-        )
     if not isinstance(entry, tuple) or len(entry) not in (5, 6) or entry[0] != "storage":
         raise MalformedError("refers to something outside it that is no storage")
     _, kind, key, _, count = entry[:5]

@@ -209,7 +209,7 @@ def test_other_cells_are_refused_by_name(gates: int, name: str) -> None:
 
 
 def test_no_recurrent_names_say_what_is_there() -> None:
-    with pytest.raises(SelectorError, match=r"it has i2h\.weight"):
+    with pytest.raises(SelectorError, match=r"it has i2h\.weight.*#INPUT,RECURRENT"):
         read({"i2h.weight": np.ones((2, 2))})
 
 

@@ -55,33 +55,92 @@ def test_the_stream_is_left_behind_the_pickle() -> None:
     assert [load(stream, Path("f")).value, load(stream, Path("f")).value] == [1, "two"]
 
 
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("posix", "system"),
-        ("builtins", "getattr"),
-        ("builtins", "eval"),
-        ("torch.serialization", "os.system"),
-        ("torch", "load"),
-        ("collections", "OrderedDict.fromkeys"),
-        ("numpy", "load"),
-        ("user_model", "CharRNN"),
-    ],
-)
-def test_an_unknown_name_is_refused_by_name_however_it_is_written(module: str, name: str) -> None:
-    inst = f"(i{module}\n{name}\n.".encode()
-    by_stack = b"\x80\x04" + opcodes(module) + opcodes(name) + b"\x93."
-    for data in (pickled(Named(module, name)), by_stack, inst):
+PYTHONS_OWN = [
+    ("posix", "system"),
+    ("builtins", "eval"),
+    ("__builtin__", "map"),
+    ("functools", "partial"),
+    ("torch.serialization", "os.system"),
+    ("collections", "OrderedDict.fromkeys"),
+]
+OTHERS = [("torch", "load"), ("numpy", "load"), ("user_model", "CharRNN")]
+
+
+def written(module: str, name: str, then: bytes) -> list[bytes]:
+    """Pickles that name something by one opcode or another, and then do something with it."""
+    by_stack = b"\x80\x04" + opcodes(module) + opcodes(name) + b"\x93" + then + b"."
+    return [pickled(Named(module, name))[:-1] + then + b".", by_stack]
+
+
+@pytest.mark.parametrize(("module", "name"), PYTHONS_OWN)
+def test_what_python_itself_brings_is_refused_by_name_even_where_it_is_only_named(module: str, name: str) -> None:
+    for data in (*written(module, name, b""), f"(i{module}\n{name}\n.".encode()):
         with pytest.raises(UnsupportedError, match=f"{module}.{name}") as caught:
             loaded(data)
         assert "torch.save(model.state_dict()" in str(caught.value)
 
 
-def test_a_whole_module_is_called_one() -> None:
-    with pytest.raises(UnsupportedError, match=r"whole pickled module \(torch\.nn\.modules\.rnn\.RNN\)"):
-        loaded(pickled(Named("torch.nn.modules.rnn", "RNN")))
-    with pytest.raises(UnsupportedError, match=r"whole pickled module \(torch\.Tensor\)"):
-        loaded(pickled(Outside(("module", Named("torch", "Tensor"), "model.py", "class Model: ..."))))
+@pytest.mark.parametrize(("module", "name"), [*PYTHONS_OWN, *OTHERS, ("builtins", "__import__")])
+def test_a_call_of_what_is_not_torchs_own_is_refused_by_name_however_it_is_written(module: str, name: str) -> None:
+    for data in (*written(module, name, b")R"), f"(i{module}\n{name}\n.".encode()):
+        with pytest.raises(UnsupportedError, match=f"{module}.{name}, which no file of weights needs"):
+            loaded(data)
+
+
+@pytest.mark.parametrize("make", [b")\x81", b")}\x92"])
+def test_an_object_of_any_other_class_is_an_inert_record(make: bytes) -> None:
+    for data in written("user_model", "CharRNN", make + opcodes({"lr": 0.1}) + b"b"):
+        found = loaded(data)
+        assert isinstance(found.value, Record)
+        assert (str(found.value.made_by), found.value.state) == ("user_model.CharRNN", {"lr": 0.1})
+        assert found.refused_by_torch
+        assert found.others == ("user_model.CharRNN",)
+
+
+def test_protocols_0_and_1_make_objects_by_a_function_of_copyreg() -> None:
+    arguments = (Named("user_model", "CharRNN"), Named("__builtin__", "object"), None)
+    record = loaded(pickled(Call(Named("copy_reg", "_reconstructor"), arguments))).value
+    assert isinstance(record, Record)
+    assert str(record.made_by) == "user_model.CharRNN"
+    with pytest.raises(FileError, match="no class"):
+        loaded(pickled(Call(Named("copy_reg", "_reconstructor"), (1, 2, None))))
+
+
+def test_an_attribute_is_looked_up_on_torchs_functions_alone() -> None:
+    functions = Named("torch._C", "_VariableFunctionsClass")
+    for module in ("builtins", "__builtin__"):
+        assert isinstance(loaded(pickled(Call(Named(module, "getattr"), (functions, "tanh")))).value, Record)
+        for arguments in ((Named("torch", "hub"), "load"), (functions, 1), (functions,)):
+            with pytest.raises(FileError, match="its pickle"):
+                loaded(pickled(Call(Named(module, "getattr"), arguments)))
+
+
+def test_torch_is_told_of_its_own_layers_alone() -> None:
+    layer = loaded(pickled(Named("torch.nn.modules.rnn", "RNN")))
+    assert (layer.refused_by_torch, layer.layers) == ("", ("torch.nn.modules.rnn.RNN",))
+    other = loaded(pickled(Named("torch.nn.modules.container", "Sequential")))
+    assert (other.refused_by_torch, other.layers) == ("torch.nn.modules.container.Sequential", ())
+
+
+def test_a_class_with_its_source_is_its_name() -> None:
+    found = loaded(pickled(Outside(("module", Named("user_model", "CharRNN"), "model.py", "class CharRNN: ..."))))
+    assert str(found.value) == "user_model.CharRNN"
+    assert found.refused_by_torch
+
+
+def test_torchscript_tags_and_lists_are_what_they_hold() -> None:
+    tag = Call(Named("torch.jit._pickle", "restore_type_tag"), (["a"], "List[str]"))
+    assert loaded(pickled(tag)).value == ["a"]
+    named = Call(Named("__torch__.model", "Pair"), (1, 2))
+    assert isinstance(loaded(pickled(named)).value, Record)
+
+
+def test_tensors_outside_are_found_by_their_key_where_there_are_some() -> None:
+    w = Tensor("float32", (2,), (1,))
+    found = load(io.BytesIO(pickled({"w": Outside("17")})), Path("m.pt"), {"17": w})
+    assert found.value == {"w": w}
+    with pytest.raises(FileError, match="no storage"):
+        load(io.BytesIO(pickled({"w": Outside("18")})), Path("m.pt"), {"17": w})
 
 
 def test_objects_beside_the_weights_stay_inert() -> None:

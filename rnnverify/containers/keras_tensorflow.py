@@ -14,6 +14,7 @@ from itertools import count
 
 from rnnverify.containers.contents import Contents, StoredTensor
 from rnnverify.containers.keras_objects import ObjectLayer, layers_in
+from rnnverify.containers.protobuf import MalformedError
 from rnnverify.containers.saved_model import SavedModel
 from rnnverify.containers.tf_objects import GRAPH_KEY, Node, same_objects
 from rnnverify.containers.tf_recurrence import activation_in
@@ -41,25 +42,18 @@ def as_keras(contents: Contents, nodes: Sequence[Node], saved: SavedModel | None
     `nodes` are its objects, `saved` is the SavedModel that it belongs to. Raises `MalformedError`, and `FileError` from
     the JSON that a SavedModel holds.
     """
-    metadata: dict[str, object] = {}
     model = _exported(nodes) if saved and not saved.described else _model(nodes, saved)
     if not any(layer.recurrent for layer in model.layers) and not model.config:
         return contents
-    tensors: dict[str, StoredTensor] = {}
-    listed: dict[str, list[str]] = {}
-    for layer in model.layers:
-        for below, key in layer.weights.items():
-            if key in contents.tensors:
-                name = "/".join((*layer.path, below if layer.recurrent else below.replace("/", ".")))
-                tensors[name] = replace(contents.tensors[key], name=name)
-                listed.setdefault(layer.path[0], []).append(name)
+    tensors, listed = _weights(contents, model.layers)
     unused, taken = {}, {key for layer in model.layers for key in layer.weights.values()}
     for key, tensor in contents.tensors.items():
         if key not in taken and key != GRAPH_KEY:
-            name = key.removesuffix(_VALUE)
-            tensors.setdefault(name, tensor)
-            unused[name] = _why_unused(name)
-    metadata = {"layer_weights": listed, "unused": unused}
+            short = key.removesuffix(_VALUE)
+            name = key if short in tensors else short
+            tensors[name] = tensor
+            unused[name] = _why_unused(short)
+    metadata: dict[str, object] = {"layer_weights": listed, "unused": unused}
     if not all(layer.ordered for layer in model.layers):
         metadata["unordered"] = True
     if model.config:
@@ -72,6 +66,21 @@ def as_keras(contents: Contents, nodes: Sequence[Node], saved: SavedModel | None
         metadata |= {"activation": activation} if activation else {}
     written = f"Keras {printable(model.version, 40)}, {contents.writer}" if model.version else contents.writer
     return replace(contents, framework="keras", tensors=tensors, writer=written, metadata=metadata)
+
+
+def _weights(contents: Contents, layers: Sequence[ObjectLayer]) -> tuple[dict[str, StoredTensor], dict[str, list[str]]]:
+    """The tensors of `layers` by their names in the model, and {outermost layer: those names}."""
+    tensors: dict[str, StoredTensor] = {}
+    listed: dict[str, list[str]] = {}
+    for layer in layers:
+        for below, key in layer.weights.items():
+            name = "/".join((*layer.path, below if layer.recurrent else below.replace("/", ".")))
+            if key not in contents.tensors or name in tensors:
+                found = "is there twice" if name in tensors else "is announced, and not there"
+                raise MalformedError(f"the weight {printable(name)} {found}")
+            tensors[name] = replace(contents.tensors[key], name=name)
+            listed.setdefault(layer.path[0], []).append(name)
+    return tensors, listed
 
 
 def _model(nodes: Sequence[Node], saved: SavedModel | None) -> _Model:

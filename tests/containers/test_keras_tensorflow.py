@@ -133,3 +133,19 @@ def test_a_damaged_graph_of_objects_is_refused(tmp_path: Path, damage: str) -> N
     write_objects(tmp_path / "c", nodes, arrays("cell"), damage)
     with pytest.raises(FileError, match=r"c\.index: a damaged checkpoint of objects: the data of _CHECK.* are damaged"):
         open_model(tmp_path / "c")
+
+
+def test_weights_that_are_announced_must_be_there_once(tmp_path: Path) -> None:
+    nodes = objects(["cell"], ["rnn"], [Node({"layer-0": 1})])
+    without = {key: array for key, array in arrays("cell").items() if not key.endswith("bias")}
+    write_objects(tmp_path / "c", nodes, without)
+    with pytest.raises(FileError, match="the weight rnn/cell/bias is announced, and not there"):
+        open_model(tmp_path / "c")
+
+
+def test_a_name_that_a_layer_has_already_is_kept_apart(tmp_path: Path) -> None:
+    nodes = objects(["m/cell"], ["rnn"], [Node({"layer-0": 1})])
+    write_objects(tmp_path / "c", nodes, arrays("m/cell") | {"rnn/cell/bias": np.zeros(3, np.float32)})
+    contents = open_model(tmp_path / "c")
+    assert contents.metadata["unused"] == {"rnn/cell/bias/.ATTRIBUTES/VARIABLE_VALUE": "not a weight of any layer"}
+    assert contents.tensors["rnn/cell/bias"].read().all()

@@ -60,6 +60,8 @@ def announced(data: Data, address: int) -> int:
 
 def _messages(data: Data, at: int, sizes: Superblock) -> Iterator[tuple[int, int, bytes]]:
     """Every message of the object header at `at`: its type, its flags, and its data."""
+    if at + 64 > len(data):  # no room for a header with a message
+        return
     newer = data[at : at + 4] == b"OHDR"
     if newer:
         flags = data[at + 5]

@@ -89,17 +89,21 @@ def search(name: str, seed: str, first: int, count: int, end: float = float("inf
                     died = line[1:]
                 else:
                     lines.append(line)
-            begun = [int(line.split()[1]) for line in lines if line.startswith("sample ")]
-            for line in lines:
-                if line.startswith("finding "):
-                    number, _, words = line.removeprefix("finding ").partition(": ")
-                    findings.append(Finding(name, seed, int(number), words))
-            if not begun and died:
+            made = [line for line in lines if line.startswith(("making ", "sample "))]
+            findings += [_finding(name, seed, line) for line in lines if line.startswith("finding ")]
+            if not made and died:
                 raise RuntimeError(f"{name}: the worker did not start: {died}")
-            if died and time.monotonic() < end:
-                findings.append(Finding(name, seed, begun[-1], died))
-            k = begun[-1] + 1 if begun else first + count
+            if not made:
+                break
+            k = int(made[-1].split()[1]) + 1
+            if died and made[-1].startswith("sample "):  # else h5py died of the change that it was asked to make
+                findings.append(Finding(name, seed, k - 1, died))
     return Searched(tuple(findings), k)
+
+
+def _finding(name: str, seed: str, line: str) -> Finding:
+    number, _, words = line.removeprefix("finding ").partition(": ")
+    return Finding(name, seed, int(number), words)
 
 
 def said(name: str, seed: str, first: int, count: int, folder: Path, end: float) -> Iterator[str]:

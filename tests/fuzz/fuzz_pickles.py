@@ -79,7 +79,7 @@ def random_opcode(rng: Random) -> bytes:
     if opcode.arg.n == pickletools.UP_TO_NEWLINE:
         return code + rng.choice((b"0", b"1", str(integer(rng)).encode(), b"'a'", b"1e999", b"9" * 5000, b"")) + b"\n"
     width = max(opcode.arg.n, 1)
-    return code + (integer(rng) % 256**width).to_bytes(width, rng.choice(("little", "big")))
+    return code + (integer(rng) % (1 << 8 * width)).to_bytes(width, rng.choice(("little", "big")))
 
 
 def _counted(rng: Random, form: str) -> bytes:

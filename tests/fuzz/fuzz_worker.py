@@ -1,7 +1,7 @@
 """One worker: python fuzz_worker.py HARNESS SEED FIRST COUNT FOLDER
 
-Writes sample after sample under FOLDER, hands each to the tool, and says on standard output `sample K` before it does,
-and `finding K: words` where something else than a reading or one sentence came of it. Whoever started it watches for
+Writes sample after sample under FOLDER, hands each to the tool, and says on standard output `making K` and `sample K`
+before it does, and `finding K: words` where something else than a reading or one sentence came of it. Whoever started it watches for
 the rest: a crash, or a sample that does not end.
 """
 
@@ -68,6 +68,7 @@ def main(arguments: list[str]) -> None:
     for warm in (FIXTURES / "simple_rnn.h5", FIXTURES / "rnn.pt"):  # what libraries do once, when they are imported
         _inspect(warm)
     for k in range(first, first + count):
+        print(f"making {k}", flush=True)
         sample = make(name, seed, k)
         path = write(sample, folder)
         print(f"sample {k}", flush=True)

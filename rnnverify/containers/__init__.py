@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
+from rnnverify.containers.foreign import refuse_directory, refuse_file, refuse_npz
 from rnnverify.errors import FileError
 
 __all__ = ["FORMS", "Contents", "FormName", "FrameworkName", "StoredTensor", "form_of", "open_model"]
@@ -65,6 +66,7 @@ def form_of(path: Path) -> FormName:
             return "tf_checkpoint"
         if (path / "saved_model.pb").is_file():
             return "tf_checkpoint"
+        refuse_directory(path)
         found = "is a directory with neither a TensorFlow `checkpoint` nor a saved_model.pb in it"
         raise FileError(path, found, "give a model file")
     if not stat.S_ISREG(mode):
@@ -104,6 +106,7 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
         raise FileError(path, "only points at a checkpoint", "give its directory, or the prefix beside it")
     if path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
         raise FileError(path, "is only a part of a TensorFlow checkpoint, or damaged", "give the checkpoint's prefix")
+    refuse_file(path, start)
     raise FileError(path, "is no model file of a known form", _KNOWN)
 
 
@@ -119,6 +122,7 @@ def _zip_form(path: Path) -> FormName:
     inside = {name.rpartition("/")[2] for name in names}
     if inside & {"data.pkl", "constants.pkl", "model.json", "model_weights_config.json"}:
         return "torch_zip"
+    refuse_npz(path, names)
     if any(name.endswith(".npy") for name in names):
         raise FileError(path, "is an .npz without the arrays x and y of a trace", "give a model file, or a trace")
     raise FileError(path, f"is a zip archive of {len(names)} files, and holds no model", _KNOWN)

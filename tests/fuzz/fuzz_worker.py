@@ -1,8 +1,8 @@
 """One worker: python fuzz_worker.py HARNESS SEED FIRST COUNT FOLDER
 
 Writes sample after sample under FOLDER, hands each to the tool, and says on standard output `making K` and `sample K`
-before it does, and `finding K: words` where something else than a reading or one sentence came of it. Whoever started it watches for
-the rest: a crash, or a sample that does not end.
+before it does, and `finding K: words` where something else than a reading or one sentence came of it. Whoever started
+it watches for the rest: a crash, or a sample that does not end.
 """
 
 from __future__ import annotations

@@ -21,6 +21,14 @@ SIZE ?= small
 soundness: $(INSTALLED)  ## correct engines against the rounding budget, SIZE=small|medium|large: any false alarm fails
 	PYTHONPATH=tests $(BIN)/python tests/soundness/soundness.py $(SIZE)
 
+SECONDS ?= 600
+fuzz: $(INSTALLED)  ## mutated files of every form, SECONDS=600 of them: any that is not read or refused in one sentence fails
+	PYTHONPATH=tests/fuzz:tests/containers $(BIN)/python tests/fuzz/fuzz.py $(SECONDS)
+
+CORPUS ?= corpus
+corpus: $(INSTALLED)  ## every genuine, wrong and hostile file of a corpus, CORPUS=path, against what its README promises
+	PYTHONPATH=tests/corpus $(BIN)/python tests/corpus/corpus.py $(CORPUS)
+
 fixtures: $(INSTALLED)  ## write the fixtures again, with the installed frameworks
 	$(BIN)/python fixtures/make.py
 
@@ -33,4 +41,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 clean:  ## remove what was installed and cached
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test lint bench soundness fixtures clean
+.PHONY: demo test lint bench soundness fuzz corpus fixtures clean

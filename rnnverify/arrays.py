@@ -24,6 +24,7 @@ DAMAGED = (
     OverflowError,
     RecursionError,
     RuntimeError,
+    SyntaxError,
     NotImplementedError,
     tokenize.TokenError,
     zipfile.BadZipFile,
@@ -87,9 +88,13 @@ def _map(path: Path, name: str, offset: int, shape: tuple[int, ...], fortran: bo
         found = f"{printable(name)} announces {size} bytes, and {there} are there"
         raise FileError(path, found, "the file is damaged: write it again")
     order = "F" if fortran else "C"
-    if size == 0:
-        return np.zeros(shape, dtype)
-    return np.memmap(path, dtype, "r", offset, tuple(shape), order)  # type: ignore[call-overload, no-any-return]
+    try:
+        if size == 0:
+            return np.zeros(shape, dtype)
+        return np.memmap(path, dtype, "r", offset, tuple(shape), order)  # type: ignore[call-overload, no-any-return]
+    except ValueError as error:  # an axis or a product of axes that no array has, beside an empty one
+        found = f"{printable(name)} announces the shape {shape}, which no array has"
+        raise FileError(path, found, "the file is damaged: write it again") from error
 
 
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:

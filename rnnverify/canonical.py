@@ -46,6 +46,7 @@ class Direction:
     bias_recurrent: Array  # (G, H)
     reverse: bool = False  # runs from the last step to the first
     has_bias: bool = True  # False where the framework was told to use none: both biases are zeros
+    rebuilt: bool = False  # True where the file holds a kernel in parts, whose product was rounded (weight_norm)
 
     def __post_init__(self) -> None:
         G, I, H = self.kernel.shape if self.kernel.ndim == 3 else (0, 0, 0)

@@ -175,7 +175,7 @@ class TensorDifference:
     baseline_value: float  # there
     candidate_value: float
     max_ulp: float = 0.0  # the largest difference in units in the last place of the narrower dtype
-    rounded: int = 0  # entries that differ by no more than the rounding of b_ih + b_hh to one float
+    rounded: int = 0  # entries that differ by no more than the rounding of b_ih + b_hh to one float, or of weight_norm
 
 
 @dataclass(frozen=True)

@@ -233,8 +233,9 @@ def _same(evidence: _Evidence) -> tuple[Verdict, list[str]]:
     if all(m.deviation.bitwise for m in evidence.measured) and not any(t.rounded for t in evidence.tensors):
         return "IDENTICAL", ["states equal bit for bit" + (", weights too" if known else "")]
     how = "every step is explained by rounding" if evidence.judged_by_budget else "every deviation is within the rule"
-    rounded = ", up to the rounding of a summed bias" if any(t.rounded for t in evidence.tensors) else ""
-    reasons = [how + (f", and the weights are equal{rounded}" if known else "")]
+    rounded = ("a summed bias" if t.name.endswith(" bias") else "weight_norm" for t in evidence.tensors if t.rounded)
+    words = " and of ".join(dict.fromkeys(rounded))
+    reasons = [how + (", and the weights are equal" + f", up to the rounding of {words}" * bool(words)) * known]
     if evidence.judged_by_budget and not evidence.within_rule:
         limit = evidence.rule.atol
         reasons.append(parting(evidence.measured, limit, evidence.network, evidence.batches, evidence.dtype))

@@ -206,6 +206,6 @@ def _provenance(path: Path, arrays: Mapping[str, Array]) -> Mapping[str, Any]:
         return {}
     try:
         value = json.loads(str(text[()]))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, SystemError) as error:  # the last for letters beyond those of Unicode
         raise FileError(path, "its provenance is no JSON", "write it with json.dumps, or leave it out") from error
     return value if isinstance(value, dict) else {}

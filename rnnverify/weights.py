@@ -36,8 +36,9 @@ def same_shapes(a: Network, b: Network) -> bool:
 def compare_weights(baseline: Network, candidate: Network) -> tuple[tuple[TensorDifference, ...], tuple[str, ...]]:
     """Tensor by tensor, and what differs in structure, as sentences.
 
-    Kernels must be equal. Of the biases only the sum counts, and a file with one bias may hold it rounded once to its
-    dtype: that much is `rounded`, not `differing`. Tensors are compared where both networks have them in one shape.
+    Kernels must be equal, but for the rounding of one that a file holds in parts. Of the biases only the sum counts,
+    and a file with one bias may hold it rounded once to its dtype: that much is `rounded`, not `differing`. Tensors
+    are compared where both networks have them in one shape.
     """
     reasons = list(_structure_reasons(baseline, candidate))
     tensors = []
@@ -47,8 +48,11 @@ def compare_weights(baseline: Network, candidate: Network) -> tuple[tuple[Tensor
             continue
         other = theirs[where]
         tensors += [
-            _difference(f"{where} kernel", ours.kernel, other.kernel),
-            _difference(f"{where} recurrent kernel", ours.recurrent_kernel, other.recurrent_kernel),
+            _difference(f"{where} {name}", a, b, _rebuilt(a, b) if ours.rebuilt or other.rebuilt else 0.0)
+            for name, a, b in (
+                ("kernel", ours.kernel, other.kernel),
+                ("recurrent kernel", ours.recurrent_kernel, other.recurrent_kernel),
+            )
         ]
         dtype = _narrower(ours, other)
         tensors.append(_difference(f"{where} bias", ours.bias, other.bias, _allowed(ours, other), dtype))
@@ -77,6 +81,17 @@ def _structure_reasons(a: Network, b: Network) -> list[str]:
         elif ours.time_restored != theirs.time_restored:
             reasons.append(f"layer {k}: the outputs of a backward run are turned back in time on one side only")
     return reasons
+
+
+def _rebuilt(a: Array, b: Array) -> Array:
+    """How far two kernels (G, I, H) may lie apart where one was split as weight_norm does, and put together again.
+
+    w = g v / |v|, a norm for each row or column, over n weights. A norm meets n/2 + 1 roundings (n squares and their
+    sum, halved by the root), once when g was taken and once when v is divided by it; product and quotient two more.
+    """
+    unit = UNIT_ROUNDOFF.get(min((a.dtype, b.dtype), key=lambda each: each.itemsize).name, 0.0)
+    largest = np.maximum(np.abs(a), np.abs(b)).astype(np.float64)
+    return np.asarray(unit * (max(a.shape[1:]) + 4) * largest)
 
 
 def _allowed(a: Direction, b: Direction) -> Array:

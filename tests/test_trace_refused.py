@@ -96,6 +96,7 @@ def npy(shape: str, data: bytes = b"", descr: str = "<f4") -> bytes:
         (b"\x93NUMPY\1\0" + struct.pack("<H", 8001) + b"-" * 8000 + b"1", "is no readable array"),
         (npy("(-2, -3, 1)", bytes(24)), "is no readable array"),
         (npy("(True, 3, 1)", bytes(12)), "is no readable array"),
+        (npy("(2, 3, 4)", bytes(96), ","), "is no readable array"),
         (npy("(" + "1," * 70 + ")", bytes(4)), "is no readable array"),
     ],
 )
@@ -103,6 +104,20 @@ def test_headers_that_lie(tmp_path: Path, member: bytes, words: str) -> None:
     for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         with pytest.raises(FileError, match=f"y.npy {words}"):
             load(archive(tmp_path, member, compression))
+
+
+@pytest.mark.parametrize("shape", ["(0, 9999999999, 9999999999)", "(0, 9999999999999999999, 1)"])
+def test_an_empty_array_of_a_shape_that_none_has_is_refused(tmp_path: Path, shape: str) -> None:
+    with pytest.raises(FileError, match=r"y\.npy announces the shape .*, which no array has"):
+        load(archive(tmp_path, npy(shape)))
+
+
+def test_a_provenance_of_letters_that_there_are_not_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, x=x, y=y)
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("provenance.npy", npy("()", b"\xff\xff\xff\x7f", "<U1"))
+    with pytest.raises(FileError, match="its provenance is no JSON"):
+        load(path)
 
 
 def test_a_deflate_bomb_is_not_inflated(tmp_path: Path) -> None:

@@ -155,3 +155,19 @@ def test_structure_in_words() -> None:
     assert structure(reverse) == "1 layer, 3 -> 4, tanh, backwards"
     unrestored = Network((replace(reverse.layers[0], time_restored=False),))
     assert structure(unrestored) == "1 layer, 3 -> 4, tanh, backwards, outputs not turned back"
+
+
+def test_a_kernel_rebuilt_from_parts_may_be_rounded_and_no_more() -> None:
+    network = single(3, 4)
+    kernel = network.layers[0].directions[0].recurrent_kernel
+    near, far = kernel * np.float32(1 + 2.0**-22), kernel * np.float32(1 + 2.0**-20)
+    for other, rebuilt, counts in (
+        (near, True, (0, 16)),  # entries that differ, that are rounded
+        (far, True, (16, 0)),
+        (near, False, (16, 0)),
+    ):
+        (direction,) = edited(network, recurrent_kernel=other).layers[0].directions
+        layer = replace(network.layers[0], directions=(replace(direction, rebuilt=rebuilt),))
+        for a, b in ((network, Network((layer,))), (Network((layer,)), network)):
+            found = compare_weights(a, b)[0][1]
+            assert (found.differing, found.rounded) == counts

@@ -82,11 +82,12 @@ def _layers(part: Part, weights: Weights, activation: str) -> Iterator[Layer]:
 def _direction(weights: Weights, suffix: str, reverse: bool) -> Direction:
     kernel = weights.tensors[f"weight_ih{suffix}"].T[None]  # (H, I) -> (1, I, H)
     recurrent_kernel = weights.tensors[f"weight_hh{suffix}"].T[None]  # (H, H) -> (1, H, H)
+    rebuilt = any(f"{kind}{suffix}" in weights.rebuilt for kind in ("weight_ih", "weight_hh"))
     if not weights.bias:
         zeros = np.zeros((1, weights.hidden_size), kernel.dtype)
-        return Direction(kernel, recurrent_kernel, zeros, zeros, reverse, has_bias=False)
+        return Direction(kernel, recurrent_kernel, zeros, zeros, reverse, has_bias=False, rebuilt=rebuilt)
     bias_input, bias_recurrent = (weights.tensors[f"{kind}{suffix}"][None] for kind in ("bias_ih", "bias_hh"))
-    return Direction(kernel, recurrent_kernel, bias_input, bias_recurrent, reverse)
+    return Direction(kernel, recurrent_kernel, bias_input, bias_recurrent, reverse, rebuilt=rebuilt)
 
 
 def _roles(part: Part, weights: Weights, lowest: int) -> Iterator[tuple[str, str]]:

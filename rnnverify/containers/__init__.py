@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
+from rnnverify.containers.foreign import refuse_directory, refuse_file, refuse_npz
 from rnnverify.containers.tf_graph import is_graph, refuse_without_weights
 from rnnverify.errors import FileError
 
@@ -85,6 +86,7 @@ def form_of(path: Path) -> FormName:
             return "tf_checkpoint"
         if any(path.glob("*.safetensors.index.json")):
             return "safetensors_index"
+        refuse_directory(path)
         found = "is a directory with neither a TensorFlow `checkpoint` nor a saved_model.pb in it"
         raise FileError(path, found, "give a model file")
     if not stat.S_ISREG(mode):
@@ -131,6 +133,7 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
     refuse_without_weights(path, start)
     if path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
         raise FileError(path, "is only a part of a TensorFlow checkpoint, or damaged", "give the checkpoint's prefix")
+    refuse_file(path, start)
     raise FileError(path, "is no model file of a known form", _KNOWN)
 
 
@@ -150,6 +153,7 @@ def _zip_form(path: Path) -> FormName:
         return "torch_script"
     if "data.pkl" in inside:
         return "torch_zip"
+    refuse_npz(path, names)
     if any(name.endswith(".npy") for name in names):
         raise FileError(path, "is an .npz without the arrays x and y of a trace", "give a model file, or a trace")
     raise FileError(path, f"is a zip archive of {len(names)} files, and holds no model", _KNOWN)

@@ -7,6 +7,7 @@ another one, text, references, records) is not listed among the tensors but in `
 from __future__ import annotations
 
 import io
+import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ import numpy as np
 
 from rnnverify.canonical import Array
 from rnnverify.containers.contents import Contents, StoredTensor
+from rnnverify.containers.hdf5_heaps import check_heaps
+from rnnverify.containers.hdf5_texts import Data, announced
 from rnnverify.containers.keras_attributes import group_name, stated
 from rnnverify.errors import FileError, printable
 
@@ -41,7 +44,8 @@ def read(path: Path) -> Contents:
         raise FileError(path, "is no plain file" if path.exists() else "no such file", "name an HDF5 file")
     if path.stat().st_size == 0:
         raise FileError(path, "the file is empty", "save the model again")
-    tensors, metadata = read_from(path, lambda: path.open("rb"))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        tensors, metadata = read_from(path, lambda: path.open("rb"), data)
     return Contents(path, "HDF5", "keras", tensors, writer(metadata), metadata)
 
 
@@ -53,13 +57,19 @@ def writer(metadata: dict[str, object]) -> str:
 
 def read_bytes(path: Path, data: bytes, member: str) -> tuple[dict[str, StoredTensor], dict[str, object]]:
     """`read_from` for the HDF5 file that is the `member` of a zip."""
-    return read_from(path, lambda: io.BytesIO(data), f"{member}: ")
+    return read_from(path, lambda: io.BytesIO(data), data, f"{member}: ")
 
 
-def read_from(path: Path, source: Source, where: str = "") -> tuple[dict[str, StoredTensor], dict[str, object]]:
-    """Tensors and metadata of the HDF5 file that `source` opens; `path` and `where` name it in messages."""
+def read_from(
+    path: Path, source: Source, data: Data, where: str = ""
+) -> tuple[dict[str, StoredTensor], dict[str, object]]:
+    """Tensors and metadata of the HDF5 file that `source` opens; `path` and `where` name it in messages.
+
+    `data` is the same file as bytes, for what has to be looked at before the HDF5 library may see it.
+    """
+    check_heaps(path, data, where)
     with _opened(path, source, where) as file:
-        listing = _Listing(path, source, where)
+        listing = _Listing(path, source, data, where)
         listing.add(file, "", (file,))
         root = listing.groups.get("model_weights", file)
         prefix = "model_weights/" if root is not file else ""
@@ -88,6 +98,7 @@ class _Listing:
 
     path: Path
     source: Source
+    data: Data
     where: str
     tensors: dict[str, StoredTensor] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -98,6 +109,7 @@ class _Listing:
     def add(self, group: Any, prefix: str, ancestors: tuple[Any, ...]) -> None:
         import h5py
 
+        self._check_texts(group)
         for key in group:
             self.seen += 1
             if self.seen > _MOST_OBJECTS or len(ancestors) > _DEEPEST:
@@ -120,7 +132,19 @@ class _Listing:
                     self.names[name.removesuffix("vars").rstrip("/")] = group_name(item)
                 self.add(item, f"{location}/", (*ancestors, item))
 
+    def _check_texts(self, item: Any) -> None:
+        """Raise where the attributes of `item` announce more text than the file holds."""
+        import h5py
+
+        size = announced(self.data, h5py.h5o.get_info(item.id).addr)
+        if size < 0:
+            found = f"{self.where}{printable(item.name)!r} keeps attributes in a way that Keras never does"
+            raise FileError(self.path, found, "save the model again with Keras")
+        if size > len(self.data):
+            raise OSError(f"the attributes of {item.name} announce {size} bytes of text")
+
     def _add_dataset(self, dataset: Any, location: str, name: str) -> None:
+        self._check_texts(dataset)
         if name in self.tensors:
             raise FileError(self.path, f"{self.where}two arrays are named {printable(name)!r}", "save the model again")
         reason = _refusal(dataset)

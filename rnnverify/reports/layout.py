@@ -7,7 +7,10 @@ from collections.abc import Iterable
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment, Segments
 from rich.table import Table
+
+from rnnverify.errors import printable
 
 
 def to_string(parts: Iterable[RenderableType], width: int, color: bool) -> str:
@@ -23,9 +26,15 @@ def to_string(parts: Iterable[RenderableType], width: int, color: bool) -> str:
         legacy_windows=False,
     )
     for part in parts:
-        console.print(part)
+        shown = (Segment(_without_controls(text), style) for text, style, _ in console.render(part))
+        console.print(Segments(shown))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def _without_controls(text: str) -> str:
+    """`text` with what would steer the terminal written out; lines stay lines."""
+    return "\n".join(printable(line, 10 * len(line)) if not line.isprintable() else line for line in text.split("\n"))
 
 
 def indented(part: RenderableType) -> Padding:

@@ -247,5 +247,7 @@ def test_weight_norm_is_undone(names: tuple[str, str], shape: tuple[int, ...], a
     assert np.array_equal(reading.network.layers[0].directions[0].recurrent_kernel[0].T, whole.astype(np.float32))
     assert not reading.recipe.loadable
     assert reading.assumptions
+    assert reading.network.layers[0].directions[0].rebuilt
+    assert not read(layer(3, 2)).network.layers[0].directions[0].rebuilt
     with pytest.raises(FileError, match="zeros"):
         read(arrays | {f"rnn.{names[1]}": np.zeros((2, 2), np.float32)})

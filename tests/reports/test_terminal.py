@@ -339,3 +339,14 @@ def test_only_what_differs_of_the_environment_is_shown() -> None:
     assert "Differs" not in render(EQUIVALENT)
     other = replace(EQUIVALENT.sides[1], environment={"machine": "aarch64", "threads": "1", "blas": "other"})
     assert "Differs machine: A x86_64, B aarch64\n" in render(replace(EQUIVALENT, sides=(EQUIVALENT.sides[0], other)))
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_names_do_not_steer_the_terminal(color: bool) -> None:
+    hostile = "\x1b[31mred\x1b]0;title\x07\0\r\x9b\u202e"
+    lines = tuple(replace(line, name=hostile) for line in INSPECTION.tensors)
+    inspection = replace(INSPECTION, part=hostile, writer=hostile, notes=(hostile,), tensors=lines)
+    shown = render_inspection(inspection, width=200, color=color)
+    plain = render_inspection(replace(INSPECTION, notes=("x",)), width=200, color=color)
+    assert "\\x1b[31mred\\x1b]0;title\\x00\\x9b\\u202e" in shown  # rich itself drops bells and returns
+    assert {c for c in shown if not c.isprintable()} == {c for c in plain if not c.isprintable()}

@@ -1,0 +1,112 @@
+"""What a case recorded in its io.npz, as batches to run and outputs to meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from corpus_cases import Case, Submodel
+
+from rnnverify.canonical import Array
+from rnnverify.containers import Contents
+from rnnverify.sides import Opened
+from rnnverify.trace import FROM_H0, ZERO, Batch, Trace
+
+LIMITS = {"float32": 2e-6, "float64": 1e-12, "float16": 2e-2, "bfloat16": 2e-2}
+"""By the dtype that the outputs were computed in, relative to the largest output where that is above 1."""
+
+_GROWTH = 1.5  # of rounding in a step of a chaotic network; those of the corpus stay below 1.35
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Inputs and outputs for one recurrent part."""
+
+    batches: tuple[Batch, ...]
+    outputs: Mapping[str, Mapping[str, Array]]  # batch -> "y" (B, T, F), "h_n 0" (B, H), ... -> values
+    limits: Mapping[str, float]  # batch -> what may differ
+    steps: Array | None  # (S,) the steps that y holds, where it does not hold all
+    open_steps: Array | None  # (B, T) True up to the first masked step, where steps are masked
+    chaotic: bool  # rounding grows along time, and the limit with it
+
+
+def recorded(case: Case, side: Opened, arrays: Mapping[str, Array]) -> Recorded:
+    """What `arrays`, the io.npz of `case`, says about the part that `side` is. Raises LookupError where nothing."""
+    assert side.network is not None and side.contents is not None
+    part = submodel(case, side.network.input_size, side.network.output_size)
+    x, y = arrays["x"], f"y_{part.name}" if part else "y"
+    if part and part.inputs != side.network.input_size:
+        part = next(p for p in case.submodels if p.inputs == side.network.input_size)  # the lowest of a stack
+    if part and part.reads:
+        x = arrays[f"y_{part.reads}"]
+    mask = None
+    if case.facts.get("masking"):
+        mask = np.logical_and.accumulate(np.any(x.reshape(*x.shape[:2], -1) != 0, axis=2), axis=1)
+    if x.ndim == 2:
+        x = embedding(case, side.contents, side.network.input_size)[x]
+    batches, outputs, wide = [Batch(ZERO, x)], {ZERO: _outputs(arrays, y, "", mask is None)}, ""
+    if side.network.dtype != np.float64:
+        wide = "_float32_compute" if f"{y}_float32_compute" in arrays else ""
+        if wide:
+            outputs[ZERO] = {"y": arrays[y + wide]}
+    if "h0" in arrays and f"{y}_from_h0" in arrays:
+        batches.append(Batch(FROM_H0, x, tuple(arrays["h0"])))
+        outputs[FROM_H0] = _outputs(arrays, y, "_from_h0", mask is None)
+    if not any(outputs.values()):
+        raise LookupError(f"io.npz holds no outputs of {side.source}")
+    limit = LIMITS[case.facts["dtype"]]
+    limits = {batch.name: LIMITS["float32"] if wide and batch.name == ZERO else limit for batch in batches}
+    steps = arrays.get("y_steps")
+    chaotic = steps is not None and case.facts["expect"] == "load_numerically_sensitive"
+    if chaotic:
+        outputs = {ZERO: {"y": outputs[ZERO]["y"]}}
+    return Recorded(tuple(batches), outputs, limits, steps, mask, chaotic)
+
+
+def submodel(case: Case, inputs: int, outputs: int) -> Submodel | None:
+    """The submodel that a part of these sizes ends with; None where the model is not one of several."""
+    exact = [p for p in case.submodels if (p.inputs, p.outputs) == (inputs, outputs)]
+    return next(iter(exact or [p for p in case.submodels if p.outputs == outputs]), None)
+
+
+def embedding(case: Case, contents: Contents, width: int) -> Array:
+    """The table (V, I) that turns the tokens of x into features: optimizer slots and averages have longer names."""
+    shape = (case.facts["embedding"], width)
+    names = sorted((name for name, t in contents.tensors.items() if t.shape == shape), key=len)
+    if not names:
+        raise LookupError(f"no tensor of the file is an embedding {shape}")
+    return contents.tensors[names[0]].read()
+
+
+def _outputs(arrays: Mapping[str, Array], y: str, suffix: str, states: bool) -> dict[str, Array]:
+    found = {"y": arrays[y + suffix]} if y + suffix in arrays else {}
+    if y == "y" and states:
+        found |= {f"h_n {k}": h for k, h in enumerate(arrays.get("h_n" + suffix, ()))}
+        found |= {f"h_n {k}": arrays[f"h_n_{k}{suffix}"] for k in range(99) if f"h_n_{k}{suffix}" in arrays}
+    if "last" in arrays and not suffix:
+        found["last"] = arrays["last"]
+    return found
+
+
+def deviation(wanted: Recorded, trace: Trace) -> tuple[float, str]:
+    """How far `trace` lies from the record, as a multiple of what is allowed, and where that is."""
+    worst, where = 0.0, ""
+    for name, outputs in wanted.outputs.items():
+        run = trace.runs[name]
+        for what, values in outputs.items():
+            ours = run.y[:, -1] if what == "last" else run.y if what == "y" else run.h_n[int(what[4:])]
+            if what == "y" and wanted.steps is not None:
+                ours = ours[:, wanted.steps]
+            if ours.shape != values.shape:
+                return float("inf"), f"{what} has shape {ours.shape}, recorded was {values.shape}"
+            difference = np.abs(ours.astype(np.float64) - values.astype(np.float64))
+            if what == "y" and wanted.open_steps is not None:
+                difference = np.where(wanted.open_steps[..., None], difference, 0.0)
+            limit = np.array(wanted.limits[name] * max(1.0, float(np.abs(values.astype(np.float64)).max())))
+            if wanted.chaotic and wanted.steps is not None:
+                limit = limit * np.minimum(_GROWTH ** wanted.steps[:, None].astype(np.float64), 1e9)
+            share = float((difference / limit).max())
+            if not share <= worst:
+                worst, where = share, f"{what} ({name}) differs by {float(difference.max()):.2g}"
+    return worst, where

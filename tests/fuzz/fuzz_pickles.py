@@ -18,7 +18,7 @@ _ZIPS = (
     "rnn.pt",
     "two_parts.pt",
     "bidirectional.pt",
-    "bad/whole_module.pt",
+    "whole_module.pt",
     "genuine/torch-2.13.0/rnn_a_ckpt_np/ckpt.pth",
 )
 _LEGACY = (

@@ -38,7 +38,7 @@ _SMALL = 1e8  # floating-point operations below which a second thread costs more
 class Limits:
     """What the runner process of one framework may use for all of its files together.
 
-    `memory` is address space in bytes, 0 for no limit.
+    `memory` is address space in bytes, 0 for what the machine has.
     """
 
     seconds: float = 600.0
@@ -234,8 +234,9 @@ class _Process:
         lines = (self._folder / f"{self._runtime}.log").read_text(errors="replace").strip().splitlines()
         said = f", saying: {printable(lines[-1])}" if lines else ""
         code = self._child.returncode
-        if self._limits.memory and any("MemoryError" in line or "bad_alloc" in line for line in lines):
-            return "ran out of the memory that --memory allows; allow more, or run fewer steps"
+        if any("MemoryError" in line or "bad_alloc" in line for line in lines):
+            allowed = "that --memory allows; allow more, or" if self._limits.memory else "of the machine;"
+            return f"ran out of the memory {allowed} run fewer steps"
         if code == -signal.SIGKILL:
             return "was killed, most likely because the machine ran out of memory; run fewer sequences or steps"
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"

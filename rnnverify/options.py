@@ -77,7 +77,7 @@ EngineOption = Annotated[
 Atol = Annotated[float, typer.Option(help="Call CLOSE what differs by no more than this plus rtol.")]
 Rtol = Annotated[float, typer.Option(help="Relative to the baseline's state.")]
 Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="Time limit of the runner of one framework.")]
-Memory = Annotated[float, typer.Option(metavar="GIB", help="Memory limit of a runner; 0 sets none.")]
+Memory = Annotated[float, typer.Option(metavar="GIB", help="Memory limit of a runner; 0: what the machine has.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="Of the report.")]
 Output = Annotated[
     Optional[Path],  # noqa: UP045 - as above

@@ -33,8 +33,7 @@ def main(argv: list[str]) -> None:
     gc.disable()
     runtime, memory = argv[0], int(argv[1])
     end_with_caller()
-    if memory:
-        limit_memory(memory)
+    limit_memory(memory)
     missing = ""
     try:
         for name in FRAMEWORKS[runtime]:
@@ -64,11 +63,16 @@ def end_with_caller() -> None:
 
 
 def limit_memory(limit: int) -> None:
+    """Allow `limit` bytes of address space; 0: as much data as the machine has memory."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if limit:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    else:  # what the machine has: beyond it everything else would suffer before this process fails
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_DATA, (physical, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def attempt(job: dict[str, Any]) -> Any:

@@ -91,14 +91,19 @@ def search(name: str, seed: str, first: int, count: int, end: float = float("inf
                     lines.append(line)
             made = [line for line in lines if line.startswith(("making ", "sample "))]
             findings += [_finding(name, seed, line) for line in lines if line.startswith("finding ")]
-            if not made and died:
-                raise RuntimeError(f"{name}: the worker did not start: {died}")
-            if not made:
-                break
-            k = int(made[-1].split()[1]) + 1
-            if died and made[-1].startswith("sample "):  # else h5py died of the change that it was asked to make
+            if not made and not died:
+                break  # out of time
+            making = not made or made[-1].startswith("making ")
+            if making and died and not _by_signal(died):
+                raise RuntimeError(f"{name}: sample {k} or one after it cannot be made: {died}")
+            k = int(made[-1].split()[1]) + 1 if made else k + 1
+            if died and not making:  # else h5py crashed on the change that it was asked to make
                 findings.append(Finding(name, seed, k - 1, died))
     return Searched(tuple(findings), k)
+
+
+def _by_signal(died: str) -> bool:
+    return died.startswith("the process died (-")
 
 
 def _finding(name: str, seed: str, line: str) -> Finding:

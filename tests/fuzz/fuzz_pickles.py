@@ -6,7 +6,7 @@ import pickletools
 import struct
 from random import Random
 
-from fuzz_values import Sample, fixture, integer, mutated_bytes, spliced
+from fuzz_values import Sample, fixture, integer, mutated_bytes, mutated_json, spliced
 from fuzz_zips import mutated_zip
 
 _GLOBALS = (
@@ -20,17 +20,21 @@ _ZIPS = (
     "bidirectional.pt",
     "whole_module.pt",
     "genuine/torch-2.13.0/rnn_a_ckpt_np/ckpt.pth",
+    "genuine/torch-2.13.0/rnn_a_module/model.pt",
+    "genuine/torch-2.13.0/rnn_2l_script/model.pt",
+    "genuine/torch-2.13.0/rnn_2l_pt2/model.pt2",
 )
 _LEGACY = (
     "rnn_legacy.pt",
     "genuine/torch-1.0.1/rnn_a_views/model.pt",
+    "genuine/torch-1.0.1/rnn_a_module/model.pt",
     "genuine/torch-1.0.0-py27/rnn_a_ckpt/checkpoint.pth.tar",
 )
 
 
 def torch_zip(rng: Random) -> Sample:
     data = fixture(rng.choice(_ZIPS))
-    return Sample("model.pt", {"model.pt": mutated_zip(rng, data, {"data.pkl": mutated_pickle})})
+    return Sample("model.pt", {"model.pt": mutated_zip(rng, data, {".pkl": mutated_pickle, ".json": mutated_json})})
 
 
 def torch_legacy(rng: Random) -> Sample:

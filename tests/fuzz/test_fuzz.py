@@ -65,6 +65,15 @@ def test_memory_and_strays_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert fuzz_worker.strays(SOUND, path.parent) == "did os.system ls; files were changed"
 
 
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the program stands that `fuzz` takes for its worker."""
+    path = tmp_path / "tests" / "fuzz" / "worker.py"
+    path.parent.mkdir(parents=True)
+    monkeypatch.setattr(fuzz, "_WORKER", path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("program", "words"),
     [
@@ -74,12 +83,21 @@ def test_memory_and_strays_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_worker_that_dies_or_hangs_is_a_finding(
-    program: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: str, words: str, worker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = tmp_path / "tests" / "fuzz" / "worker.py"
-    worker.parent.mkdir(parents=True)
     worker.write_text(program)
-    monkeypatch.setattr(fuzz, "_WORKER", worker)
     monkeypatch.setattr(fuzz, "SECONDS", 0.5)
     (finding,) = fuzz.search("npy", "s", 0, 1).findings
     assert finding.number == 0 and words in finding.words
+
+
+@pytest.mark.parametrize("program", ["1 / 0", "print('making 0', flush=True); 1 / 0"])
+def test_a_harness_that_fails_itself_is_no_pass(program: str, worker: Path) -> None:
+    worker.write_text(program)
+    with pytest.raises(RuntimeError, match=r"npy: sample 0 or one after it cannot be made: .*ZeroDivisionError"):
+        fuzz.search("npy", "s", 0, 2)
+
+
+def test_a_sample_that_h5py_does_not_survive_making_is_left_out(worker: Path) -> None:
+    worker.write_text("import os; print('making 0', flush=True); os.abort()")
+    assert fuzz.search("npy", "s", 0, 1) == fuzz.Searched((), 1)

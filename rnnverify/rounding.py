@@ -75,7 +75,7 @@ def explains(network: Network, run: Run, dtype: str) -> bool:
 
 
 def _run_budgets(network: Network, run: Run, dtype: str, other: Network | None) -> Iterator[Budget]:
-    states = _states(network, run)
+    states = states_of(network, run)
     h0 = iter(run.batch.h0 or ())
     biases = _bias_magnitudes(network, other)
     finals = iter(run.h_n)
@@ -121,7 +121,7 @@ def _is_merged(layer: Layer) -> bool:
     return layer.bidirectional and layer.merge != "concat"
 
 
-def _states(network: Network, run: Run) -> Iterator[Array]:
+def states_of(network: Network, run: Run) -> Iterator[Array]:
     """Per layer and direction (B, T, H) as emitted; those of the top layer are read off y, which is compared."""
     top = network.layers[-1]
     below = run.states[: len(run.states) - len(top.directions)]

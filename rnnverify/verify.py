@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,8 +12,9 @@ import numpy as np
 from rnnverify import reference
 from rnnverify.adequacy import Examiner
 from rnnverify.assumptions import Assumed, settle
-from rnnverify.comparison import Comparison, Tolerance, worst_verdict
+from rnnverify.comparison import Comparison, Pair, Tolerance, worst_verdict
 from rnnverify.describe import How, describe, describe_inputs, ran_as
+from rnnverify.diagnosis import diagnose
 from rnnverify.errors import InputsError, MismatchError, OptionError
 from rnnverify.inputs import InputOptions, is_finite, make_batches
 from rnnverify.judge import judge
@@ -62,7 +63,9 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
         traces, hows = _run(sides, batches, options, runners)
         observed = _observe(sides, traces, batches)
         examiner = Examiner(batches)
-        pairs = tuple(judge(observed[0], other, examiner, options.tolerance) for other in observed[1:])
+        pairs = tuple(
+            _diagnosed(judge(observed[0], b, examiner, options.tolerance), observed[0], b) for b in observed[1:]
+        )
         return Comparison(
             verdict=worst_verdict(pairs),
             sides=tuple(describe(*both) for both in zip(sides, hows, strict=True)),
@@ -70,6 +73,11 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
             matrix=matrix(observed),
             inputs=describe_inputs(batches, sides, options.inputs),
         )
+
+
+def _diagnosed(pair: Pair, baseline: Observed, candidate: Observed) -> Pair:
+    """`pair` with the mistakes behind a difference."""
+    return replace(pair, findings=diagnose(baseline, candidate)) if pair.verdict == "DIFFERENT" else pair
 
 
 def run(source: str | Path, output: str | Path | None = None, options: Options | None = None) -> Trace:

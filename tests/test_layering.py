@@ -11,9 +11,9 @@ import pytest
 import rnnverify
 
 ORDER = [
-    {"errors", "options"},
+    {"errors", "options", "finding"},
     {"canonical", "output"},
-    {"activations", "arrays", "narrowing", "mistakes"},
+    {"activations", "arrays", "narrowing", "mistakes", "symmetry"},
     {"trace"},
     {"step", "reference", "inputs", "probes"},
     {"rounding"},
@@ -24,7 +24,7 @@ ORDER = [
     {"adapters"},
     {"sides", "native"},
     {"assumptions", "describe"},
-    {"judge"},
+    {"judge", "diagnosis"},
     {"verify", "inspection"},
     {"reports"},
     {"cli"},

@@ -14,6 +14,7 @@ from rnnverify.comparison import Comparison, Measured, Pair, Side, TensorDiffere
 from rnnverify.errors import RnnverifyError
 from rnnverify.inspection import Inspection
 from rnnverify.reports.layout import grid, indented, to_string
+from rnnverify.reports.terminal_findings import findings
 from rnnverify.reports.terminal_inspection import inspection
 
 _STYLES: dict[Verdict, str] = {
@@ -62,6 +63,8 @@ def _comparison(result: Comparison) -> Iterator[RenderableType]:
     yield Text()
     for pair in result.pairs:
         yield _verdict(pair)
+    for pair in result.pairs:
+        yield from findings(pair)
 
 
 def _side(side: Side) -> Table:

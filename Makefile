@@ -21,6 +21,10 @@ SIZE ?= small
 soundness: $(INSTALLED)  ## correct engines against the rounding budget, SIZE=small|medium|large: any false alarm fails
 	PYTHONPATH=tests $(BIN)/python tests/soundness/soundness.py $(SIZE)
 
+TRIALS ?= 100
+diagnosis: $(INSTALLED)  ## porting mistakes planted in random networks, and how many are named: fails below the goals
+	PYTHONPATH=tests $(BIN)/python tests/diagnosis_experiment/experiment.py $(TRIALS)
+
 fixtures: $(INSTALLED)  ## write the fixtures again, with the installed frameworks
 	$(BIN)/python fixtures/make.py
 
@@ -33,4 +37,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 clean:  ## remove what was installed and cached
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test lint bench soundness fixtures clean
+.PHONY: demo test lint bench soundness diagnosis fixtures clean

@@ -11,7 +11,7 @@ A mistake that changes nothing is none, and where nothing fits nothing is named:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,18 +19,18 @@ import numpy as np
 from rnnverify import reference
 from rnnverify.canonical import Network
 from rnnverify.diagnosis import by_runs, by_weights, digits
-from rnnverify.diagnosis.by_behaviour import Behaviour, shown_weights
+from rnnverify.diagnosis.by_behaviour import Behaviour, finite_part, shown_weights
 from rnnverify.diagnosis.by_outputs import by_outputs
-from rnnverify.diagnosis.families import FAMILIES, ROUNDED
-from rnnverify.diagnosis.hypothesis import Seen, words
+from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, ROUNDED
+from rnnverify.diagnosis.hypothesis import Hypothesis, Seen, words
 from rnnverify.diagnosis.likeness import LIKENESSES, tensors_of
 from rnnverify.diagnosis.search import Chain, Search, Step
 from rnnverify.finding import Finding, Proof
 from rnnverify.observed import Observed, largest_deviation
 
-_PAIRS, _PAIRS_BY_RUNS = 6_000, 1_000
+_PAIRS = 6_000  # of mistakes at once, tried at most
 _FALLS = 30  # times: a suspicion brings the deviation down at least so far
-_SMALL = 0.02  # and leaves at most this share of what the states are
+_SMALL = 0.05  # and leaves at most this share of the standard deviation of the outputs
 
 
 def diagnose(baseline: Observed, candidate: Observed) -> tuple[Finding, ...]:
@@ -126,38 +126,67 @@ def _in_part(best: Chain, known: Network, wrong: Observed, before: float | None)
 def _one_network(known: Observed, shown: Observed, before: float | None, known_is_right: bool) -> list[Finding]:
     """`shown` is a recording: by what the mistake makes of the network, or by what undoes it."""
     assert known.network is not None
-    runs = tuple(shown.trace.runs.values())
+    runs = [run for each in shown.trace.runs.values() if (run := finite_part(known.network, each)) is not None]
     behaviour = Behaviour.of(runs, shown.arithmetic)
-    every = [h for family in FAMILIES.values() for h in family]
-    make = [(h, h.make) for h in every]
-    undo = [(h, h.undo) for h in every if h.undo is not None]
-    if behaviour.proves(known.network):
+    if not runs or behaviour.proves(known.network):
         return []
-    first, second = (make, undo) if known_is_right else (undo, make)
-    network = known.network
-    seen = Seen(None, runs, shown.arithmetic, lambda: shown_weights(network, runs))
-    by_steps = behaviour.shows_steps(known.network)
-    for changes, label in ((first, shown.label if known_is_right else known.label), (second, "")):
-        search = Search(
-            changes=changes,
-            seen=seen,
-            parts=behaviour.parts,
-            proves=behaviour.proves,
-            pairs=(_PAIRS if by_steps else _PAIRS_BY_RUNS) if label else 0,
-            distance=None if by_steps else behaviour.distance,
-        )
-        found, _ = search.from_network(known.network)
-        if found is None and changes is make and by_steps:
-            close = replace(search, parts=lambda network: behaviour.parts(network, close=True), pairs=_PAIRS // 4)
-            found = _with_fewer_digits(close, known.network)
+    every = [h for family in FAMILIES.values() for h in family]
+    wrong, right = (shown.label, known.label) if known_is_right else (known.label, shown.label)
+    for undone, side, hypotheses, pairs in (
+        (not known_is_right, wrong, every, _PAIRS),
+        (known_is_right, right, every, 0),
+        (not known_is_right, wrong, [*every, *LAST_RESORT], 0),
+    ):
+        found = _search_steps(known.network, behaviour, hypotheses, undone, pairs)
         if found is not None:
-            side = label or (known.label if known_is_right else shown.label)
             return _named(found, "confirmed", side, before, behaviour.deviation(found.network))
-        if label:
+        if pairs:
             ran = _how_it_ran(known, shown, before)
             if ran:
                 return ran
-    return []
+    return _suspected(known.network, behaviour, every, not known_is_right, wrong)
+
+
+def _suspected(
+    known: Network, behaviour: Behaviour, hypotheses: Sequence[Hypothesis], undone: bool, side: str
+) -> list[Finding]:
+    """The one mistake that brings the outputs much nearer, where none explains them."""
+    before = behaviour.deviation(known)
+    if before is None or behaviour.spread <= 0:
+        return []
+    seen = Seen(None, behaviour.runs, behaviour.dtype)
+    changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None and h.in_pairs]
+    made = [(h, *each) for h, change in changes for each in change(known, seen)]
+    near = [(behaviour.distance(network), k) for k, (_, _, network) in enumerate(made)]
+    best = min((each for each in near if np.isfinite(each[0])), default=None)
+    if best is None:
+        return []
+    hypothesis, where, network = made[best[1]]
+    after = behaviour.deviation(network)
+    if after is None or after * _FALLS > before or after > _SMALL * behaviour.spread:
+        return []
+    return [Finding(hypothesis.name, hypothesis.advice, "suspected", before, after, where, side)]
+
+
+def _search_steps(
+    known: Network, behaviour: Behaviour, hypotheses: Sequence[Hypothesis], undone: bool, pairs: int
+) -> Chain | None:
+    """The mistakes that lead from `known` to what was recorded, or, where they are `undone`, led away from it."""
+    changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None]
+    by_steps = behaviour.shows_steps(known)
+    search = Search(
+        changes=changes,
+        seen=Seen(None, behaviour.runs, behaviour.dtype, lambda: shown_weights(known, behaviour.runs)),
+        parts=behaviour.parts,
+        proves=behaviour.proves,
+        pairs=pairs if by_steps else pairs // 6,
+        distance=None if by_steps else behaviour.distance,
+    )
+    found, _ = search.from_network(known)
+    if found is None and not undone and by_steps and pairs:
+        close = replace(search, parts=lambda network: behaviour.parts(network, close=True), pairs=pairs // 4)
+        found = _with_fewer_digits(close, known)
+    return found
 
 
 def _how_it_ran(known: Observed, shown: Observed, before: float | None) -> list[Finding]:

@@ -68,6 +68,11 @@ class Behaviour:
         found = [_largest(network, run) for run in self.runs if run.batch.name != PROBE]
         return max(found) if found and np.isfinite(found).all() else None
 
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the outputs."""
+        return max((float(np.std(run.y)) for run in self.runs if run.batch.name != PROBE), default=0.0)
+
     def distance(self, network: Network) -> float:
         """Of the outputs of a part of the runs to those of `network`."""
         return sum(_largest(network, run) for run in self._few(network))
@@ -109,6 +114,19 @@ class Behaviour:
         if key not in self._known:
             self._known[key] = _gathered(network, self.runs)
         return self._known[key]
+
+
+def finite_part(network: Network, run: Run) -> Run | None:
+    """The steps before the first that is not finite; None where there are none, or a direction begins at the last."""
+    fine = np.isfinite(run.y).all(axis=(0, 2))
+    for states in run.states:
+        fine &= np.isfinite(states).all(axis=(0, 2))
+    if fine.all():
+        return run
+    steps = slice(0, int(np.argmin(fine)))
+    if steps.stop == 0 or any(d.reverse for _, _, d in network.directions()):
+        return None
+    return replace(part(run, slice(None), steps), states=tuple(states[:, steps] for states in run.states))
 
 
 def part(run: Run, sequences: slice, steps: slice) -> Run:
@@ -239,20 +257,20 @@ def _many_steps(network: Network, run: Run) -> list[Terms] | None:
 
 
 def _solved(terms: Array, z: Array) -> Array | None:
-    """Kernel, recurrent kernel and bias (I+H+1, H) by least squares; None where too few steps tell."""
+    """Kernel, recurrent kernel and bias (I+H+1, H) by least squares; NaN for units of which too few steps tell."""
     A = np.concatenate([terms, np.ones((len(terms), 1))], axis=1)
     known = np.isfinite(z)
-    if (known.sum(axis=0) < A.shape[1]).any():
-        return None
     whole = known.all(axis=1)
     if whole.sum() >= 2 * A.shape[1]:
         return _least_squares(A[whole], z[whole])
     if z.shape[1] > 64:  # a problem for each unit: slow
         return None
-    columns = [_least_squares(A[some], column[some]) for column, some in zip(z.T, known.T, strict=True)]
-    return (
-        None if any(column is None for column in columns) else np.stack([c for c in columns if c is not None], axis=1)
-    )
+    found = np.full((A.shape[1], z.shape[1]), np.nan)
+    for j, some in enumerate(known.T):
+        column = _least_squares(A[some], z[some, j]) if some.sum() > A.shape[1] else None
+        if column is not None:
+            found[:, j] = column
+    return found
 
 
 def _least_squares(A: Array, z: Array) -> Array | None:

@@ -29,7 +29,6 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
         Hypothesis(biases.bias_halved, biases.bias_doubled),
         Hypothesis(biases.one_bias_twice, None),
         both_ways(biases.biases_exchanged),
-        both_ways(biases.bias_is_another, in_pairs=False),
     ),
     "activations": (
         Hypothesis(activations.activation_missing, activations.activation_missing_back),
@@ -57,6 +56,9 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
     ),
 }
 """Mistakes in the network: in weights, activations, or the way it is put together."""
+
+LAST_RESORT = (both_ways(biases.bias_is_another, in_pairs=False),)
+"""What is said only where nothing more exact can be."""
 
 RUNS: tuple[Restore, ...] = (
     runs.batch_and_time_swapped,

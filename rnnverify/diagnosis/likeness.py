@@ -61,7 +61,7 @@ def few_weights_changed(tensors: list[Tensor]) -> Likeness:
 def one_line_changed(tensors: list[Tensor]) -> Likeness:
     """one row or column of a tensor differs, and all others are equal
 
-    One input feature or one unit was copied wrongly, everything else was not: look at loops over rows, at slices that
+    One input feature or one unit was copied wrongly, everything else was not. Look at loops over rows, at slices that
     end one too early, and at the padding of a vocabulary or a feature list.
     """
     differing = [t for t in tensors if t.differing.any() and not t.name.endswith("bias")]

@@ -48,7 +48,9 @@ def units_in_another_order(network: Network, seen: Seen) -> Networks:
     only if its rows are changed alike. Change the rows of that layer's kernel so, or undo it in all tensors of this
     one.
     """
-    found = _by_first_steps(network, seen) if seen.network is None else symmetry.find(network, seen.network)
+    found = _by_first_steps(network, seen) if seen.network is None else None
+    if found is None and seen.likely is not None:
+        found = symmetry.find(network, seen.likely)
     if found and not found.is_trivial:
         yield str(found), symmetry.applied(network, found)
 
@@ -120,7 +122,10 @@ def order_of(a: Array, b: Array) -> list[int] | None:
     """
     if a.shape != b.shape or len(a) < 2:
         return None
-    a, b = a.astype(np.float64), b.astype(np.float64)
+    told = np.isfinite(b).all(axis=0)
+    a, b = a[:, told].astype(np.float64), b[:, told].astype(np.float64)
+    if not told.any():
+        return None
     distance = (a * a).sum(axis=1)[:, None] - 2 * a @ b.T  # (n, n); the term of b alone changes nothing
     order = [int(k) for k in np.argmin(distance, axis=0)]
     if sorted(order) != list(range(len(a))) or order == sorted(order):

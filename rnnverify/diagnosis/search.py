@@ -124,13 +124,17 @@ def _gains(before: tuple[bool, ...], after: tuple[bool, ...]) -> bool:
 
 
 def _is_apt(before: Network, after: Network, missing: set[Place | None]) -> bool:
-    """Whether a mistake changed directions that are not accounted for, and no other; one in whole layers may."""
-    if None in missing:
+    """Whether a mistake changed all the directions that are not accounted for, and no other.
+
+    Of two mistakes that are not made in the same directions one alone accounts for more, and is followed anyway.
+    """
+    places = missing - {None}
+    if not places:
         return True
-    changed = set()
+    changed: set[Place | None] = set()
     for k, (ours, theirs) in enumerate(zip(before.layers, after.layers, strict=True)):
         facts = [(one.activation, one.merge, one.time_restored) for one in (ours, theirs)]
         for j, (a, b) in enumerate(zip(ours.directions, theirs.directions, strict=True)):
             if a is not b or facts[0] != facts[1]:
                 changed.add((k, j))
-    return bool(changed) and changed <= missing
+    return changed == places

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from rnnverify.finding import Finding, Proof
 from rnnverify.observed import Observed, largest_deviation
 
 _PAIRS = 6_000  # of mistakes at once, tried at most
+_LARGE = 2**17  # weights
 _FALLS = 30  # times: a suspicion brings the deviation down at least so far
 _SMALL = 0.05  # and leaves at most this share of the standard deviation of the outputs
 
@@ -90,13 +92,21 @@ def _search_weights(known: Network, other: Network) -> tuple[Chain | None, Chain
         seen=Seen(other, (), "float32"),
         parts=lambda network: by_weights.parts(network, other),
         proves=lambda network: by_weights.equal(network, other),
-        pairs=_PAIRS,
+        pairs=_pairs(known) if by_weights.share_numbers(known, other) else 0,
     )
     found, best = search.from_network(known)
     if found is None and not best.steps:
-        close = replace(search, parts=lambda network: by_weights.parts(network, other, close=True))
+        close = replace(
+            search, parts=lambda network: by_weights.parts(network, other, close=True), pairs=_pairs(known) // 4
+        )
         found = _with_fewer_digits(close, known)
     return found, best
+
+
+def _pairs(network: Network) -> int:
+    """How many pairs of mistakes are tried at most: fewer in large networks, where each costs more."""
+    size = sum(tensor.size for _, tensor in network.tensors())
+    return int(_PAIRS * min(1.0, _LARGE / size))
 
 
 def _with_fewer_digits(search: Search, known: Network) -> Chain | None:
@@ -133,7 +143,7 @@ def _one_network(known: Observed, shown: Observed, before: float | None, known_i
     every = [h for family in FAMILIES.values() for h in family]
     wrong, right = (shown.label, known.label) if known_is_right else (known.label, shown.label)
     for undone, side, hypotheses, pairs in (
-        (not known_is_right, wrong, every, _PAIRS),
+        (not known_is_right, wrong, every, _pairs(known.network)),
         (known_is_right, right, every, 0),
         (not known_is_right, wrong, [*every, *LAST_RESORT], 0),
     ):
@@ -154,9 +164,9 @@ def _suspected(
     before = behaviour.deviation(known)
     if before is None or behaviour.spread <= 0:
         return []
-    seen = Seen(None, behaviour.runs, behaviour.dtype)
+    seen = Seen(None, behaviour.runs, behaviour.dtype, lambda: shown_weights(known, behaviour.runs))
     changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None and h.in_pairs]
-    made = [(h, *each) for h, change in changes for each in change(known, seen)]
+    made = [(h, *each) for h, change in changes for each in islice(change(known, seen), 1)]  # everywhere it can be
     near = [(behaviour.distance(network), k) for k, (_, _, network) in enumerate(made)]
     best = min((each for each in near if np.isfinite(each[0])), default=None)
     if best is None:

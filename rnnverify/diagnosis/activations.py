@@ -30,8 +30,8 @@ def activation_missing_back(network: Network, seen: Seen) -> Networks:
 def activation_is_another(network: Network, seen: Seen) -> Networks:
     """another activation stands in its place
 
-    The weights are right and the function of each step is not; most weight files do not name it, and defaults differ.
-    Set it outright: activation= of Keras and TensorFlow cells, nonlinearity= of nn.RNN, --activation of this tool.
+    The weights are right, the function of each step is not; most weight files do not name it, and defaults differ. Set
+    it: activation= (Keras, TensorFlow cells), nonlinearity= (nn.RNN), or --activation of this tool.
     """
     # microsoft/onnxruntime#4034, pytorch/pytorch#72240, apache/mxnet#10870, tensorflow/tensorflow#65381
     yield from _with_others(network, seen, _OTHERS if seen.network else _USUAL)

@@ -44,6 +44,15 @@ def informative(network: Network) -> tuple[bool, ...]:
     return tuple(facts)
 
 
+def share_numbers(network: Network, other: Network) -> bool:
+    """Whether some of the weights of one are found in the other, wherever: a mistake of layout keeps most of them."""
+    ours, theirs = (
+        np.concatenate([np.abs(tensor.ravel()) for name, tensor in each.tensors() if name.endswith("kernel")])
+        for each in (network, other)
+    )
+    return bool(np.isin(theirs[theirs != 0], ours).mean() > 0.02) if theirs.any() else True
+
+
 def comparable(a: Network, b: Network) -> bool:
     """Whether the tensors of both networks correspond one to one, whatever way the directions run."""
     shapes = [[[d.kernel.shape for d in layer.directions] for layer in network.layers] for network in (a, b)]

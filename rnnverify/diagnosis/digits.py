@@ -15,8 +15,8 @@ from rnnverify.narrowing import Rounding, is_rounding_of, roundings
 def rounded(network: Network, seen: Seen) -> Networks:
     """the weights are rounded to fewer digits
 
-    They went through a narrower type, a text file with few decimals, or 8-bit quantisation: every weight is close and
-    nearly none is equal. Export float32 (model.float(), no half(), savetxt with fmt="%.9g"), or accept it with --atol.
+    They went through a narrower type, a text file or 8-bit quantisation: every weight is close, nearly none is equal.
+    Export float32: no half(), savetxt(fmt="%.9g"). Or accept the deviation with --atol.
     """
     # pytorch/pytorch#175845, NVIDIA/TensorRT#2336, qualcomm/aimet#2763, alibaba/MNN#2500
     for name, rounding in roundings():

@@ -10,15 +10,14 @@ import numpy as np
 
 from rnnverify import mistakes
 from rnnverify.canonical import Layer, Merge, Network
-from rnnverify.diagnosis.hypothesis import Networks, Seen, layered
+from rnnverify.diagnosis.hypothesis import Networks, Seen, layered, placed
 
 
 def layers_swapped(network: Network, _: Seen) -> Networks:
     """two layers are swapped
 
-    Weights were paired in the order of names, where lstm_10 comes before lstm_2, or of creation; the shapes fit, and
-    the output is wrong from step 0 on. Pair layers by the number in their name: weight_ih_l0 is the first, _l1 the
-    second.
+    Weights were paired in the order of names, where lstm_10 comes before lstm_2. The shapes fit, the output is wrong
+    from step 0 on. Pair layers by the number in their name: weight_ih_l0 is the first, _l1 the second.
     """
     # keras-team/keras#10777 and pull 3488
     for k, m in combinations(range(len(network.layers)), 2):
@@ -58,6 +57,21 @@ def directions_tied(network: Network, _: Seen) -> Networks:
     # ematvey/tensorflow-seq2seq-tutorials#1
     yield from _in_layers(network, lambda f, b: (f, replace(f, reverse=b.reverse)))
     yield from _in_layers(network, lambda f, b: (replace(b, reverse=f.reverse), b))
+
+
+def directions_tied_back(network: Network, seen: Seen) -> Networks:
+    """Where both directions hold the same weights, the backward ones of the other side, or nearly those."""
+    if seen.likely is None:
+        return
+    found = network
+    for k, layer in enumerate(network.layers):
+        if layer.bidirectional:
+            forward, reverse = layer.directions
+            theirs = seen.likely.layers[k].directions[1]
+            if np.array_equal(forward.kernel, reverse.kernel) and np.isfinite(theirs.kernel).all():
+                found = placed(found, (k, 1), theirs)
+    if found is not network:
+        yield "", found
 
 
 def halves_swapped(network: Network, _: Seen) -> Networks:

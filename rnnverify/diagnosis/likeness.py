@@ -89,9 +89,8 @@ def optimizer_slot(tensors: list[Tensor]) -> Likeness:
 def partially_loaded(tensors: list[Tensor]) -> Likeness:
     """only a part of the weights is loaded
 
-    Some tensors are equal bit for bit, the others have nothing in common: those were not found by name, and kept what
-    they were initialised with. Look at missing_keys of load_state_dict(strict=False), and at by_name=True and
-    skip_mismatch.
+    Some tensors are equal bit for bit, the others unrelated: those were not found by name, and kept their initial
+    values. Look at missing_keys of load_state_dict(strict=False), by_name=True, skip_mismatch.
     """
     # keras-team/keras#3488, tensorflow/tensorflow#23013, pytorch/pytorch#36433
     equal = [t for t in tensors if not t.differing.any() and len(np.unique(t.ours)) > _FEW]
@@ -103,8 +102,8 @@ def partially_loaded(tensors: list[Tensor]) -> Likeness:
 def never_loaded(tensors: list[Tensor]) -> Likeness:
     """the weights look as if they were never loaded
 
-    Biases are zero and recurrent kernels orthogonal, as Keras initialises them, where the other side was trained. Look
-    at the names that were loaded: by_name=True, strict=False or a prefix such as module. skip what they do not find.
+    Biases are zero and recurrent kernels orthogonal, as Keras initialises them; the other side was trained. Names were
+    not found: look at by_name=True, strict=False, and prefixes such as "module.".
     """
     # keras-team/keras#3488 and #20322, salesforce/awd-lstm-lm#99, tensorflow/tensorflow#44387
     recurrent = [t for t in tensors if t.name.endswith("recurrent kernel")]

@@ -16,8 +16,8 @@ from rnnverify.diagnosis.hypothesis import Networks, Seen, layered, named, place
 def time_reversed(network: Network, _: Seen) -> Networks:
     """a sequence is read from the wrong end
 
-    go_backwards was lost, or added: the states belong to the sequence turned round. Keras returns the outputs of a
-    go_backwards layer in the order of processing. Set go_backwards as it was, or feed x.flip(1) and turn the output.
+    go_backwards was lost, or added: the states belong to the sequence turned round. Set go_backwards as it was, or
+    feed x.flip(1); Keras returns the outputs of a go_backwards layer in the order of processing.
     """
     # apache/tvm#15829
     for k, layer in enumerate(network.layers):
@@ -32,7 +32,7 @@ def not_turned_back(network: Network, _: Seen) -> Networks:
     """the outputs of a backward run are not turned back in time
 
     Keras' go_backwards and hand-written loops emit them in the order of processing, Bidirectional, PyTorch, ONNX and
-    TensorFlow in that of the input. Turn the backward half round: y_bw[:, ::-1], before it is concatenated.
+    TensorFlow in that of the input. Turn the backward half before concatenating it: y_bw[:, ::-1].
     """
     # onnx/keras-onnx#523, onnx/onnx#2881, tensorflow/tensorflow#40345, keras-team/keras#1703
     for k, layer in enumerate(network.layers):
@@ -44,9 +44,8 @@ def not_turned_back(network: Network, _: Seen) -> Networks:
 def units_in_another_order(network: Network, seen: Seen) -> Networks:
     """the hidden units are in another order, or of another sign or scale
 
-    The same function, written differently: every tensor is consistent, and a layer that reads these outputs is right
-    only if its rows are changed alike. Change the rows of that layer's kernel so, or undo it in all tensors of this
-    one.
+    The same function, written differently: all tensors agree with each other. A layer that reads these outputs is
+    right only if its rows are changed alike. Change the rows of its kernel so, or undo it here.
     """
     found = _by_first_steps(network, seen) if seen.network is None else None
     if found is None and seen.likely is not None:
@@ -76,9 +75,8 @@ def _by_first_steps(network: Network, seen: Seen) -> symmetry.Symmetry | None:
 def rows_in_another_order(network: Network, seen: Seen) -> Networks:
     """the rows of a kernel are in another order
 
-    One row belongs to one input feature (kernel) or to one unit of the state before (recurrent kernel), and here they
-    are mixed up: wrong from step 0 or 1 on. Bring the features into the order of training, in every kernel that reads
-    them.
+    A row belongs to one input feature (kernel) or one unit of the state before (recurrent kernel), and here they are
+    mixed up. Bring the features, or units, into the order of training wherever they are read.
     """
     yield from _shuffled(network, seen, axis=1)
 

@@ -24,8 +24,8 @@ Restore = Callable[[Network, Run], Runs]
 def batch_and_time_swapped(network: Network, run: Run) -> Runs:
     """batch and time are swapped
 
-    The batch was read as time: every sequence sees one step of all the others. Step 0 of sequence 0 is exact. Set
-    batch_first=True of nn.RNN, time_major=False of TensorFlow, or transpose: x.transpose(0, 1), and the output back.
+    The batch was read as time: each sequence sees one step of all the others. Step 0 of sequence 0 is exact. Set
+    batch_first=True (nn.RNN) or time_major=False (TensorFlow), or transpose input and output.
     """
     # pytorch/pytorch#1538, #19675 and #34036, Cadene/vqa.pytorch#40
     if run.batch.h0 is None and run.batch.x.shape[1] > 1:
@@ -147,9 +147,8 @@ def final_state_of_last_step(network: Network, run: Run) -> Runs:
 def padding_not_masked(network: Network, run: Run) -> Runs:
     """padded steps are masked on one side only
 
-    Steps of zeros at the end of a sequence leave the state as it was on one side, and are computed on the other; other
-    steps agree. Carry the mask over: Masking or mask_zero (Keras), pack_padded_sequence (PyTorch), sequence_length
-    (TF).
+    Steps of zeros at the end leave the state as it was on one side, and are computed on the other. Carry the mask
+    over: Masking, mask_zero (Keras), pack_padded_sequence (PyTorch), sequence_length (TF).
     """
     # pytorch/pytorch#517, onnx/keras-onnx#386, onnx/tensorflow-onnx#1871
     B, T = run.batch.x.shape[:2]

@@ -82,10 +82,15 @@ def recurrence_lost(network: Network, _: Seen) -> Networks:
 
 
 def recurrence_lost_back(network: Network, seen: Seen) -> Networks:
-    """Where the recurrent kernel is zero, that of the other side; unknown where only its behaviour is."""
-    if seen.network is not None and not any(np.any(d.recurrent_kernel) for _, _, d in network.directions()):
-        others = iter([d.recurrent_kernel for _, _, d in seen.network.directions()])
-        yield "", mistakes.each(network, lambda d: replace(d, recurrent_kernel=next(others)))
+    """Where a recurrent kernel is zero, that of the other side, or nearly that where only its behaviour is known."""
+    if seen.likely is None:
+        return
+    found = network
+    for place, ours, theirs in side_by_side(network, seen.likely):
+        if not np.any(ours.recurrent_kernel) and np.isfinite(theirs.recurrent_kernel).all():
+            found = placed(found, place, replace(ours, recurrent_kernel=theirs.recurrent_kernel))
+    if found is not network:
+        yield "", found
 
 
 def one_kernel_for_both(network: Network, _: Seen) -> Networks:

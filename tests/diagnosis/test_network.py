@@ -195,3 +195,12 @@ def random_like(d: Direction, seed: int) -> Direction:
     rng = np.random.default_rng([seed, 7, d.reverse])
     W, U, b_ih, b_hh = (rng.normal(0, 0.5, tensor.shape).astype(np.float32) for _, tensor in d.tensors())
     return Direction(W, U, b_ih, b_hh, d.reverse)
+
+
+def test_what_is_lost_is_suspected_where_the_original_is_a_recording() -> None:
+    network = NETWORKS["single"]
+    wrong = mistakes.recurrence_lost(network)
+    assert wrong is not None
+    (finding,) = original(network, wrong)
+    assert finding.name == "the recurrent kernel is not loaded"
+    assert finding.before is not None and finding.after is not None and finding.after < 1e-3 * finding.before

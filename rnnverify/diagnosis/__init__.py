@@ -142,11 +142,10 @@ def _one_network(known: Observed, shown: Observed, before: float | None, known_i
         return []
     every = [h for family in FAMILIES.values() for h in family]
     wrong, right = (shown.label, known.label) if known_is_right else (known.label, shown.label)
-    for undone, side, hypotheses, pairs in (
-        (not known_is_right, wrong, every, _pairs(known.network)),
-        (known_is_right, right, every, 0),
-        (not known_is_right, wrong, [*every, *LAST_RESORT], 0),
-    ):
+    attempts = [(not known_is_right, wrong, every, _pairs(known.network)), (known_is_right, right, every, 0)]
+    if behaviour.shows_steps(known.network):
+        attempts.append((not known_is_right, wrong, [*every, *LAST_RESORT], 0))
+    for undone, side, hypotheses, pairs in attempts:
         found = _search_steps(known.network, behaviour, hypotheses, undone, pairs)
         if found is not None:
             return _named(found, "confirmed", side, before, behaviour.deviation(found.network))

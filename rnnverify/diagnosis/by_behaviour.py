@@ -42,7 +42,7 @@ class Behaviour:
 
     def shows_steps(self, network: Network) -> bool:
         """Whether every state that `network` computes was recorded."""
-        return all(_recorded(network, run) is not None for run in self.runs)
+        return all(recorded(network, run) is not None for run in self.runs)
 
     def parts(self, network: Network, close: bool = False) -> Iterator[tuple[Place | None, bool]]:
         """Which directions of `network` explain the few steps looked at; or whether the whole run is close.
@@ -96,7 +96,7 @@ class Behaviour:
         if not top.bidirectional or top.merge == "concat":
             return True
         for run in self.runs:
-            states = _recorded(network, run)
+            states = recorded(network, run)
             if states is None:
                 return False
             forward, reverse = (s[:2, :8].astype(np.float64) for s in states[-2:])
@@ -135,7 +135,7 @@ def part(run: Run, sequences: slice, steps: slice) -> Run:
     return Run(replace(run.batch, x=run.batch.x[sequences, steps], h0=h0), run.y[sequences, steps])
 
 
-def _recorded(network: Network, run: Run) -> list[Array] | None:
+def recorded(network: Network, run: Run) -> list[Array] | None:
     """The states (B, T, H) of every direction as emitted; None where one was not recorded."""
     found = list(states_of(network, run))
     wanted = [(*run.y.shape[:2], d.hidden_size) for _, _, d in network.directions()]
@@ -167,7 +167,7 @@ def steps_at(network: Network, run: Run, b: Array, t: Array) -> list[Terms] | No
 
     None where some were not recorded.
     """
-    states = _recorded(network, run)
+    states = recorded(network, run)
     if states is None:
         return None
     given = iter(states)

@@ -7,12 +7,13 @@ import numpy as np
 from rnnverify import reference
 from rnnverify.canonical import Network
 from rnnverify.comparison import UNIT
+from rnnverify.diagnosis.by_behaviour import recorded
 from rnnverify.diagnosis.families import RUNS
 from rnnverify.diagnosis.hypothesis import words
 from rnnverify.diagnosis.runs import Restore
 from rnnverify.finding import Finding
 from rnnverify.observed import Observed
-from rnnverify.rounding import check
+from rnnverify.rounding import explains
 from rnnverify.trace import PROBE, Run
 
 
@@ -32,9 +33,8 @@ def by_runs(network: Network, shown: Observed, before: float | None) -> list[Fin
 
 def holds(network: Network, run: Run, dtype: str) -> bool:
     """Whether rounding explains every step of `run`; where not all were recorded, whether its outputs are close."""
-    budget = check(network, [run], dtype)
-    if budget is not None:
-        return budget.holds
+    if recorded(network, run) is not None:
+        return explains(network, run, dtype)
     return _deviation(network, run) <= UNIT[dtype] * max(1.0, float(np.max(np.abs(run.y))))
 
 

@@ -121,13 +121,6 @@ def applied(network: Network, symmetry: Symmetry) -> Network:
     return replace(network, layers=tuple(layers))
 
 
-def turned_outputs(network: Network, symmetry: Symmetry, y: Array) -> Array:
-    """The outputs y (B, T, F) of `network` as those of `applied(network, symmetry)`."""
-    top = network.layers[-1]
-    units = _outputs(top, list(symmetry.directions[-len(top.directions) :]))
-    return np.asarray(y[..., list(units.order)] * np.asarray(units.factors, y.dtype))
-
-
 def _outputs(layer: Layer, here: list[Units]) -> Units:
     """The units that the next layer reads."""
     if len(here) == 1 or layer.merge != "concat":

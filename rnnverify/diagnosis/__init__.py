@@ -20,12 +20,13 @@ import numpy as np
 from rnnverify import reference
 from rnnverify.canonical import Network
 from rnnverify.diagnosis import by_runs, by_weights, digits
-from rnnverify.diagnosis.by_behaviour import Behaviour, finite_part, shown_weights
+from rnnverify.diagnosis.by_behaviour import Behaviour, finite_part
 from rnnverify.diagnosis.by_outputs import by_outputs
 from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, ROUNDED
 from rnnverify.diagnosis.hypothesis import Hypothesis, Seen, words
 from rnnverify.diagnosis.likeness import LIKENESSES, tensors_of
 from rnnverify.diagnosis.search import Chain, Search, Step
+from rnnverify.diagnosis.shown import shown_weights
 from rnnverify.finding import Finding, Proof
 from rnnverify.observed import Observed, largest_deviation
 

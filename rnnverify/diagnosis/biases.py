@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnverify import mistakes
 from rnnverify.canonical import Array, Direction, Network
-from rnnverify.diagnosis.by_behaviour import INVERSES, steps_at, turned_back
+from rnnverify.diagnosis.by_behaviour import steps_at
 from rnnverify.diagnosis.hypothesis import (
     Networks,
     Seen,
@@ -18,6 +18,7 @@ from rnnverify.diagnosis.hypothesis import (
     placed,
     side_by_side,
 )
+from rnnverify.diagnosis.shown import INVERSES, turned_back
 
 
 def bias_missing(network: Network, _: Seen) -> Networks:

@@ -29,6 +29,10 @@ CORPUS ?= corpus
 corpus: $(INSTALLED)  ## every genuine, wrong and hostile file of a corpus, CORPUS=path, against what its README promises
 	PYTHONPATH=tests/corpus $(BIN)/python tests/corpus/corpus.py $(CORPUS)
 
+TRIALS ?= 100
+diagnosis: $(INSTALLED)  ## porting mistakes planted in random networks, and how many are named: fails below the goals
+	PYTHONPATH=tests $(BIN)/python tests/diagnosis_experiment/experiment.py $(TRIALS)
+
 fixtures: $(INSTALLED)  ## write the fixtures again, with the installed frameworks
 	$(BIN)/python fixtures/make.py
 
@@ -41,4 +45,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 clean:  ## remove what was installed and cached
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test lint bench soundness fuzz corpus fixtures clean
+.PHONY: demo test lint bench soundness diagnosis fuzz corpus fixtures clean

@@ -39,6 +39,8 @@ from rnnverify.options import (
     Sequences,
     Steps,
     Timeout,
+    Trust,
+    UpToSymmetry,
 )
 
 if TYPE_CHECKING:
@@ -106,6 +108,8 @@ def compare(
     go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
     dtype: DtypeOption = None,
+    up_to_symmetry: UpToSymmetry = False,
+    trust: Trust = None,
     search: Search = False,
     save_witness: SaveWitness = None,
     atol: Atol = 0.0,
@@ -135,6 +139,8 @@ def compare(
             _options(made, (activation, merge_mode, go_backwards), engine, dtype, _limits(timeout, memory)),
             tolerance=Tolerance(atol, rtol),
             activation_error=_allowed(activation_error),
+            up_to_symmetry=up_to_symmetry,
+            trust=tuple(label.upper() for label in trust or ()),
             search=search,
             save_witness=save_witness,
         )

@@ -18,6 +18,7 @@ from rnnverify.adequacy import Adequacy
 from rnnverify.arrays import release
 from rnnverify.canonical import Array
 from rnnverify.errors import MismatchError, OptionError
+from rnnverify.finding import Finding
 from rnnverify.rounding import Budget
 
 Verdict = Literal["IDENTICAL", "EQUIVALENT", "CLOSE", "DIFFERENT", "INCONCLUSIVE"]
@@ -255,6 +256,7 @@ class Pair:
     weights: float | None  # A* against B*
     tensors: tuple[TensorDifference, ...]  # empty where a side's weights are not known
     searched: Searched | None = None  # None where that was not asked for
+    findings: tuple[Finding, ...] = ()  # the porting mistakes behind DIFFERENT, where they could be named
 
 
 @dataclass(frozen=True)

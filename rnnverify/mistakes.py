@@ -14,34 +14,35 @@ import numpy as np
 from rnnverify.canonical import Array, Direction, Layer, Network
 
 Mistake = Callable[[Network], Network | None]
+BothWays = Callable[[Direction, Direction], tuple[Direction, Direction]]
 
 
 def planted(network: Network) -> Iterator[tuple[str, Network]]:
     """Every mistake that applies to `network`, in words, with the network that it makes."""
     for mistake in MISTAKES:
         wrong = mistake(network)
-        if wrong is not None and not _equal(network, wrong):
+        if wrong is not None and not same(network, wrong):
             yield (mistake.__doc__ or "").strip(), wrong
 
 
 def recurrent_transposed(network: Network) -> Network | None:
     """the recurrent kernel is transposed"""
-    return _each(network, lambda d: replace(d, recurrent_kernel=d.recurrent_kernel.swapaxes(1, 2)))
+    return each(network, lambda d: replace(d, recurrent_kernel=d.recurrent_kernel.swapaxes(1, 2)))
 
 
 def kernel_transposed(network: Network) -> Network | None:
     """a square input kernel is transposed"""
-    return _each(network, lambda d: replace(d, kernel=d.kernel.swapaxes(1, 2)) if _is_square(d) else d)
+    return each(network, lambda d: replace(d, kernel=d.kernel.swapaxes(1, 2)) if _is_square(d) else d)
 
 
 def kernel_reshaped(network: Network) -> Network | None:
     """the input kernel is reshaped where it should be transposed"""
-    return _each(network, lambda d: replace(d, kernel=d.kernel.swapaxes(1, 2).reshape(d.kernel.shape)))
+    return each(network, lambda d: replace(d, kernel=d.kernel.swapaxes(1, 2).reshape(d.kernel.shape)))
 
 
 def kernels_swapped(network: Network) -> Network | None:
     """input and recurrent kernel are swapped"""
-    swap = _each(
+    swap = each(
         network,
         lambda d: replace(d, kernel=d.recurrent_kernel, recurrent_kernel=d.kernel) if _is_square(d) else d,
     )
@@ -56,12 +57,12 @@ def concatenated_the_other_way(network: Network) -> Network | None:
         H = d.hidden_size
         return replace(d, kernel=rows[:, H:], recurrent_kernel=rows[:, :H])
 
-    return _each(network, change)
+    return each(network, change)
 
 
 def recurrence_lost(network: Network) -> Network | None:
     """the recurrent kernel is not loaded"""
-    return _each(network, lambda d: replace(d, recurrent_kernel=np.zeros_like(d.recurrent_kernel)))
+    return each(network, lambda d: replace(d, recurrent_kernel=np.zeros_like(d.recurrent_kernel)))
 
 
 def bias_dropped(network: Network) -> Network | None:
@@ -144,7 +145,7 @@ def float16_rounded(network: Network) -> Network | None:
         with np.errstate(over="ignore"):
             return w.astype(np.float16).astype(w.dtype)
 
-    return _each(
+    return each(
         network,
         lambda d: replace(
             d,
@@ -178,7 +179,7 @@ MISTAKES: tuple[Mistake, ...] = (
 )
 
 
-def _equal(a: Network, b: Network) -> bool:
+def same(a: Network, b: Network) -> bool:
     """Whether two networks compute the same: quick to tell where they do not."""
     for ours, theirs in zip(a.layers, b.layers, strict=True):
         if (ours.activation, ours.merge, ours.time_restored) != (theirs.activation, theirs.merge, theirs.time_restored):
@@ -193,7 +194,8 @@ def _equal(a: Network, b: Network) -> bool:
     )
 
 
-def _each(network: Network, change: Callable[[Direction], Direction]) -> Network:
+def each(network: Network, change: Callable[[Direction], Direction]) -> Network:
+    """`network` with `change` made in every layer and direction."""
     return replace(network, layers=tuple(_with(layer, change) for layer in network.layers))
 
 
@@ -201,9 +203,7 @@ def _with(layer: Layer, change: Callable[[Direction], Direction]) -> Layer:
     return replace(layer, directions=tuple(change(direction) for direction in layer.directions))
 
 
-def _both_ways(
-    network: Network, change: Callable[[Direction, Direction], tuple[Direction, Direction]]
-) -> Network | None:
+def _both_ways(network: Network, change: BothWays) -> Network | None:
     if not any(layer.bidirectional for layer in network.layers):
         return None
     layers = (
@@ -214,7 +214,7 @@ def _both_ways(
 
 
 def _scaled_bias(network: Network, first: float, second: float) -> Network:
-    return _each(
+    return each(
         network,
         lambda d: (
             replace(d, bias_input=d.bias_input * d.bias_input.dtype.type(first))

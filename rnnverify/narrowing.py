@@ -21,8 +21,8 @@ def pattern(baseline: Network, candidate: Network, labels: tuple[str, str]) -> s
     if all(np.array_equal(a, b) for a, b in zip(*sides, strict=True)):
         return ""
     for one, other in ((0, 1), (1, 0)):
-        for name, rounded in _roundings():
-            if all(_equal(rounded(a), b) for a, b in zip(sides[one], sides[other], strict=True)):
+        for name, rounded in roundings():
+            if all(is_rounding_of(rounded(a), b) for a, b in zip(sides[one], sides[other], strict=True)):
                 return f"the kernels of {labels[other]} are those of {labels[one]} rounded to {name}"
     return ""
 
@@ -33,7 +33,7 @@ def _kernels(network: Network) -> Iterator[Array]:
             yield array.astype(np.float64)
 
 
-def _roundings() -> Iterator[tuple[str, Rounding]]:
+def roundings() -> Iterator[tuple[str, Rounding]]:
     """From the least loss to the greatest, so that the first that fits is the one that happened."""
     yield from ((f"{digits} decimals", partial(_to_decimals, digits)) for digits in (8, 7, 6, 5))
     yield "float16, or tf32, which has as many digits", _to_float16
@@ -64,6 +64,6 @@ def _to_int8(axis: int | None, w: Array) -> Array:
     return np.asarray(np.round(np.divide(w, scale, out=np.zeros_like(w), where=scale > 0)) * scale)
 
 
-def _equal(rounded: Array, other: Array) -> bool:
+def is_rounding_of(rounded: Array, other: Array) -> bool:
     """Up to the float32 that `other` may be stored in."""
     return rounded.shape == other.shape and bool(np.all(np.abs(rounded - other) <= 2.0**-23 * np.abs(rounded) + 1e-38))

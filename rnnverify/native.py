@@ -61,6 +61,7 @@ class Job:
     reading: Reading
     batches: tuple[Batch, ...]
     dtype: str | None = None  # to compute in; None: what the weights are stored in
+    trusted: bool = False  # its framework may run code that the file brings
 
 
 class MissingFrameworkError(RunnerError):
@@ -142,7 +143,8 @@ class Runners:
             "layers": [dict(layer) for layer in recipe.layers],
             "activations": [layer.activation for layer in network.layers],
             "tensors": {name: self._save(array) for name, array in recipe.tensors.items()},
-            "loadable": recipe.loadable,
+            "loadable": recipe.loadable or job.trusted,
+            "trusted": job.trusted,
             "why_not": recipe.why_not,
             "dtype": computing_dtype(job),
             "threads": _threads(job),

@@ -70,6 +70,13 @@ ActivationError = Annotated[
     Optional[str],  # noqa: UP045 - as above
     typer.Option(metavar="ULPS[,U]", help="What an activation may be off, in ulps and in multiples of the roundoff u."),
 ]
+UpToSymmetry = Annotated[
+    bool, typer.Option("--up-to-symmetry", help="Let hidden units stand in another order, sign or scale.")
+]
+Trust = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="SIDE", help="Let the framework of that side run code that its file brings."),
+]
 EngineOption = Annotated[
     Engine,
     typer.Option(help="native: own framework or fail; auto: reference where one is missing; reference: NumPy only."),

@@ -32,7 +32,7 @@ def recorded_steps(network: Network, run: Run, dtype: str = "") -> Iterator[Step
 
     `dtype` is what the side computed in, where that is not the dtype of its arrays.
     """
-    states = _states(network, run)
+    states = states_of(network, run)
     h0 = iter(run.batch.h0 or ())
     x = run.batch.x
     for k, layer in enumerate(network.layers):
@@ -68,7 +68,7 @@ def merged(layer: Layer, parts: Sequence[Array], dtype: str = "") -> Array:
     return np.asarray(total * np.asarray(0.5, total.dtype) if layer.merge == "ave" else total)
 
 
-def _states(network: Network, run: Run) -> Iterator[Array]:
+def states_of(network: Network, run: Run) -> Iterator[Array]:
     """Per layer and direction (B, T, H) as emitted; those of the top layer are read off y, which is compared."""
     top = network.layers[-1]
     below = run.states[: len(run.states) - len(top.directions)]

@@ -11,12 +11,14 @@ import numpy as np
 
 from rnnverify import reference, search
 from rnnverify.adequacy import Examiner
+from rnnverify.alignment import aligned
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.batches import choose_batches
 from rnnverify.canonical import Network
-from rnnverify.comparison import Comparison, Tolerance, worst_verdict
+from rnnverify.comparison import Comparison, Pair, Tolerance, worst_verdict
 from rnnverify.describe import How, assumptions_of, describe, describe_inputs, ran_as
-from rnnverify.errors import OptionError
+from rnnverify.diagnosis import diagnose
+from rnnverify.errors import OptionError, printable
 from rnnverify.inputs import InputOptions
 from rnnverify.judge import judge
 from rnnverify.masked import without_masked_steps
@@ -45,6 +47,8 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     dtype: DtypeName | None = None  # to run the sides in; None: what their weights are stored in
     activation_error: Allowed | None = None  # what an activation may be off; None: what was measured of it
+    up_to_symmetry: bool = False  # whether the order, sign and scale of hidden units are free
+    trust: tuple[str, ...] = ()  # labels of sides whose files their frameworks may load in unsafe modes
     search: bool = False  # for the worst inputs, by gradient
     save_witness: Path | None = None  # where the smallest case of a difference goes
 
@@ -75,7 +79,7 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
         traces, hows = _run(sides, batches, options, runners)
         observed = _observe(sides, traces, batches, options)
         examiner = Examiner(batches, options.activation_error)
-        pairs = tuple(judge(observed[0], other, examiner, options.tolerance) for other in observed[1:])
+        pairs = tuple(_diagnosed(_judge(observed[0], b, examiner, options), observed[0], b) for b in observed[1:])
         if plan:
             pairs = search.with_searched(pairs, plan, traces)
         result = Comparison(
@@ -100,7 +104,7 @@ def _with_witness(
         options.tolerance,
         options.engine,
         options.inputs.probes,
-        tuple(_arithmetic(options)),
+        tuple(_more(options)),
     )
 
     def replay(sources: Sequence[str], inputs: Path | None) -> Comparison:
@@ -110,11 +114,30 @@ def _with_witness(
     return replace(result, witness=save_witness(asked, result, observed, replay))
 
 
-def _arithmetic(options: Options) -> Iterator[str]:
+def _more(options: Options) -> Iterator[str]:
+    """What else a replay has to be told."""
+    yield from ("--up-to-symmetry",) * options.up_to_symmetry
+    yield from (part for label in options.trust for part in ("--trust", label))
     if options.dtype:
         yield from ("--dtype", options.dtype)
     if options.activation_error:
         yield from ("--activation-error", f"{options.activation_error.ulps:g},{options.activation_error.units:g}")
+
+
+def _judge(baseline: Observed, candidate: Observed, examiner: Examiner, options: Options) -> Pair:
+    found = aligned(baseline, candidate) if options.up_to_symmetry else None
+    if found is None:
+        return judge(baseline, candidate, examiner, options.tolerance)
+    moved, other, how = found
+    batches = [batch for batch in examiner.batches if batch.name in moved.trace.runs]
+    pair = judge(moved, other, Examiner(batches, examiner.allowed), options.tolerance)
+    words = f"the units of {candidate.label} stand otherwise ({how}): what reads the outputs must be turned alike"
+    return replace(pair, own_reasons=(*pair.own_reasons, words), reasons=(*pair.reasons, words))
+
+
+def _diagnosed(pair: Pair, baseline: Observed, candidate: Observed) -> Pair:
+    """`pair` with the mistakes behind a difference."""
+    return replace(pair, findings=diagnose(baseline, candidate)) if pair.by_rounding == "DIFFERENT" else pair
 
 
 def run(source: str | Path, output: str | Path | None = None, options: Options | None = None) -> Trace:
@@ -160,6 +183,10 @@ def _in_memory(run: Run) -> Run:
 
 def _open(parsed: Sequence[Source], options: Options, runners: Runners) -> tuple[Opened, ...]:
     """Start the runners, which import their frameworks meanwhile, and read the files."""
+    unknown = set(options.trust) - {source.label for source in parsed}
+    if unknown:
+        labels = ", ".join(source.label for source in parsed)
+        raise OptionError(f"--trust {printable(min(unknown))}: the sides are {labels}")
     frameworks = [framework_of(source) for source in parsed]
     if options.engine != "reference":
         for framework in sorted({f for f in frameworks if f}, key=lambda f: f == "torch"):  # the slowest first
@@ -183,7 +210,9 @@ def _run(
                 refused[label] = why
             else:
                 path = side.contents.path
-                jobs[label] = Job(label, str(side.source), path, side.reading, batches, options.dtype)
+                jobs[label] = Job(
+                    label, str(side.source), path, side.reading, batches, options.dtype, label in options.trust
+                )
     runners.submit(list(jobs.values()))
     traces, hows = [], []
     for side in sides:

@@ -39,7 +39,7 @@ class Asked:
     tolerance: Tolerance
     engine: str
     probes: bool
-    arithmetic: tuple[str, ...] = ()  # options that say what is computed in, and what that may be off
+    more: tuple[str, ...] = ()  # other options that a replay has to be told
 
     def command(self, sources: Sequence[str], inputs: bool) -> tuple[str, ...]:
         """The arguments of `rnnverify compare` on `sources`, with `path` as the inputs or among the sources."""
@@ -52,7 +52,7 @@ class Asked:
             options += [part for value in values for part in (name, value)]
         options += ["--engine", self.engine] * (self.engine != "auto")
         options += [] if self.probes else ["--no-probes"]
-        options += self.arithmetic
+        options += self.more
         for name in ("atol", "rtol"):
             value = getattr(self.tolerance, name)
             options += [f"--{name}", repr(float(value))] * (value > 0)

@@ -11,9 +11,9 @@ import pytest
 import rnnverify
 
 ORDER = [
-    {"errors", "options"},
+    {"errors", "options", "finding"},
     {"canonical", "output"},
-    {"activations", "arrays", "narrowing", "mistakes", "precision"},
+    {"activations", "arrays", "narrowing", "mistakes", "precision", "symmetry"},
     {"trace"},
     {"recorded", "step", "reference", "inputs", "probes"},
     {"gradient", "suspects"},
@@ -22,13 +22,13 @@ ORDER = [
     {"comparison"},
     {"weights", "observed", "horizon", "remarks"},
     {"tolerance", "timeline"},
-    {"search", "shrink"},
+    {"search", "shrink", "alignment"},
     {"containers"},
     {"adapters"},
     {"sides", "native"},
     {"assumptions", "masked", "describe"},
     {"batches"},
-    {"judge", "witness"},
+    {"judge", "witness", "diagnosis"},
     {"verify", "inspection"},
     {"reports"},
     {"saved"},

@@ -11,7 +11,7 @@ import rnnverify
 from rnnverify import reference
 from rnnverify.assumptions import settle_activations
 from rnnverify.canonical import Direction, Network
-from rnnverify.errors import RunnerError
+from rnnverify.errors import OptionError, RunnerError
 from rnnverify.inputs import InputOptions
 from rnnverify.native import Job, Limits, Runners, compute_dtype
 from rnnverify.sides import Opened, open_side, parse
@@ -143,3 +143,13 @@ def test_the_environment_of_a_runner_is_recorded(fixtures: Path) -> None:
     for side in result.sides:
         assert {"machine", "system", "threads", "device", "blas", "onednn", "products"} <= set(side.environment)
         assert (side.environment["device"], side.environment["products"]) == ("cpu", "float32")
+
+
+def test_a_trusted_file_is_loaded_whole(fixtures: Path) -> None:
+    file = fixtures / "genuine/torch-2.13.0/rnn_a_ckpt_np/ckpt.pth"
+    (baseline,) = (fixtures / "genuine/torch-1.0.1/rnn_a_cell").glob("*.pt")
+    for trust, how in (((), "rebuilt"), (("B",), "loaded by torch.load, trusted")):
+        result = rnnverify.compare(baseline, file, options=Options(trust=trust))
+        assert result.verdict == "EQUIVALENT" and how in result.sides[1].how
+    with pytest.raises(OptionError, match="--trust C: the sides are A, B"):
+        rnnverify.compare(file, file, options=Options(trust=("C",)))

@@ -14,6 +14,7 @@ from rnnverify.comparison import Comparison, Side
 from rnnverify.errors import RnnverifyError
 from rnnverify.inspection import Inspection
 from rnnverify.reports.layout import grid, indented, to_string
+from rnnverify.reports.terminal_findings import findings
 from rnnverify.reports.terminal_inspection import inspection
 from rnnverify.reports.terminal_pair import START, deviation, number, title, verdict, weights
 from rnnverify.reports.terminal_witness import replay, witness
@@ -56,6 +57,8 @@ def _comparison(result: Comparison) -> Iterator[RenderableType]:
     yield Text()
     for pair in result.pairs:
         yield verdict(pair)
+    for pair in result.pairs:
+        yield from findings(pair)
     if result.witness:
         yield Text()
         yield witness(result.witness, number)

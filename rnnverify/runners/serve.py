@@ -4,8 +4,8 @@ RUNTIME is `torch` or `tensorflow` (which serves Keras files and TensorFlow cell
 file; without it its path is read from standard input, after the framework has been imported, so that the import runs
 while the caller still reads weights. For each job a folder is filled with .npy files and, last, `result.json`.
 
-Request: {"jobs": [{"folder", "framework", "path", "layers", "activations", "tensors", "loadable", "why_not", "dtype",
-"threads", "input_size", "output_size", "batches": [{"name", "x", "h0"}]}]}; `tensors` maps names to .npy files, x and
+Request: {"jobs": [{"folder", "framework", "path", "layers", "activations", "tensors", "loadable", "trusted",
+"why_not", "dtype", "threads", "input_size", "output_size", "batches": [{"name", "x", "h0"}]}]}; `tensors` maps names to .npy files, x and
 h0 are .npy files of shape (B, T, I) and, for each layer and direction, (B, H).
 """
 

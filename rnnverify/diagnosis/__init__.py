@@ -1,0 +1,226 @@
+"""Which porting mistake makes two sides differ, and how sure that is.
+
+Mistakes are made in a network that is known, or undone there, until it is what the other side shows:
+
+    both weights known    the tensors of A with the mistake are those of B, bit for bit          certain
+    one side a recording  rounding explains every recorded step by the network with the mistake  confirmed
+    two recordings        the outputs of A with the mistake are those of B, within the rule      confirmed
+
+A mistake that changes nothing is none, and where nothing fits nothing is named: two networks may simply be different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+
+from rnnverify import reference
+from rnnverify.canonical import Network
+from rnnverify.diagnosis import by_runs, by_weights, digits
+from rnnverify.diagnosis.by_behaviour import Behaviour, finite_part
+from rnnverify.diagnosis.by_outputs import by_outputs
+from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, ROUNDED
+from rnnverify.diagnosis.hypothesis import Hypothesis, Seen, words
+from rnnverify.diagnosis.likeness import LIKENESSES, tensors_of
+from rnnverify.diagnosis.search import Chain, Search, Step
+from rnnverify.diagnosis.shown import shown_weights
+from rnnverify.finding import Finding, Proof
+from rnnverify.observed import Observed, largest_deviation
+
+_PAIRS = 6_000  # of mistakes at once, tried at most
+_LARGE = 2**17  # weights
+_FALLS = 30  # times: a suspicion brings the deviation down at least so far
+_SMALL = 0.05  # and leaves at most this share of the standard deviation of the outputs
+
+
+def diagnose(baseline: Observed, candidate: Observed) -> tuple[Finding, ...]:
+    """What went wrong between two sides that differ; all findings hold together, the first one is the surest.
+
+    The baseline is taken to be right, unless only the candidate being right explains it.
+    """
+    before = _finite(largest_deviation(baseline.trace, candidate.trace))
+    with np.errstate(all="ignore"):  # what a mistake makes may overflow: then it is not the one
+        return tuple(_findings(baseline, candidate, before))
+
+
+def _findings(baseline: Observed, candidate: Observed, before: float | None) -> Iterator[Finding]:
+    if baseline.network and candidate.network:
+        found = _two_networks(baseline, candidate, before)
+        for side in (candidate, baseline):
+            found += _how_it_ran(side, side, before)
+    elif baseline.network:
+        found = _one_network(baseline, candidate, before, known_is_right=True)
+    elif candidate.network:
+        found = _one_network(candidate, baseline, before, known_is_right=False)
+    else:
+        found = []
+    yield from found or by_outputs(baseline, candidate, before)
+
+
+def _two_networks(baseline: Observed, candidate: Observed, before: float | None) -> list[Finding]:
+    a, b = baseline.network, candidate.network
+    assert a is not None and b is not None
+    if not by_weights.comparable(a, b):
+        return []
+    partial: list[Finding] = []
+    for right, wrong in ((baseline, candidate), (candidate, baseline)):
+        assert right.network is not None and wrong.network is not None
+        found, best = _search_weights(right.network, wrong.network)
+        if found is not None:
+            return _named(found, "certain", wrong.label, before, _after(found.network, wrong))
+        partial = partial or _in_part(best, right.network, wrong, before)
+    if partial:
+        return partial
+    tensors = tensors_of(a, b)
+    for likeness in LIKENESSES:
+        name, advice = words(likeness)
+        alike = [
+            Finding(name, advice, proof, before, None, where, candidate.label) for where, proof in likeness(tensors)
+        ]
+        if alike:
+            return alike
+    return []
+
+
+def _search_weights(known: Network, other: Network) -> tuple[Chain | None, Chain]:
+    if by_weights.equal(known, other):
+        return None, Chain((), known, tuple(same for _, same in by_weights.parts(known, other)))
+    search = Search(
+        changes=[(h, h.make) for family in FAMILIES.values() for h in family],
+        seen=Seen(other, (), "float32"),
+        parts=lambda network: by_weights.parts(network, other),
+        proves=lambda network: by_weights.equal(network, other),
+        pairs=_pairs(known) if by_weights.share_numbers(known, other) else 0,
+    )
+    found, best = search.from_network(known)
+    if found is None and not best.steps:
+        close = replace(
+            search, parts=lambda network: by_weights.parts(network, other, close=True), pairs=_pairs(known) // 4
+        )
+        found = _with_fewer_digits(close, known)
+    return found, best
+
+
+def _pairs(network: Network) -> int:
+    """How many pairs of mistakes are tried at most: fewer in large networks, where each costs more."""
+    size = sum(tensor.size for _, tensor in network.tensors())
+    return int(_PAIRS * min(1.0, _LARGE / size))
+
+
+def _with_fewer_digits(search: Search, known: Network) -> Chain | None:
+    """Mistakes made in weights that were rounded besides: `search` takes parts that are close for accounted."""
+
+    def rounded(network: Network) -> tuple[str, Network] | None:
+        return next((made for made in digits.rounded(network, search.seen) if search.proves(made[1])), None)
+
+    found, _ = replace(search, proves=lambda network: rounded(network) is not None).from_network(known)
+    made = rounded(found.network) if found else None
+    if found is None or made is None:
+        return None
+    return Chain((*found.steps, Step(ROUNDED, made[0])), made[1], found.parts)
+
+
+def _in_part(best: Chain, known: Network, wrong: Observed, before: float | None) -> list[Finding]:
+    """Mistakes that account for tensors bit for bit, where others remain: only those that hold enough numbers count."""
+    assert wrong.network is not None
+    start = [same for _, same in by_weights.parts(known, wrong.network)]
+    rich = by_weights.informative(wrong.network)
+    gained = sum(r and b and not a for a, b, r in zip(start, best.parts, rich, strict=True))
+    if gained < len(best.steps) or not best.steps:
+        return []
+    return _named(best, "certain", wrong.label, before, _after(best.network, wrong))
+
+
+def _one_network(known: Observed, shown: Observed, before: float | None, known_is_right: bool) -> list[Finding]:
+    """`shown` is a recording: by what the mistake makes of the network, or by what undoes it."""
+    assert known.network is not None
+    runs = [run for each in shown.trace.runs.values() if (run := finite_part(known.network, each)) is not None]
+    behaviour = Behaviour.of(runs, shown.arithmetic)
+    if not runs or behaviour.proves(known.network):
+        return []
+    every = [h for family in FAMILIES.values() for h in family]
+    wrong, right = (shown.label, known.label) if known_is_right else (known.label, shown.label)
+    attempts = [(not known_is_right, wrong, every, _pairs(known.network)), (known_is_right, right, every, 0)]
+    if behaviour.shows_steps(known.network):
+        attempts.append((not known_is_right, wrong, [*every, *LAST_RESORT], 0))
+    for undone, side, hypotheses, pairs in attempts:
+        found = _search_steps(known.network, behaviour, hypotheses, undone, pairs)
+        if found is not None:
+            return _named(found, "confirmed", side, before, behaviour.deviation(found.network))
+        if pairs:
+            ran = _how_it_ran(known, shown, before)
+            if ran:
+                return ran
+    return _suspected(known.network, behaviour, every, not known_is_right, wrong)
+
+
+def _suspected(
+    known: Network, behaviour: Behaviour, hypotheses: Sequence[Hypothesis], undone: bool, side: str
+) -> list[Finding]:
+    """The one mistake that brings the outputs much nearer, where none explains them."""
+    before = behaviour.deviation(known)
+    if before is None or behaviour.spread <= 0:
+        return []
+    seen = Seen(None, behaviour.runs, behaviour.dtype, lambda: shown_weights(known, behaviour.runs))
+    changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None and h.in_pairs]
+    made = [(h, *each) for h, change in changes for each in islice(change(known, seen), 1)]  # everywhere it can be
+    near = [(behaviour.distance(network), k) for k, (_, _, network) in enumerate(made)]
+    best = min((each for each in near if np.isfinite(each[0])), default=None)
+    if best is None:
+        return []
+    hypothesis, where, network = made[best[1]]
+    after = behaviour.deviation(network)
+    if after is None or after * _FALLS > before or after > _SMALL * behaviour.spread:
+        return []
+    return [Finding(hypothesis.name, hypothesis.advice, "suspected", before, after, where, side)]
+
+
+def _search_steps(
+    known: Network, behaviour: Behaviour, hypotheses: Sequence[Hypothesis], undone: bool, pairs: int
+) -> Chain | None:
+    """The mistakes that lead from `known` to what was recorded, or, where they are `undone`, led away from it."""
+    changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None]
+    by_steps = behaviour.shows_steps(known)
+    search = Search(
+        changes=changes,
+        seen=Seen(None, behaviour.runs, behaviour.dtype, lambda: shown_weights(known, behaviour.runs)),
+        parts=behaviour.parts,
+        proves=behaviour.proves,
+        pairs=pairs if by_steps else pairs // 6,
+        distance=None if by_steps else behaviour.distance,
+    )
+    found, _ = search.from_network(known)
+    if found is None and not undone and by_steps and pairs:
+        close = replace(search, parts=lambda network: behaviour.parts(network, close=True), pairs=pairs // 4)
+        found = _with_fewer_digits(close, known)
+    return found
+
+
+def _how_it_ran(known: Observed, shown: Observed, before: float | None) -> list[Finding]:
+    assert known.network is not None
+    return by_runs.by_runs(known.network, shown, before)
+
+
+def _named(chain: Chain, proof: Proof, side: str, before: float | None, after: float | None) -> list[Finding]:
+    """One finding for each mistake of the chain; one made in several places is one."""
+    places: dict[str, list[str]] = {}
+    advice: dict[str, str] = {}
+    for step in chain.steps:
+        places.setdefault(step.hypothesis.name, []).append(step.where)
+        advice[step.hypothesis.name] = step.hypothesis.advice
+    return [
+        Finding(name, advice[name], proof, before, after, "; ".join(where for where in found if where), side)
+        for name, found in places.items()
+    ]
+
+
+def _after(network: Network, wrong: Observed) -> float | None:
+    """The deviation between what the mistakes make of the right network, and what the wrong side did."""
+    return _finite(largest_deviation(reference.run(network, wrong.trace.batches), wrong.trace))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None

@@ -1,0 +1,167 @@
+"""Biases not loaded, loaded once too often, halved, or taken from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+
+from rnnverify import mistakes
+from rnnverify.canonical import Array, Direction, Network
+from rnnverify.diagnosis.by_behaviour import steps_at
+from rnnverify.diagnosis.hypothesis import (
+    Networks,
+    Seen,
+    everywhere_and_apart,
+    named,
+    placed,
+    side_by_side,
+)
+from rnnverify.diagnosis.shown import INVERSES, turned_back
+
+
+def bias_missing(network: Network, _: Seen) -> Networks:
+    """the bias is not loaded
+
+    It is zero: a constant offset before the activation, from step 0 on. Load bias, or bias_ih_l0 + bias_hh_l0 of
+    PyTorch, and look at use_bias and bias=False on both sides.
+    """
+    # apache/tvm#15723
+    yield from everywhere_and_apart(network, mistakes.bias_dropped)
+
+
+def bias_missing_back(network: Network, seen: Seen) -> Networks:
+    """Where every bias is zero, that of the other side; where only its states are known, the one that they show."""
+    places = list(side_by_side(network, network))
+    empty = [(n, place, d) for n, (place, d, _) in enumerate(places) if not np.any(d.bias)]
+    found = network
+    for n, place, d in empty:
+        if seen.network is not None:
+            found = placed(found, place, _with_bias_of(d, seen.network.layers[place[0]].directions[place[1]]))
+            continue
+        shown = _shown_bias(network, seen, n, network.layers[place[0]].activation, d)
+        if shown is None:
+            return
+        found = placed(found, place, replace(d, bias_input=shown[None]))
+    if empty:
+        yield ("" if len(empty) == len(places) else ", ".join(named(network, place) for _, place, _ in empty)), found
+
+
+def bias_is_another(network: Network, seen: Seen) -> Networks:
+    """only the bias is another one
+
+    Every step is off by one constant for each unit, before the activation; the kernels are right. Load the bias of the
+    same network: bias, or the sum of bias_ih_l0 and bias_hh_l0.
+    """
+    if seen.network is not None:
+        return
+    found = network
+    for k, (place, d, _) in enumerate(side_by_side(network, network)):
+        shown = _shown_bias(network, seen, k, network.layers[place[0]].activation, d)
+        if shown is None:
+            return
+        found = placed(found, place, replace(d, bias_input=shown[None], bias_recurrent=np.zeros_like(d.bias_recurrent)))
+    yield "", found
+
+
+def _shown_bias(network: Network, seen: Seen, k: int, activation: str, d: Direction) -> Array | None:
+    """The bias (H,) of direction k that recorded states show: what the kernels leave over, at the median."""
+    if activation not in INVERSES:
+        return None
+    left = []
+    for run in seen.runs:
+        B, T = run.batch.x.shape[:2]
+        picked = np.linspace(0, B * T - 1, min(B * T, 256)).astype(int)
+        steps = steps_at(network, run, *np.unravel_index(picked, (B, T)))
+        if steps is None:
+            return None
+        terms, h = steps[k]
+        weights = np.concatenate([d.kernel[0], d.recurrent_kernel[0]]).astype(np.float64)
+        if terms.shape[1] != len(weights) or h.shape[1] != d.hidden_size:
+            return None
+        left.append(turned_back(activation, h) - terms @ weights)
+    every = np.concatenate(left)
+    if not np.isfinite(every).any(axis=0).all():
+        return None
+    return np.asarray(np.nanmedian(every, axis=0), d.bias_input.dtype)
+
+
+def recurrent_bias_dropped(network: Network, _: Seen) -> Networks:
+    """the second of two biases is dropped
+
+    PyTorch adds bias_ih and bias_hh; a framework with one bias needs their sum. A constant offset before the
+    activation, from step 0 on. Write bias = bias_ih_l0 + bias_hh_l0.
+    """
+    # stackoverflow 48361376, discuss.pytorch.org 113371, nntrainer/nntrainer#1780
+    yield from everywhere_and_apart(network, lambda n: mistakes.each(n, lambda d: _only(d, "bias_input")))
+
+
+def input_bias_dropped(network: Network, _: Seen) -> Networks:
+    """the first of two biases is dropped
+
+    PyTorch adds bias_ih and bias_hh; a framework with one bias needs their sum. A constant offset before the
+    activation, from step 0 on. Write bias = bias_ih_l0 + bias_hh_l0.
+    """
+    yield from everywhere_and_apart(network, lambda n: mistakes.each(n, lambda d: _only(d, "bias_recurrent")))
+
+
+def bias_doubled(network: Network, _: Seen) -> Networks:
+    """one bias is copied into both
+
+    PyTorch and ONNX add two biases, so the same numbers in both count twice: an offset from step 0 on. Put the bias in
+    bias_ih_l0, and zeros in bias_hh_l0.
+    """
+    # onnx/keras-onnx#98, discuss.pytorch.org 110741
+    yield from everywhere_and_apart(network, mistakes.bias_doubled)
+
+
+def bias_halved(network: Network, _: Seen) -> Networks:
+    """the bias is halved
+
+    A file with two biases may hold half of it in each, as Keras writes for cuDNN; one half was read as the whole. An
+    offset from step 0 on. Add the two halves: bias = bias_ih + bias_hh.
+    """
+    # keras-team/keras#8720
+    yield from everywhere_and_apart(network, mistakes.bias_halved)
+
+
+def one_bias_twice(network: Network, _: Seen) -> Networks:
+    """one of two biases stands in the place of both
+
+    The same line was written for bias_ih and bias_hh, so one of them counts twice and the other is lost: an offset from
+    step 0 on. Copy bias_ih_l0 to bias_ih_l0, and bias_hh_l0 to bias_hh_l0.
+    """
+    for name in ("bias_input", "bias_recurrent"):
+        yield from everywhere_and_apart(network, lambda n, name=name: mistakes.each(n, lambda d: _twice(d, name)))  # type: ignore[misc]  # mypy infers no type for a lambda with a default
+
+
+def biases_exchanged(network: Network, _: Seen) -> Networks:
+    """the biases of two layers or directions are exchanged
+
+    The kernels are right and each bias is that of another layer or direction: an offset from step 0 on. Match tensors
+    by their full names (bias_ih_l0 and bias_ih_l1), not by the order in which a file lists them.
+    """
+    places = [(place, d) for place, d, _ in side_by_side(network, network)]
+    for (one, a), (other, b) in combinations(places, 2):
+        if a.hidden_size == b.hidden_size:
+            where = f"{named(network, one)} and {named(network, other)}"
+            yield where, placed(placed(network, one, _with_bias_of(a, b)), other, _with_bias_of(b, a))
+
+
+def _with_bias_of(d: Direction, other: Direction) -> Direction:
+    return replace(d, bias_input=other.bias_input, bias_recurrent=other.bias_recurrent)
+
+
+def _only(d: Direction, name: str) -> Direction:
+    zero = np.zeros_like(d.bias_input)
+    if not (np.any(d.bias_input) and np.any(d.bias_recurrent)):
+        return d
+    return replace(d, **{"bias_input": zero, "bias_recurrent": zero, name: getattr(d, name)})
+
+
+def _twice(d: Direction, name: str) -> Direction:
+    if not (np.any(d.bias_input) and np.any(d.bias_recurrent)):
+        return d
+    bias: Array = getattr(d, name)
+    return replace(d, bias_input=bias, bias_recurrent=bias)

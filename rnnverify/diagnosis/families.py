@@ -1,0 +1,84 @@
+"""Every hypothesis, family by family; the first that fits is the one that is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rnnverify.diagnosis import activations, biases, digits, layers, order, outputs, runs, weights
+from rnnverify.diagnosis.hypothesis import Hypothesis, both_ways
+from rnnverify.diagnosis.outputs import Remake
+from rnnverify.diagnosis.runs import Restore
+
+ROUNDED = Hypothesis(digits.rounded, None, in_pairs=False)
+
+FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
+    "weights": (
+        both_ways(weights.recurrent_transposed),
+        both_ways(weights.kernel_transposed),
+        both_ways(weights.kernels_swapped),
+        both_ways(weights.kernel_reshaped),
+        both_ways(weights.concatenated_the_other_way),
+        Hypothesis(weights.recurrence_lost, weights.recurrence_lost_back),
+        Hypothesis(weights.one_kernel_for_both, None),
+    ),
+    "biases": (
+        Hypothesis(biases.bias_missing, biases.bias_missing_back),
+        Hypothesis(biases.recurrent_bias_dropped, None),
+        Hypothesis(biases.input_bias_dropped, None),
+        Hypothesis(biases.bias_doubled, biases.bias_halved),
+        Hypothesis(biases.bias_halved, biases.bias_doubled),
+        Hypothesis(biases.one_bias_twice, None),
+        both_ways(biases.biases_exchanged),
+    ),
+    "activations": (
+        Hypothesis(activations.activation_missing, activations.activation_missing_back),
+        both_ways(activations.activation_is_another),
+        both_ways(activations.activation_is_a_rare_one, in_pairs=False),
+    ),
+    "layers": (
+        both_ways(layers.layers_swapped),
+        Hypothesis(layers.layer_repeated, None),
+        both_ways(layers.directions_swapped),
+        Hypothesis(layers.directions_tied, layers.directions_tied_back),
+        both_ways(layers.halves_swapped),
+        both_ways(layers.merged_otherwise),
+    ),
+    "order": (
+        both_ways(order.time_reversed),
+        both_ways(order.not_turned_back),
+        both_ways(order.units_in_another_order),
+        both_ways(order.rows_in_another_order, in_pairs=False),
+        both_ways(order.columns_in_another_order, in_pairs=False),
+    ),
+    "digits": (
+        ROUNDED,
+        Hypothesis(weights.kernel_scaled, None, in_pairs=False),
+    ),
+}
+"""Mistakes in the network: in weights, activations, or the way it is put together."""
+
+LAST_RESORT = (both_ways(biases.bias_is_another, in_pairs=False),)
+"""What is said only where nothing more exact can be."""
+
+RUNS: tuple[Restore, ...] = (
+    runs.batch_and_time_swapped,
+    runs.reshaped_to_time_major,
+    runs.initial_state_ignored,
+    runs.state_carried,
+    runs.layers_not_chained,
+    runs.final_state_of_last_step,
+    runs.padding_not_masked,
+    runs.initial_state_not_zero,
+)
+"""Mistakes in how a network is run; the last explains the least."""
+
+OUTPUTS: tuple[Remake, ...] = (
+    outputs.output_turned_round,
+    outputs.halves_exchanged,
+    outputs.directions_interleaved,
+    outputs.activation_doubled,
+    outputs.last_step_everywhere,
+    outputs.one_step_late,
+    outputs.dropout_active,
+)
+"""Mistakes in what is done with the outputs."""

@@ -1,0 +1,139 @@
+"""A porting mistake that may have been made, and the networks that it would have made of a right one.
+
+A hypothesis is a function whose docstring the user reads: its first line names the mistake, the rest is the advice.
+It takes a network and what the other side shows, and yields networks: what the mistake makes of a right network, and,
+where that can be told, what a network was before the mistake (`undo`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.trace import Run
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the other side shows: its weights where they are known, and what it did."""
+
+    network: Network | None
+    runs: tuple[Run, ...]
+    dtype: str  # whose rounding its states may hold
+    show: Callable[[], Network | None] | None = None  # what its states show of weights that are not known, nearly
+
+    @cached_property
+    def likely(self) -> Network | None:
+        """Its weights, or nearly its weights."""
+        return self.network or (self.show() if self.show else None)
+
+
+Networks = Iterator[tuple[str, Network]]
+"""Where the mistake sits ("" for everywhere it can), and the network that comes of it."""
+
+Change = Callable[[Network, Seen], Networks]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One mistake: what it does to a network, and what undoes it; None where what it lost is in no file."""
+
+    make: Change
+    undo: Change | None
+    in_pairs: bool = True  # whether it is cheap enough to be tried after every other
+
+    @property
+    def name(self) -> str:
+        return words(self.make)[0]
+
+    @property
+    def advice(self) -> str:
+        return words(self.make)[1]
+
+
+def both_ways(change: Change, in_pairs: bool = True) -> Hypothesis:
+    """A mistake that is its own inverse, or yields both itself and its inverse."""
+    return Hypothesis(change, change, in_pairs)
+
+
+def words(function: Callable[..., object]) -> tuple[str, str]:
+    """The name and the advice in a docstring, each on one line."""
+    name, _, advice = (inspect.getdoc(function) or "").partition("\n\n")
+    return " ".join(name.split()), " ".join(advice.split())
+
+
+def everywhere_and_apart(network: Network, change: Callable[[Network], Network | None]) -> Networks:
+    """`change` in every layer and direction, then in each layer, each way and each direction alone."""
+    changed = change(network)
+    if changed is None:
+        return
+    yield "", changed
+    for where, chosen in scopes(network):
+        yield where, spliced(network, changed, chosen)
+
+
+Place = tuple[int, int]
+"""Layer, and direction in it."""
+
+
+def scopes(network: Network) -> Iterator[tuple[str, frozenset[Place]]]:
+    """Parts of a network in which a mistake may have been made alone, the larger ones first."""
+    places = [(k, j) for k, layer in enumerate(network.layers) for j in range(len(layer.directions))]
+    several, both = len(network.layers) > 1, any(j for _, j in places)
+    found: dict[frozenset[Place], str] = {}
+    if both:
+        for j, way in enumerate(("forward", "reverse")):
+            found.setdefault(frozenset(p for p in places if p[1] == j), f"every {way} direction")
+    if several:
+        for k in range(len(network.layers)):
+            found.setdefault(frozenset(p for p in places if p[0] == k), f"layer {k}")
+    for place in places:
+        found[frozenset([place])] = named(network, place)
+    for chosen, where in found.items():
+        if len(chosen) < len(places):
+            yield where, chosen
+
+
+def named(network: Network, place: Place) -> str:
+    """Such as `layer 1`, or `layer 1 reverse`."""
+    k, j = place
+    if not network.layers[k].bidirectional:
+        return f"layer {k}"
+    return f"layer {k} {'reverse' if j else 'forward'}"
+
+
+def spliced(network: Network, changed: Network, chosen: frozenset[Place]) -> Network:
+    """`network` with the directions at `chosen` taken from `changed`."""
+    layers = []
+    for k, (ours, theirs) in enumerate(zip(network.layers, changed.layers, strict=True)):
+        pairs = enumerate(zip(ours.directions, theirs.directions, strict=True))
+        layers.append(replace(ours, directions=tuple(b if (k, j) in chosen else a for j, (a, b) in pairs)))
+    return replace(network, layers=tuple(layers))
+
+
+def placed(network: Network, place: Place, direction: Direction) -> Network:
+    """`network` with `direction` at `place`."""
+    k, j = place
+    directions = list(network.layers[k].directions)
+    directions[j] = direction
+    return layered(network, k, replace(network.layers[k], directions=tuple(directions)))
+
+
+def with_tensor(d: Direction, name: str, tensor: Array) -> Direction:
+    """`d` with its `kernel` or `recurrent_kernel` replaced."""
+    return replace(d, kernel=tensor) if name == "kernel" else replace(d, recurrent_kernel=tensor)
+
+
+def layered(network: Network, k: int, layer: Layer) -> Network:
+    """`network` with `layer` as its layer k."""
+    return replace(network, layers=(*network.layers[:k], layer, *network.layers[k + 1 :]))
+
+
+def side_by_side(a: Network, b: Network) -> Iterator[tuple[Place, Direction, Direction]]:
+    """The directions of two networks of the same shapes, with their place."""
+    for k, (ours, theirs) in enumerate(zip(a.layers, b.layers, strict=True)):
+        for j, pair in enumerate(zip(ours.directions, theirs.directions, strict=True)):
+            yield (k, j), *pair

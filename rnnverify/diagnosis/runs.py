@@ -1,0 +1,182 @@
+"""Mistakes in how a right network is run: each takes a recorded run, and yields what a right one would have recorded.
+
+The weights are not touched. A run hypothesis is proved where rounding explains the run so restored by the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from rnnverify import reference
+from rnnverify.canonical import Array, Network
+from rnnverify.recorded import states_of
+from rnnverify.trace import ZERO, Batch, Run
+
+Runs = Iterator[tuple[str, Network, Run]]
+"""Where, and a run that the network beside it should explain."""
+
+Restore = Callable[[Network, Run], Runs]
+
+
+def batch_and_time_swapped(network: Network, run: Run) -> Runs:
+    """batch and time are swapped
+
+    The batch was read as time: each sequence sees one step of all the others. Step 0 of sequence 0 is exact. Set
+    batch_first=True (nn.RNN) or time_major=False (TensorFlow), or transpose input and output.
+    """
+    # pytorch/pytorch#1538, #19675 and #34036, Cadene/vqa.pytorch#40
+    if run.batch.h0 is None and run.batch.x.shape[1] > 1:
+        swapped = tuple(states.swapaxes(0, 1) for states in run.states)
+        yield "", network, Run(Batch(ZERO, run.batch.x.swapaxes(0, 1)), run.y.swapaxes(0, 1), (), swapped)
+
+
+def reshaped_to_time_major(network: Network, run: Run) -> Runs:
+    """x is reshaped to (T, B, I) where it should be transposed
+
+    reshape and view keep the order of the numbers in memory, and so mix sequences and steps. Write x.transpose(0, 1) or
+    permute(1, 0, 2), not x.view(T, B, I); likewise for the output.
+    """
+    # NervanaSystems/neon#311
+    B, T = run.batch.x.shape[:2]
+    if run.batch.h0 is None and min(B, T) > 1:
+
+        def back(states: Array) -> Array:
+            return np.asarray(states.reshape(T, B, -1).swapaxes(0, 1))
+
+        batch = Batch(ZERO, back(run.batch.x))
+        yield "", network, Run(batch, back(run.y), (), tuple(back(s) for s in run.states))
+        yield "the input", network, Run(batch, run.y, (), run.states)
+
+
+def state_carried(network: Network, run: Run) -> Runs:
+    """the state is carried over from the sequence before
+
+    The first sequence is exact, the next ones are off most at step 0. Call reset_states() (Keras, stateful=True)
+    between sequences, or pass fresh zeros as the initial state each time.
+    """
+    # keras-team/keras#10231, #7224 and #15232
+    if run.batch.h0 is not None:
+        return
+    finals = run.h_n or _finals(network, run)
+    if finals and len(run.y) > 1:
+        carried = tuple(np.concatenate([np.zeros_like(h[:1]), h[:-1]]) for h in finals)
+        yield "from one sequence to the next", network, replace(run, batch=replace(run.batch, h0=carried))
+    first = reference.run(network, [run.batch])
+    again = tuple(h for each in first.runs.values() for h in each.h_n)
+    yield "from an earlier call", network, replace(run, batch=replace(run.batch, h0=again))
+
+
+def initial_state_not_zero(network: Network, run: Run) -> Runs:
+    """the initial state is not zero
+
+    Every step follows from the one before, but the first does not follow from zeros: the initial state is random,
+    learned, left over, or baked into an export. Pass zeros, or record with the same initial state on both sides.
+    """
+    # pytorch/pytorch#24235, Tencent/ncnn#3861
+    restored = all(layer.time_restored for layer in network.layers)
+    given = list(states_of(network, run))
+    if run.batch.h0 is not None or run.y.shape[1] < 4 or not restored or len(given) < _count(network):
+        return
+    ways = [d.reverse for _, _, d in network.directions()]
+    start = tuple(h[:, -1] if reverse else h[:, 0] for h, reverse in zip(given, ways, strict=True))
+    inner = slice(1, -1)
+    batch = Batch(ZERO, run.batch.x[:, inner], start)
+    yield "", network, Run(batch, run.y[:, inner], (), tuple(s[:, inner] for s in run.states))
+
+
+def initial_state_ignored(network: Network, run: Run) -> Runs:
+    """the initial state is ignored
+
+    Runs from zeros agree, and runs from a given state begin at zeros too: off most at step 0. Hand it on: h0 of nn.RNN,
+    initial_state= of Keras and of dynamic_rnn.
+    """
+    if run.batch.h0 is not None:
+        yield "", network, replace(run, batch=replace(run.batch, h0=None))
+
+
+def layers_not_chained(network: Network, run: Run) -> Runs:
+    """every layer reads the input, not the layer below
+
+    The first layer is right, the others are wrong; it only fits where inputs and units are as many. Feed layer l with
+    the outputs of layer l - 1: a loop that overwrites x, x = layer(x).
+    """
+    # pytorch/pytorch#140928 and #157457: the pseudo-code of nn.RNN had this error
+    h0 = iter(run.batch.h0 or ())
+    given = list(states_of(network, run))
+    if len(network.layers) < 2 or len(given) < _count(network):
+        return
+    if any(layer.input_size != network.input_size for layer in network.layers):
+        return
+    rest = iter(given)
+    for k, layer in enumerate(network.layers):
+        states = tuple(next(rest) for _ in layer.directions)
+        start = tuple(next(h0) for _ in layer.directions) if run.batch.h0 else None
+        y = (
+            run.y
+            if k == len(network.layers) - 1
+            else reference.merge(layer.merge, list(states))
+            if states[1:]
+            else states[0]
+        )
+        several = states if len(states) > 1 else ()
+        yield "", Network((layer,)), Run(replace(run.batch, h0=start), np.asarray(y, states[0].dtype), (), several)
+
+
+def final_state_of_last_step(network: Network, run: Run) -> Runs:
+    """the final state of the reverse direction is taken from the last step
+
+    A reverse direction ends at step 0: y[:, -1] of PyTorch holds its first state, not its last. The forward half is
+    exact. Use h_n, or concatenate y[:, -1, :H] and y[:, 0, H:].
+    """
+    # yunjey/pytorch-tutorial#149, aymericdamien/TensorFlow-Examples#201
+    given = list(states_of(network, run))
+    if not len(run.h_n) == len(given) == _count(network):
+        return
+    finals, changed = [], False
+    for final, states, (_, layer, d) in zip(run.h_n, given, network.directions(), strict=True):
+        wrong = d.reverse and layer.time_restored and np.array_equal(final, states[:, -1])
+        finals.append(states[:, 0] if wrong else final)
+        changed = changed or wrong
+    if changed:
+        yield "", network, replace(run, h_n=tuple(finals))
+
+
+def padding_not_masked(network: Network, run: Run) -> Runs:
+    """padded steps are masked on one side only
+
+    Steps of zeros at the end leave the state as it was on one side, and are computed on the other. Carry the mask
+    over: Masking, mask_zero (Keras), pack_padded_sequence (PyTorch), sequence_length (TF).
+    """
+    # pytorch/pytorch#517, onnx/keras-onnx#386, onnx/tensorflow-onnx#1871
+    B, T = run.batch.x.shape[:2]
+    filled = np.any(run.batch.x != 0, axis=2)
+    lengths = np.where(filled.any(axis=1), T - np.argmax(filled[:, ::-1], axis=1), 0)
+    short = [b for b in range(B) if 0 < lengths[b] < T]
+    if not short or not all(_is_held(run.y[b], int(lengths[b])) for b in short):
+        return
+    for length in sorted(set(lengths.tolist()) - {0}):
+        chosen = lengths == length
+        h0 = None if run.batch.h0 is None else tuple(h[chosen] for h in run.batch.h0)
+        batch = replace(run.batch, x=run.batch.x[chosen, :length], h0=h0)
+        yield "", network, Run(batch, run.y[chosen, :length], (), tuple(s[chosen, :length] for s in run.states))
+
+
+def _is_held(y: Array, length: int) -> bool:
+    """Whether y (T, F) repeats the last state, or is zero, from `length` on."""
+    return not np.any(y[length:]) or bool(np.all(y[length:] == y[length - 1]))
+
+
+def _finals(network: Network, run: Run) -> tuple[Array, ...]:
+    """The last state of every direction (B, H), where all were recorded."""
+    given = list(states_of(network, run))
+    if len(given) < _count(network):
+        return ()
+    pairs = zip(given, network.directions(), strict=True)
+    return tuple(h[:, 0] if d.reverse and layer.time_restored else h[:, -1] for h, (_, layer, d) in pairs)
+
+
+def _count(network: Network) -> int:
+    return sum(len(layer.directions) for layer in network.layers)

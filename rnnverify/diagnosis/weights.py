@@ -1,0 +1,152 @@
+"""Kernels in a wrong layout: transposed, reshaped, swapped, split at the wrong row, not loaded, scaled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from rnnverify import mistakes
+from rnnverify.canonical import Array, Direction, Network
+from rnnverify.diagnosis.hypothesis import (
+    Networks,
+    Seen,
+    everywhere_and_apart,
+    named,
+    placed,
+    side_by_side,
+    with_tensor,
+)
+
+
+def recurrent_transposed(network: Network, _: Seen) -> Networks:
+    """the recurrent kernel is transposed
+
+    It is square, so no shape error tells: step 0 is exact, every later step is wrong. The one of PyTorch is the
+    transpose of that of Keras and TensorFlow: recurrent_kernel = weight_hh_l0.T, and so the other way round.
+    """
+    # keras-team/keras#8720, NVIDIA/TensorRT#371
+    yield from everywhere_and_apart(network, mistakes.recurrent_transposed)
+
+
+def kernel_transposed(network: Network, _: Seen) -> Networks:
+    """a square input kernel is transposed
+
+    With as many inputs as units no shape error tells: wrong from step 0 on. PyTorch stores (H, I), Keras and TensorFlow
+    (I, H): kernel = weight_ih_l0.T. Layers above the first are nearly always square.
+    """
+    # discuss.pytorch.org 110741
+    yield from everywhere_and_apart(network, mistakes.kernel_transposed)
+
+
+def kernel_reshaped(network: Network, _: Seen) -> Networks:
+    """the input kernel is reshaped where it should be transposed
+
+    reshape keeps the order of the numbers in memory, and so mixes rows and columns: the shape fits, the output is wrong
+    from step 0 on. Write weight_ih.T, not weight_ih.reshape(I, H) or view(I, H).
+    """
+    # keras-team/keras#8720: cuDNN kernels read as plain Keras ones are the inverse of the same mistake
+    yield from everywhere_and_apart(network, mistakes.kernel_reshaped)
+    yield from everywhere_and_apart(network, _reshaped_back)
+
+
+def kernels_swapped(network: Network, _: Seen) -> Networks:
+    """input and recurrent kernel are swapped
+
+    Both are square, so no shape error tells: wrong from step 0 on. Match kernel with weight_ih and recurrent_kernel
+    with weight_hh by name; of a TensorFlow kernel the first I rows are the input's: kernel[:I], then kernel[I:].
+    """
+    # tensorflow/tensorflow#15087
+    yield from everywhere_and_apart(network, mistakes.kernels_swapped)
+
+
+def concatenated_the_other_way(network: Network, _: Seen) -> Networks:
+    """a kernel over [x, h] is read as one over [h, x]
+
+    The first I rows of a TensorFlow cell's kernel belong to the input, the last H to the state; papers write [h, x].
+    Split with kernel[:I] and kernel[I:], and stack with concatenate([kernel, recurrent_kernel]).
+    """
+    # tensorflow/tensorflow#15087 and #20435
+    yield from everywhere_and_apart(network, mistakes.concatenated_the_other_way)
+    yield from everywhere_and_apart(network, _concatenated_back)
+
+
+def recurrence_lost(network: Network, _: Seen) -> Networks:
+    """the recurrent kernel is not loaded
+
+    It is zero, or the state is not handed on: step 0 is exact, and every later step is computed as if it were the
+    first. Load recurrent_kernel (weight_hh_l0) too, and pass the state of each step to the next.
+    """
+    # pytorch/pytorch#142303
+    yield from everywhere_and_apart(network, mistakes.recurrence_lost)
+
+
+def recurrence_lost_back(network: Network, seen: Seen) -> Networks:
+    """Where a recurrent kernel is zero, that of the other side, or nearly that where only its behaviour is known."""
+    if seen.likely is None:
+        return
+    found = network
+    for place, ours, theirs in side_by_side(network, seen.likely):
+        if not np.any(ours.recurrent_kernel) and np.isfinite(theirs.recurrent_kernel).all():
+            found = placed(found, place, replace(ours, recurrent_kernel=theirs.recurrent_kernel))
+    if found is not network:
+        yield "", found
+
+
+def one_kernel_for_both(network: Network, _: Seen) -> Networks:
+    """one kernel is used as input and as recurrent kernel
+
+    A line was copied and not changed: kernel and recurrent kernel hold the same numbers. Load each from its own tensor:
+    kernel from weight_ih_l0.T, recurrent_kernel from weight_hh_l0.T.
+    """
+    yield from everywhere_and_apart(network, lambda n: mistakes.each(n, lambda d: _tied(d, first=True)))
+    yield from everywhere_and_apart(network, lambda n: mistakes.each(n, lambda d: _tied(d, first=False)))
+
+
+def kernel_scaled(network: Network, seen: Seen) -> Networks:
+    """a tensor is multiplied by a constant
+
+    Every number of it is the same multiple of what it should be: a scale that one side folds into the weights and the
+    other applies when it runs, a weight norm not folded, a sign. Divide by it where the tensor is loaded.
+    """
+    if seen.network is None:
+        return
+    for place, ours, theirs in side_by_side(network, seen.network):
+        for name, words in (("kernel", "kernel"), ("recurrent_kernel", "recurrent kernel")):
+            factor = _factor(getattr(ours, name), getattr(theirs, name))
+            if factor is not None:
+                changed = with_tensor(ours, name, getattr(theirs, name))
+                yield f"{named(network, place)} {words}, {factor:.4g} times", placed(network, place, changed)
+
+
+def _factor(a: Array, b: Array) -> float | None:
+    """c where b is c a to the last digits of float32, and c is not 1."""
+    at = np.unravel_index(int(np.argmax(np.abs(a))), a.shape)
+    if a.size < 4 or a.shape != b.shape or a[at] == 0 or a[at] == b[at] or b[at] == 0:
+        return None
+    factor = float(b[at]) / float(a[at])
+    close = np.abs(a.astype(np.float64) * factor - b) <= 2.0**-21 * np.abs(b)
+    return factor if close.all() else None
+
+
+def _tied(d: Direction, first: bool) -> Direction:
+    if d.input_size != d.hidden_size:
+        return d
+    return replace(d, recurrent_kernel=d.kernel) if first else replace(d, kernel=d.recurrent_kernel)
+
+
+def _reshaped_back(network: Network) -> Network:
+    def change(d: Direction) -> Direction:
+        G, I, H = d.kernel.shape
+        return replace(d, kernel=d.kernel.reshape(G, H, I).swapaxes(1, 2))
+
+    return mistakes.each(network, change)
+
+
+def _concatenated_back(network: Network) -> Network:
+    def change(d: Direction) -> Direction:
+        rows = np.concatenate([d.recurrent_kernel, d.kernel], axis=1)
+        I = d.input_size
+        return replace(d, kernel=rows[:, :I], recurrent_kernel=rows[:, I:])
+
+    return mistakes.each(network, change)

@@ -16,6 +16,7 @@ lint: $(INSTALLED)  ## ruff and mypy
 
 bench: $(INSTALLED)  ## ratios of whole commands to hand-written scripts, measured side by side
 	$(BIN)/python tests/bench/compare.py
+	$(BIN)/python tests/bench/budget.py
 
 SIZE ?= small
 soundness: $(INSTALLED)  ## correct engines against the rounding budget, SIZE=small|medium|large: any false alarm fails

@@ -5,8 +5,8 @@ file; without it its path is read from standard input, after the framework has b
 while the caller still reads weights. For each job a folder is filled with .npy files and, last, `result.json`.
 
 Request: {"jobs": [{"folder", "framework", "path", "layers", "activations", "tensors", "loadable", "trusted",
-"why_not", "dtype", "threads", "input_size", "output_size", "batches": [{"name", "x", "h0"}]}]}; `tensors` maps names to .npy files, x and
-h0 are .npy files of shape (B, T, I) and, for each layer and direction, (B, H).
+"why_not", "dtype", "threads", "input_size", "output_size", "batches": [{"name", "x", "h0"}]}]}; `tensors` maps names to
+.npy files, x and h0 are .npy files of shape (B, T, I) and, for each layer and direction, (B, H).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def limit_memory(limit: int) -> None:
 
 
 def attempt(job: dict[str, Any]) -> Any:
-    began = time.time()
+    began, used = time.time(), time.process_time()
     try:
         runner = importlib.import_module(RUNNERS[job["framework"]])
         result = runner.run(job)
@@ -91,6 +91,7 @@ def attempt(job: dict[str, Any]) -> Any:
     result.setdefault("versions", {}).update(versions())
     result["environment"] = environment(job)
     result["seconds"] = time.time() - began
+    result["cpu_seconds"] = time.process_time() - used
     return result
 
 

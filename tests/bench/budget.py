@@ -1,7 +1,8 @@
 """What the rounding budget costs beside the native run it judges, in one run: python tests/bench/budget.py
 
 64 sequences of 1000 steps, 256 units, by nn.RNN, SimpleRNN and BasicRNNCell; processor seconds, best of three of each.
-One comparison checks each side once, so a ratio below 1 means that judging a side costs less than running it, the start of its framework included.
+One
+comparison checks each side once: below 1, judging a side costs less than running it, its start included.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def read_facts(contents: Contents) -> Facts:
     graph = cast(Graph, graph)
     try:
         found = find_recurrences(graph)
-    except TangledError:
+    except (TangledError, IndexError):  # IndexError: an operation lacks an input that its kind needs
         return Facts(notes=(f"{source} was not used: it is too tangled to be read",))
     usable = {kernel: way for kernel, ways in found.items() if (way := _one(ways))}
     fitting = {kernel: way for kernel, way in usable.items() if all(_fits(graph, n, contents) for n in _variables(way))}

@@ -70,7 +70,9 @@ def _index(path: Path) -> tuple[Mapping[str, str], int | None]:
         announced = metadata.get("total_size")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FileError(path, "is no sound index of safetensors files", _AGAIN) from error
-    return weight_map, int(announced) if isinstance(announced, (int, float)) else None
+    if isinstance(announced, float) and announced.is_integer():
+        announced = int(announced)
+    return weight_map, announced if isinstance(announced, int) else None
 
 
 def _beside(path: Path, name: str) -> Path:

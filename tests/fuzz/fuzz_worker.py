@@ -17,6 +17,7 @@ from random import Random
 
 import fuzz_arrays
 import fuzz_checkpoints
+import fuzz_graphs
 import fuzz_keras
 import fuzz_pickles
 from fuzz_values import FIXTURES, Sample
@@ -35,6 +36,13 @@ HARNESSES: Mapping[str, Callable[[Random], Sample]] = {
     "safetensors": fuzz_arrays.safetensors,
     "checkpoint_v2": fuzz_checkpoints.checkpoint_v2,
     "checkpoint_v1": fuzz_checkpoints.checkpoint_v1,
+    "frozen": fuzz_graphs.frozen,
+    "meta": fuzz_graphs.meta,
+    "saved_model": fuzz_graphs.saved_model,
+    "objects": fuzz_graphs.objects,
+    "shards": fuzz_graphs.shards,
+    "architecture": fuzz_graphs.architecture,
+    "torch_tar": fuzz_graphs.torch_tar,
     "trace": fuzz_arrays.trace,
     "npy": fuzz_arrays.npy,
 }
@@ -91,6 +99,7 @@ def write(sample: Sample, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, content in sample.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     return folder / sample.main
 
@@ -130,7 +139,8 @@ def strays(sample: Sample, folder: Path) -> str:
     """What was done beside reading: forbidden calls, files changed or made."""
     found = [f"did {what}" for what in _done]
     _done.clear()
-    left = {path.name: path.read_bytes() for path in folder.iterdir()}
+    files = [path for path in folder.rglob("*") if not path.is_dir()]
+    left = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
     if left != sample.files:
         found.append("files were changed")
     return "; ".join(found)

@@ -140,7 +140,6 @@ def compare(
         from rnnverify.fixing import check_fixed
         from rnnverify.fixing import write_fixed as fix
         from rnnverify.reports import report
-        from rnnverify.sides import parse_all
         from rnnverify.verify import compare as compare_sides
 
         made = (sequences, steps, seed, inputs, probes)
@@ -154,7 +153,7 @@ def compare(
             save_witness=save_witness,
         )
         if write_fixed:
-            check_fixed(parse_all(sides), write_fixed)
+            check_fixed(sides, write_fixed)
         result = compare_sides(*sides, options=options)
         if write_fixed:
             result = fix(result, sides, write_fixed, options)

@@ -103,7 +103,7 @@ def write_network(
         fits = place.name.endswith(form.suffixes)
         path = folder / (place.name if fits else place.name + form.suffixes[0])
         with Runners(options.limits) as runners:
-            made = runners.write(Order(printable(target, 300), layout, network.input_size, path, form.name))
+            (made,) = runners.write(Order(printable(target, 300), layout, network.input_size, path, form.name))
         written, part = _read_back(path, layout, target)
         judged = Options(  # nothing that lets more pass: no tolerance, no symmetry, the dtype of the weights
             inputs=options.inputs,
@@ -196,7 +196,7 @@ def _lines(written: Opened) -> tuple[TensorLine, ...]:
 
 def _notes(side: Opened) -> tuple[str, ...]:
     assert side.reading is not None
-    value, assumed = side.reading.mask_value, side.assumptions or side.reading.assumptions
+    value, said = side.reading.mask_value, (*side.reading.notes, *(side.assumptions or side.reading.assumptions))
     if value is None:
-        return assumed
-    return (f"the source skips steps whose features all equal {value:g}, what was written does not", *assumed)
+        return said
+    return (f"the source skips steps whose features all equal {value:g}, what was written does not", *said)

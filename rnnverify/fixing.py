@@ -9,50 +9,60 @@ from pathlib import Path
 
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.comparison import Comparison, Fixed
-from rnnverify.conversion import write_network
-from rnnverify.errors import OptionError, RunnerError, UnsupportedError
+from rnnverify.conversion import Conversion, write_network
+from rnnverify.errors import OptionError, OutputError, RnnverifyError, printable
 from rnnverify.sides import Opened, Source, open_side, parse_all
-from rnnverify.targets import FORMS, check_place, form_like
+from rnnverify.targets import FORMS, check_place, form_like, suffix_form
+from rnnverify.trace import is_trace
 from rnnverify.verify import Options
 
 
 def write_fixed(result: Comparison, sources: Sequence[str | Path], target: str | Path, options: Options) -> Comparison:
-    """`result`, a comparison of two `sources`, with what became of `target`: the baseline's network in the candidate's
-    place, in its framework, form and names. It is written where weights or structure are why the sides differ.
+    """`result`, a comparison of two `sources`, with what became of `target`.
 
-    Raises OptionError where there are not two models, OutputError where something stands at `target` already.
+    It gets the network of the first in the framework, form and names of the second, where weights or structure are why
+    the two differ.
+
+    Raises as `check_fixed` does; what fails later is a sentence in the result.
     """
-    parsed = parse_all([str(source) for source in sources])
-    check_fixed(parsed, target)
+    parsed = check_fixed(sources, target)
     (pair,) = result.pairs
     if pair.verdict != "DIFFERENT" or not pair.weight_reasons:
-        words = "the networks are the same, there is nothing to fix"
-        return replace(result, fixed=Fixed(f"nothing was written: {words}"))
+        return replace(result, fixed=Fixed("nothing was written: the networks of both files are the same"))
     baseline, candidate = settle([open_side(source) for source in parsed], options.assumed)
-    if baseline.reading is None or candidate.contents is None or candidate.reading is None:
-        raise OptionError("--write-fixed: a trace holds no weights; give two model files")
-    form = form_like(candidate.contents)
-    own = Assumed(*(tuple(_of_baseline(given)) for given in astuple(options.assumed)))
     try:
-        place = check_place(Path(target), form, {"one of the sides": candidate.contents.path}, None)
-        made = write_network(
-            baseline, Path(target), place, form, replace(options, assumed=own), _names(baseline, candidate)
-        )
-    except (UnsupportedError, RunnerError) as error:
+        made = _write(baseline, candidate, Path(target), options)
+    except RnnverifyError as error:
         return replace(result, fixed=Fixed(f"nothing was written: {error}"))
     if not made.files:
-        words = f"nothing was written: what {made.written_by} wrote is {made.verdict} from A"
+        words = f"nothing was written: what {made.written_by} made of it is {made.verdict}"
         return replace(result, fixed=Fixed(f"{words}: {'; '.join(made.comparison.pairs[0].reasons)}"))
-    note = f"the network of A as {form.words}, written by {made.written_by}, is {made.verdict} to A"
+    note = f"the network of A as {made.form}, by {made.written_by}: {made.verdict} to A"
     return replace(result, fixed=Fixed(note, made.target, made.verdict))
 
 
-def check_fixed(sources: Sequence[Source], target: str | Path) -> None:
-    """Before anything is run: what `write_fixed` would refuse."""
-    if len(sources) != 2:
-        raise OptionError(f"--write-fixed: fixes one file by another, and {len(sources)} were given; give two")
-    check_place(Path(target), FORMS["ckpt"], {"one of the sides": sources[1].path}, None)
-    check_place(Path(target), FORMS["pt"], {"one of the sides": sources[0].path}, None)
+def check_fixed(sources: Sequence[str | Path], target: str | Path) -> tuple[Source, ...]:
+    """The sources taken apart; to be called before anything is run. Raises OptionError where they are not two models,
+    OutputError where `target` is one of them, or something stands there."""
+    parsed = parse_all([str(source) for source in sources])
+    if len(parsed) != 2:
+        raise OptionError(f"--write-fixed: puts one file right by another, and {len(parsed)} were given; give two")
+    for source in parsed:
+        if is_trace(source.path):
+            raise OptionError(f"--write-fixed: {source} is a trace, and holds no weights; give two model files")
+    check_place(Path(target), FORMS["pt"], {f"side {source.label}": source.path for source in parsed}, None)
+    return parsed
+
+
+def _write(baseline: Opened, candidate: Opened, target: Path, options: Options) -> Conversion:
+    assert baseline.contents is not None and candidate.contents is not None
+    form, sides = form_like(candidate.contents), (baseline.contents, candidate.contents)
+    place = check_place(target, form, dict(zip(("side A", "side B"), (s.path for s in sides), strict=True)), None)
+    if (named := suffix_form(target)) and named != form:
+        found = f"is named as {named.words}, and side B is {form.words}"
+        raise OutputError(f"{printable(target, 300)}: {found}; let it end in {form.suffixes[0]}")
+    own = Assumed(*(tuple(_of_baseline(given)) for given in astuple(options.assumed)))
+    return write_network(baseline, target, place, form, replace(options, assumed=own), _names(baseline, candidate))
 
 
 def _of_baseline(given: Sequence[str]) -> Iterator[str]:

@@ -135,22 +135,28 @@ class Runners:
             runs[batch.name] = Run(batch, y, finals, states)
         return Trace(runs, {"engine": "native", "dtype": computing_dtype(job), **result}), result
 
-    def write(self, order: Order) -> Mapping[str, Any]:
-        """Let the framework of `order` write its file; what the writer says about it. Raises as `collect` does."""
-        framework, folder = order.layout.framework, self.folder / "written"
-        self.start(framework)
+    def write(self, *orders: Order) -> list[Mapping[str, Any]]:
+        """Let the frameworks of `orders` write their files; what each writer says. Raises as `collect` does."""
+        requests: dict[str, list[dict[str, Any]]] = {}
+        for k, order in enumerate(orders):
+            self.start(order.layout.framework)
+            requests.setdefault(RUNTIMES[order.layout.framework], []).append(self._request_to_write(order, f"{k}"))
+        for runtime, request in requests.items():
+            self._processes[runtime].send(request)
+        return [self._result(order.layout.framework, f"{k}", order.source) for k, order in enumerate(orders)]
+
+    def _request_to_write(self, order: Order, label: str) -> dict[str, Any]:
+        folder = self.folder / label
         folder.mkdir()
-        request = {
+        return {
             "folder": str(folder),
-            "framework": framework,
+            "framework": order.layout.framework,
             "layers": [dict(layer) for layer in order.layout.layers],
             "tensors": {name: self._save(array) for name, array in order.layout.tensors.items()},
             "input_size": order.input_size,
             "threads": 1,
             "write": {"path": str(order.path), "form": order.form},
         }
-        self._processes[RUNTIMES[framework]].send([request])
-        return self._result(framework, folder.name, order.source)
 
     def _result(self, framework: FrameworkName, label: str, source: str) -> dict[str, Any]:
         result = self._processes[RUNTIMES[framework]].result(self.folder / label, source)

@@ -34,7 +34,7 @@ FORMS: Mapping[str, Form] = {
         Form("ckpt", "tensorflow", "TensorFlow checkpoint", (".ckpt",), (".data-00000-of-00001", ".meta", ".index")),
     )
 }
-"""Name to form; of two suffixes that fit, the longer one counts."""
+"""Name to form."""
 
 
 def form_for(target: Path, to: str | None) -> Form:
@@ -44,10 +44,16 @@ def form_for(target: Path, to: str | None) -> Form:
         if to not in FORMS:
             raise OptionError(f"--to {printable(to)}: known are {known}")
         return FORMS[to]
-    fitting = [(suffix, form) for form in FORMS.values() for suffix in form.suffixes if target.name.endswith(suffix)]
-    if not fitting:
+    form = suffix_form(target)
+    if form is None:
         raise OptionError(f"{printable(target, 300)}: its suffix names no form; say which with --to, one of {known}")
-    return max(fitting, key=lambda pair: len(pair[0]))[1]
+    return form
+
+
+def suffix_form(target: Path) -> Form | None:
+    """The form that the suffix of `target` names; of two that fit, the longer one counts."""
+    fitting = [(suffix, form) for form in FORMS.values() for suffix in form.suffixes if target.name.endswith(suffix)]
+    return max(fitting, key=lambda pair: len(pair[0]))[1] if fitting else None
 
 
 def form_like(contents: Contents) -> Form:

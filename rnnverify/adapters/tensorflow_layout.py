@@ -18,6 +18,9 @@ from rnnverify.canonical import Array, Layer, Network
 from rnnverify.errors import UnsupportedError
 
 _DIRECTIONS = ("fw", "bw")
+_ACTIVATIONS = {"tanh", "relu", "linear", "sigmoid", "hard_sigmoid", "keras2_hard_sigmoid", "relu6", "leaky_relu"}
+_ACTIVATIONS |= {"softsign", "softplus", "elu", "selu", "exponential", "silu", "gelu", "mish"}
+"""What TensorFlow computes, and what is told again by the operations of its graph."""
 
 
 def lay_out(network: Network, target: Path, names: Sequence[str] = ()) -> Layout:
@@ -27,9 +30,8 @@ def lay_out(network: Network, target: Path, names: Sequence[str] = ()) -> Layout
     """
     layers, dtype = network.layers, network.dtype
     for k, layer in enumerate(layers):
-        if layer.bidirectional and layer.merge == "ave":
-            found = f"layer {k} merges its directions by ave, which is not read from graphs of TensorFlow"
-            raise UnsupportedError(target, found, "convert to a Keras file")
+        if reason := _beyond(layer, layers[k + 1 :]):
+            raise UnsupportedError(target, f"layer {k} {reason}", "convert to a Keras file")
     groups = grouped(layers, names, lambda below, above: _kind(below) == _kind(above) != "reverse")
     tensors: dict[str, Array] = {}
     made = []
@@ -51,6 +53,17 @@ def lay_out(network: Network, target: Path, names: Sequence[str] = ()) -> Layout
     part = "+".join(scopes) if len(groups) > 1 else ""
     notes = (*summed(layers), *_without_bias(layers), *widened(layers, dtype))
     return Layout("tensorflow", tuple(made), tensors, part, notes)
+
+
+def _beyond(layer: Layer, above: Sequence[Layer]) -> str:
+    """Why `layer` cannot be stored so that its graph states what it computes; empty where it can."""
+    if layer.activation not in _ACTIVATIONS:
+        return f"has the activation {layer.activation}, for which TensorFlow has no function"
+    if layer.bidirectional and layer.merge == "ave":
+        return "merges its directions by ave, which is not read from graphs of TensorFlow"
+    if not layer.time_restored and above and any(direction.reverse for direction in above[0].directions):
+        return "leaves its outputs reversed for another backward layer, and a graph does not tell those apart"
+    return ""
 
 
 def _kind(layer: Layer) -> str:

@@ -39,7 +39,7 @@ def conversion(result: Conversion) -> Iterator[RenderableType]:
         yield indented(deviation(pair))
         yield verdict(pair)
     else:
-        yield Text("nothing was left there: what was written is not the same network", style="red")
+        yield Text(f"nothing was left there: what was written is {pair.verdict}", style="red")
 
 
 def fixed(found: Fixed) -> Text:

@@ -5,8 +5,8 @@
     result = rnnverify.compare("model.h5", "model.pt")
     assert result.verdict in ("IDENTICAL", "EQUIVALENT"), result.pairs[0].reasons
 
-`compare` returns a frozen `Comparison`; `run` records a `Trace`; `inspect` tells what a file holds. What could not be
-compared raises an `RnnverifyError`.
+`compare` returns a frozen `Comparison`; `run` records a `Trace`; `inspect` tells what a file holds; `convert` writes
+a network in another framework's layout. What could not be done raises an `RnnverifyError`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from rnnverify.assumptions import Assumed
     from rnnverify.comparison import Comparison, Tolerance
+    from rnnverify.conversion import Conversion, convert
     from rnnverify.errors import RnnverifyError
+    from rnnverify.fixing import write_fixed
     from rnnverify.inputs import InputOptions
     from rnnverify.inspection import Inspection, inspect
     from rnnverify.native import Limits
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Assumed": "assumptions",
     "Comparison": "comparison",
+    "Conversion": "conversion",
     "InputOptions": "inputs",
     "Inspection": "inspection",
     "Limits": "native",
@@ -37,13 +40,16 @@ _HOMES = {
     "Tolerance": "comparison",
     "Trace": "trace",
     "compare": "verify",
+    "convert": "conversion",
     "inspect": "inspection",
     "run": "verify",
+    "write_fixed": "fixing",
 }
 
 __all__ = [
     "Assumed",
     "Comparison",
+    "Conversion",
     "InputOptions",
     "Inspection",
     "Limits",
@@ -52,8 +58,10 @@ __all__ = [
     "Tolerance",
     "Trace",
     "compare",
+    "convert",
     "inspect",
     "run",
+    "write_fixed",
 ]
 
 

@@ -24,6 +24,7 @@ from rnnverify.options import (
     DtypeOption,
     Engine,
     EngineOption,
+    Force,
     Format,
     FormatOption,
     GoBackwards,
@@ -37,10 +38,13 @@ from rnnverify.options import (
     Search,
     Seed,
     Sequences,
+    ShowCode,
     Steps,
     Timeout,
+    ToOption,
     Trust,
     UpToSymmetry,
+    WriteFixed,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +85,7 @@ def rnnverify(
     rnnverify inspect model.pt                      what a file holds, and how it is read
     rnnverify run model.h5 -o trace.npz             record a run, to compare with elsewhere
     rnnverify judge result.json --atol 1e-4         a saved result by another tolerance
+    rnnverify convert model.h5 model.pt             the same network for another framework
 
     \b
     Exit codes: 0 the same (IDENTICAL, EQUIVALENT, or CLOSE by your tolerance)
@@ -112,6 +117,7 @@ def compare(
     trust: Trust = None,
     search: Search = False,
     save_witness: SaveWitness = None,
+    write_fixed: WriteFixed = None,
     atol: Atol = 0.0,
     rtol: Rtol = 0.0,
     activation_error: ActivationError = None,
@@ -131,6 +137,8 @@ def compare(
 
     def work() -> tuple[str, int]:
         from rnnverify.comparison import Tolerance
+        from rnnverify.fixing import check_fixed
+        from rnnverify.fixing import write_fixed as fix
         from rnnverify.reports import report
         from rnnverify.verify import compare as compare_sides
 
@@ -144,7 +152,11 @@ def compare(
             search=search,
             save_witness=save_witness,
         )
+        if write_fixed:
+            check_fixed(sides, write_fixed)
         result = compare_sides(*sides, options=options)
+        if write_fixed:
+            result = fix(result, sides, write_fixed, options)
         width, color = _console(output)
         return report(format.value).render(result, width=width, color=color), result.exit_code
 
@@ -209,6 +221,54 @@ def run(
         return f"{output}: {trace.provenance['network']}, {trace.provenance['how']}\n", 0
 
     _report(work, Format.terminal, None, debug)
+
+
+@app.command(no_args_is_help=True)
+def convert(
+    source: Annotated[str, typer.Argument(metavar="[keras:|torch:|tf:]PATH[#PART]", help="A model file.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="What to write; its suffix says in which form.")],
+    to: ToOption = None,
+    force: Force = False,
+    show_code: ShowCode = False,
+    sequences: Sequences = 8,
+    steps: Steps = 32,
+    seed: Seed = 0,
+    inputs: Inputs = None,
+    probes: Probes = True,
+    activation: Activation = None,
+    merge_mode: MergeMode = None,
+    go_backwards: GoBackwards = None,
+    engine: EngineOption = Engine.auto,
+    timeout: Timeout = 600.0,
+    memory: Memory = 0.0,
+    format: FormatOption = Format.terminal,
+    output: Output = None,
+    debug: Debug = False,
+) -> None:
+    """Write a network in the layout of another framework, and keep the file only if it is the same network.
+
+    \b
+    rnnverify convert model.h5 model.pt
+    rnnverify convert model.pt#encoder.rnn model.keras --activation relu --show-code
+
+    \b
+    .pt .pth .safetensors .npz    PyTorch: a state_dict
+    .h5 .keras .weights.h5        Keras: a model, or its weights
+    .ckpt                         TensorFlow: a checkpoint of BasicRNNCell, with its graph
+    """
+
+    def work() -> tuple[str, int]:
+        from rnnverify.conversion import convert as convert_file
+        from rnnverify.reports import report
+
+        made = (sequences, steps, seed, inputs, probes)
+        options = _options(made, (activation, merge_mode, go_backwards), engine, None, _limits(timeout, memory))
+        form = to.value if to else None
+        result = convert_file(source, target, options, to=form, force=force, show_code=show_code)
+        width, color = _console(output)
+        return report(format.value).render_conversion(result, width=width, color=color), result.exit_code
+
+    _report(work, format, output, debug)
 
 
 @app.command(no_args_is_help=True)

@@ -229,6 +229,15 @@ class Witness:
 
 
 @dataclass(frozen=True)
+class Fixed:
+    """What `--write-fixed` wrote: the baseline's network in the layout and form of the candidate's file."""
+
+    note: str  # a sentence: what it is, or why nothing was written
+    path: str = ""  # "" where nothing was written
+    verdict: Verdict | None = None  # of the baseline against it
+
+
+@dataclass(frozen=True)
 class Pair:
     """A side held against the baseline: the square of the design, and its verdict."""
 
@@ -269,6 +278,7 @@ class Comparison:
     matrix: tuple[tuple[float, ...], ...]  # maximum deviation of every side against every side
     inputs: Mapping[str, Any]  # shape, seed or file, fingerprint
     witness: Witness | None = None  # None where that was not asked for
+    fixed: Fixed | None = None  # likewise
 
     @property
     def exit_code(self) -> int:

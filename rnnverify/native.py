@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnverify.adapters.layout import Layout
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Array
 from rnnverify.containers.contents import FrameworkName
@@ -62,6 +63,17 @@ class Job:
     batches: tuple[Batch, ...]
     dtype: str | None = None  # to compute in; None: what the weights are stored in
     trusted: bool = False  # its framework may run code that the file brings
+
+
+@dataclass(frozen=True)
+class Order:
+    """One file to write: a network as its framework lays it out, and where it goes."""
+
+    source: str  # for messages
+    layout: Layout
+    input_size: int
+    path: Path
+    form: str  # which of the framework's own forms
 
 
 class MissingFrameworkError(RunnerError):
@@ -113,16 +125,7 @@ class Runners:
 
         Raises MissingFrameworkError, or RunnerError where it crashed, hung or failed: one sentence that names the side.
         """
-        runtime = RUNTIMES[job.reading.recipe.framework]
-        result = self._processes[runtime].result(self.folder / job.label, job)
-        if result["status"] == "missing":
-            extra = _EXTRAS[job.reading.recipe.framework]
-            advice = f"install it with: pip install 'rnnverify[{extra}]'"
-            raise MissingFrameworkError(f"{job.source}: {printable(result['message'])}; {advice}")
-        if result["status"] != "ok":
-            where = "the traceback is shown with --debug"
-            message = f"{job.source}: its runner failed, {printable(result['message'], 300)}; {where}"
-            raise RunnerError(message, result.get("traceback", ""))
+        result = self._result(job.reading.recipe.framework, job.label, job.source)
         runs = {}
         for batch in job.batches:
             output = result["outputs"][batch.name]
@@ -131,6 +134,40 @@ class Runners:
             y = np.load(output["y"], mmap_mode="r", allow_pickle=False)
             runs[batch.name] = Run(batch, y, finals, states)
         return Trace(runs, {"engine": "native", "dtype": computing_dtype(job), **result}), result
+
+    def write(self, *orders: Order) -> list[Mapping[str, Any]]:
+        """Let the frameworks of `orders` write their files; what each writer says. Raises as `collect` does."""
+        requests: dict[str, list[dict[str, Any]]] = {}
+        for k, order in enumerate(orders):
+            self.start(order.layout.framework)
+            requests.setdefault(RUNTIMES[order.layout.framework], []).append(self._request_to_write(order, f"{k}"))
+        for runtime, request in requests.items():
+            self._processes[runtime].send(request)
+        return [self._result(order.layout.framework, f"{k}", order.source) for k, order in enumerate(orders)]
+
+    def _request_to_write(self, order: Order, label: str) -> dict[str, Any]:
+        folder = self.folder / label
+        folder.mkdir()
+        return {
+            "folder": str(folder),
+            "framework": order.layout.framework,
+            "layers": [dict(layer) for layer in order.layout.layers],
+            "tensors": {name: self._save(array) for name, array in order.layout.tensors.items()},
+            "input_size": order.input_size,
+            "threads": 1,
+            "write": {"path": str(order.path), "form": order.form},
+        }
+
+    def _result(self, framework: FrameworkName, label: str, source: str) -> dict[str, Any]:
+        result = self._processes[RUNTIMES[framework]].result(self.folder / label, source)
+        if result["status"] == "missing":
+            advice = f"install it with: pip install 'rnnverify[{_EXTRAS[framework]}]'"
+            raise MissingFrameworkError(f"{source}: {printable(result['message'])}; {advice}")
+        if result["status"] != "ok":
+            where = "the traceback is shown with --debug"
+            message = f"{source}: its runner failed, {printable(result['message'], 300)}; {where}"
+            raise RunnerError(message, result.get("traceback", ""))
+        return result
 
     def _request(self, job: Job) -> dict[str, Any]:
         folder = self.folder / job.label
@@ -212,7 +249,7 @@ class _Process:
             self._child.stdin.write(f"{path}\n".encode())
             self._child.stdin.close()
 
-    def result(self, folder: Path, job: Job) -> dict[str, Any]:
+    def result(self, folder: Path, source: str) -> dict[str, Any]:
         file = folder / "result.json"
         try:
             remaining = self._started + self._limits.seconds - time.monotonic()
@@ -228,7 +265,7 @@ class _Process:
         if file.exists():
             found: dict[str, Any] = json.loads(file.read_text())
             return found
-        raise RunnerError(f"{job.source}: its runner {self._death(remaining)}")
+        raise RunnerError(f"{source}: its runner {self._death(remaining)}")
 
     def _death(self, remaining: float) -> str:
         if remaining <= 0:

@@ -33,6 +33,18 @@ class Format(str, Enum):
     json = "json"
 
 
+class To(str, Enum):
+    """What a network is converted to."""
+
+    pt = "pt"
+    safetensors = "safetensors"
+    npz = "npz"
+    weights_h5 = "weights.h5"
+    h5 = "h5"
+    keras = "keras"
+    ckpt = "ckpt"
+
+
 Sequences = Annotated[int, typer.Option(help="How many input sequences to make.")]
 Steps = Annotated[int, typer.Option(help="Steps in each sequence.")]
 Seed = Annotated[int, typer.Option(help="The same seed makes the same inputs on every machine.")]
@@ -50,6 +62,16 @@ SaveWitness = Annotated[
     Optional[Path],  # noqa: UP045 - as above
     typer.Option(metavar="FILE.npz", help="Where DIFFERENT: the smallest case that shows it, and how to replay it."),
 ]
+WriteFixed = Annotated[
+    Optional[Path],  # noqa: UP045 - as above
+    typer.Option(metavar="FILE", help="Where weights differ: the baseline's network in the form of the other file."),
+]
+ToOption = Annotated[
+    Optional[To],  # noqa: UP045 - as above
+    typer.Option("--to", help="The form to write, where the suffix does not say it."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is at the target.")]
+ShowCode = Annotated[bool, typer.Option("--show-code", help="Print the lines that port these weights by hand.")]
 Activation = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above
     typer.Option(metavar="[SIDE=]NAME", help="For files that do not state it: relu, or B=relu for one side."),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -39,3 +40,38 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], option: str = 
         why = getattr(error, "strerror", None) or str(error)
         where = printable(path, 300)
         raise OutputError(f"{where}: cannot be written ({why}); choose another place with {option}") from error
+
+
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """An empty folder on the disk of `path`, gone at the end with all that is still in it. Raises OutputError."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=".rnnverify-", dir=path.parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        where = printable(path, 300)
+        raise OutputError(f"{where}: cannot be written ({error.strerror}); choose another place") from error
+    with folder as name:
+        yield Path(name)
+
+
+def put_in_place(moves: Mapping[Path, Path]) -> None:
+    """Move each file to its place, all of them or none: where one fails, what stood there before stands there again.
+
+    The files lie in a folder of `folder_beside`, which keeps what they replace until it is gone. Raises OutputError.
+    """
+    done: list[tuple[Path, Path | None]] = []
+    try:
+        for k, (file, place) in enumerate(moves.items()):
+            kept = file.with_name(f"{k}.replaced") if place.exists() else None
+            if kept:
+                place.replace(kept)
+            done.append((place, kept))
+            file.replace(place)
+    except BaseException as error:
+        for place, kept in reversed(done):
+            with contextlib.suppress(OSError):
+                kept.replace(place) if kept else place.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        where = printable(next(iter(moves.values())), 300)
+        raise OutputError(f"{where}: cannot be written ({error.strerror}); choose another place") from error

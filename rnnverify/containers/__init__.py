@@ -6,6 +6,7 @@ is one module with `read(path) -> Contents`, and a line in `form_of` and in `FOR
 
 from __future__ import annotations
 
+import re
 import stat
 import zipfile
 from collections.abc import Callable
@@ -32,6 +33,7 @@ FormName = Literal[
     "safetensors_index",
     "tf_checkpoint",
     "tf_frozen",
+    "npz",
 ]
 
 FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
@@ -46,11 +48,14 @@ FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
     "safetensors_index": ("rnnverify.containers.safetensors_index", None),
     "tf_checkpoint": ("rnnverify.containers.tf_checkpoint", "tensorflow"),
     "tf_frozen": ("rnnverify.containers.tf_frozen", "tensorflow"),
+    "npz": ("rnnverify.containers.npz", None),
 }
 """Form to its module (imported when a file of that form is opened) and the framework that writes it."""
 
 # torch.save before 1.6 begins with the pickled integer 0x1950a86a20f9469cfc6c, by protocols 0 and 1 as text
 _TORCH_MAGIC = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038801333356L\n")
+_STATE_DICT = re.compile(r"(?:.*[./])?weight_(?:ih|hh)(?:_l\d+(?:_reverse)?)?\.npy", re.DOTALL)
+"""Members of an .npz that holds a state_dict: names that no trace has."""
 _KNOWN = "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and graphs"
 
 
@@ -154,6 +159,8 @@ def _zip_form(path: Path) -> FormName:
     if "data.pkl" in inside:
         return "torch_zip"
     refuse_npz(path, names)
+    if any(_STATE_DICT.fullmatch(name) for name in names):
+        return "npz"
     if any(name.endswith(".npy") for name in names):
         raise FileError(path, "is an .npz without the arrays x and y of a trace", "give a model file, or a trace")
     raise FileError(path, f"is a zip archive of {len(names)} files, and holds no model", _KNOWN)

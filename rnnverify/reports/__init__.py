@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Literal, Protocol, cast
 
 from rnnverify.comparison import Comparison
+from rnnverify.conversion import Conversion
 from rnnverify.errors import RnnverifyError
 from rnnverify.inspection import Inspection
 
@@ -23,6 +24,9 @@ class Report(Protocol):
 
     def render_error(self, error: RnnverifyError) -> str:
         """A comparison that could not be made; empty where the line on stderr is all there is to say."""
+
+    def render_conversion(self, result: Conversion, *, width: int = 80, color: bool = False) -> str:
+        """A network that was written in another framework's layout."""
 
     def render_inspection(self, result: Inspection, *, width: int = 80, color: bool = False) -> str:
         """What a file holds."""

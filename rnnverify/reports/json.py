@@ -9,6 +9,7 @@ from typing import Any
 
 from rnnverify import __version__
 from rnnverify.comparison import Comparison
+from rnnverify.conversion import Conversion
 from rnnverify.errors import EXIT_ERROR, RnnverifyError
 from rnnverify.inspection import Inspection
 
@@ -29,6 +30,11 @@ def render_error(error: RnnverifyError) -> str:
 def render_inspection(result: Inspection, *, width: int = 0, color: bool = False) -> str:  # noqa: ARG001 - likewise
     """What a file holds."""
     return _dump(asdict(result))
+
+
+def render_conversion(result: Conversion, *, width: int = 0, color: bool = False) -> str:  # noqa: ARG001 - likewise
+    """A network that was written elsewhere, with the comparison that it stood."""
+    return _dump({"verdict": result.verdict, "exit_code": result.exit_code, **asdict(result)})
 
 
 def _dump(value: dict[str, Any]) -> str:

@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnverify.comparison import Comparison, Side
+from rnnverify.conversion import Conversion
 from rnnverify.errors import RnnverifyError
 from rnnverify.inspection import Inspection
 from rnnverify.reports.layout import grid, indented, to_string
+from rnnverify.reports.terminal_conversion import conversion, fixed
 from rnnverify.reports.terminal_findings import findings
 from rnnverify.reports.terminal_inspection import inspection
 from rnnverify.reports.terminal_pair import START, deviation, number, title, verdict, weights
@@ -36,6 +38,13 @@ def render_error(error: RnnverifyError) -> str:  # noqa: ARG001 - the line on st
 def render_inspection(result: Inspection, *, width: int = 80, color: bool = False) -> str:
     """What a file holds, at most `width` columns wide."""
     return to_string(inspection(result), width, color)
+
+
+def render_conversion(result: Conversion, *, width: int = 80, color: bool = False) -> str:
+    """A network that was written elsewhere; the whole comparison too, where it is not the same network."""
+    parts = [*conversion(result), *([] if result.files else [Text(), *_comparison(result.comparison)])]
+    code = f"\n{result.code}" if result.code else ""  # as it is: a line broken here could not be pasted
+    return to_string(parts, width, color) + code
 
 
 def _comparison(result: Comparison) -> Iterator[RenderableType]:
@@ -62,6 +71,9 @@ def _comparison(result: Comparison) -> Iterator[RenderableType]:
     if result.witness:
         yield Text()
         yield witness(result.witness, number)
+    if result.fixed:
+        yield Text()
+        yield fixed(result.fixed)
 
 
 def _side(side: Side) -> Table:

@@ -1,4 +1,4 @@
-"""Run model files in one framework: python serve.py RUNTIME MEMORY_BYTES [REQUEST.json]
+"""Run and write model files in one framework: python serve.py RUNTIME MEMORY_BYTES [REQUEST.json]
 
 RUNTIME is `torch` or `tensorflow` (which serves Keras files and TensorFlow cells in one import). The request is a JSON
 file; without it its path is read from standard input, after the framework has been imported, so that the import runs
@@ -7,6 +7,9 @@ while the caller still reads weights. For each job a folder is filled with .npy 
 Request: {"jobs": [{"folder", "framework", "path", "layers", "activations", "tensors", "loadable", "trusted",
 "why_not", "dtype", "threads", "input_size", "output_size", "batches": [{"name", "x", "h0"}]}]}; `tensors` maps names to
 .npy files, x and h0 are .npy files of shape (B, T, I) and, for each layer and direction, (B, H).
+
+A request with "write": {"path", "form"} in place of "batches" has a file written: what its "layers" are then, the
+writer says (`write_<framework>.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from environment import environment, versions
 START = time.time()
 FRAMEWORKS = {"torch": ["torch"], "tensorflow": ["tensorflow"]}
 RUNNERS = {"keras": "run_keras", "torch": "run_torch", "tensorflow": "run_tensorflow"}
+WRITERS = {"keras": "write_keras", "torch": "write_torch", "tensorflow": "write_tensorflow"}
 
 
 def main(argv: list[str]) -> None:
@@ -78,8 +82,10 @@ def limit_memory(limit: int) -> None:
 def attempt(job: dict[str, Any]) -> Any:
     began, used = time.time(), time.process_time()
     try:
-        runner = importlib.import_module(RUNNERS[job["framework"]])
-        result = runner.run(job)
+        if "write" in job:
+            result = importlib.import_module(WRITERS[job["framework"]]).write(job)
+        else:
+            result = importlib.import_module(RUNNERS[job["framework"]]).run(job)
         result["status"] = "ok"
     except ImportError as error:
         result = {"status": "missing", "message": str(error)}

@@ -165,7 +165,7 @@ def test_version_and_help(run: Run) -> None:
     import rnnverify
 
     assert run("--version").stdout == f"rnnverify {rnnverify.__version__}\n"
-    for command in ([], ["compare"], ["inspect"], ["run"]):
+    for command in ([], ["compare"], ["inspect"], ["run"], ["convert"]):
         result = run(*command, "--help")
         assert result.returncode == 0 and "rnnverify " in result.stdout
     assert run("compare", "only_one.pt").returncode == 2
@@ -229,6 +229,36 @@ def test_a_saved_result_is_judged_again(run: Run, fixtures: Path) -> None:
     assert loose.stdout == run("compare", *files, *REFERENCE, "--atol", 10).stdout
     other = run("judge", fixtures / "rnn.pt")
     assert other.returncode == 2 and other.stderr.count("\n") == 1 and "rnn.pt" in other.stderr
+
+
+def test_a_network_is_converted(run: Run, fixtures: Path, tmp_path: Path) -> None:
+    quick = ("--steps", 6, "--sequences", 2, *REFERENCE)
+    made = run("convert", fixtures / "stacked.keras", "out.npz", "--show-code", *quick)
+    assert made.returncode == 0 and not made.stderr and [p.name for p in tmp_path.iterdir()] == ["out.npz"]
+    for said in ("out.npz#lower+upper", "Dense 'head'", "upper.weight_ih_l0", "IDENTICAL", "lower.weight_hh_l0.copy_("):
+        assert said in made.stdout, said
+    again = run("convert", fixtures / "rnn.pt", "out.npz", *quick)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr == (
+        "error: out.npz: out.npz is there already; choose another place, or replace it with --force\n"
+    )
+    forced = run("convert", fixtures / "rnn.pt", "out.npz", "--force", "--format", "json", *quick)
+    report = json.loads(forced.stdout, parse_constant=no_constant)
+    assert (report["verdict"], report["exit_code"], report["files"]) == ("IDENTICAL", 0, ["out.npz"])
+    assert report["comparison"]["pairs"][0]["candidate"] == "B"
+    unnamed = run("convert", fixtures / "rnn.pt", "out", *quick)
+    assert unnamed.returncode == 2 and "its suffix names no form; say which with --to" in unnamed.stderr
+
+
+def test_a_wrong_port_is_written_again(run: Run, fixtures: Path, tmp_path: Path) -> None:
+    wrong = fixtures / "wrong" / "recurrent_transposed.pt"
+    arguments = (fixtures / "rnn.pt", wrong, *REFERENCE, "--no-probes")
+    found = run("compare", *arguments, "--write-fixed", "fixed.pt", "--format", "json", "-o", "result.json")
+    assert found.returncode == 1 and (tmp_path / "fixed.pt").exists()
+    assert "Fixed  fixed.pt: the network of A as PyTorch state_dict" in run("judge", "result.json").stdout
+    assert run("compare", fixtures / "rnn.pt", "fixed.pt", *REFERENCE, "--no-probes").returncode == 0
+    refused = run("compare", *arguments, "--write-fixed", "fixed.pt")
+    assert (refused.returncode, refused.stdout) == (2, "") and "fixed.pt is there already" in refused.stderr
 
 
 @pytest.mark.parametrize("given", ["", "x", "1,2,3", "-1", "nan"])

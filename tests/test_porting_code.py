@@ -1,0 +1,123 @@
+"""The printed lines are run as they are, in their own framework, and give the weights that the layout has."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnverify.adapters import Reading
+from rnnverify.adapters.layouts import lay_out
+from rnnverify.canonical import Array
+from rnnverify.containers.contents import FrameworkName
+from rnnverify.errors import UnsupportedError
+from rnnverify.porting_code import porting_code
+from rnnverify.sides import open_side, parse
+
+SOURCES = (
+    "simple_rnn.h5",
+    "stacked.keras",
+    "bidirectional.keras",
+    "rnn.pt",
+    "two_parts.pt#below+above",
+    "bidirectional.pt",
+    "stacked.ckpt",
+    "bidirectional.ckpt",
+    "hand",
+)
+
+# each case: the arrays of the file in `source`, the code run with nothing else, and the weights that it left
+RUN = """
+import contextlib, json, sys
+import numpy as np
+for case in json.load(open(sys.argv[1])):
+    names = {"source": dict(np.load(case["source"]))}
+    if case["framework"] == "tensorflow":
+        import os
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"
+        import tensorflow as tf
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            for name, shape in case["shapes"].items():
+                tf.compat.v1.get_variable(name, shape)
+            exec(case["code"], {**names, "session": session})
+            found = {v.op.name: session.run(v) for v in tf.compat.v1.global_variables()}
+    else:
+        exec(case["code"], names)
+        if case["framework"] == "keras":
+            found = {str(k): array for k, array in enumerate(names["model"].get_weights())}
+        else:
+            modules = {k: v for k, v in names.items() if type(v).__name__ == "RNN"}
+            found = {f"{k}.{n}": p.detach().numpy() for k, m in modules.items() for n, p in m.named_parameters()}
+    np.savez(case["found"], **found)
+"""
+
+
+def reading_of(name: str, fixtures: Path, folder: Path) -> Reading:
+    if name == "hand":  # two Linears, one over x and one over h, named so that both need quoting
+        rng = np.random.default_rng(0)
+        arrays = {"cell.i2h.weight": (4, 3), "cell.i2h.bias": (4,), "cell.h2h.weight": (4, 4), "cell.h2h.bias": (4,)}
+        from safetensors.numpy import save_file
+
+        path = folder / "hand.safetensors"
+        save_file({key: rng.normal(size=shape).astype(np.float32) for key, shape in arrays.items()}, path)
+    else:
+        path = fixtures / name
+    reading = open_side(parse(str(path), "A")).reading
+    assert reading
+    return reading
+
+
+def ran(framework: FrameworkName, readings: Sequence[Reading], folder: Path) -> list[dict[str, Array]]:
+    """The weights that the code of each reading leaves in layers of `framework`, by name."""
+    cases = []
+    for k, reading in enumerate(readings):
+        np.savez(folder / f"source-{k}.npz", **dict(reading.recipe.tensors))  # type: ignore[arg-type]  # names as they are
+        layout = lay_out(reading.network, framework, Path("target"))
+        cases.append(
+            {
+                "framework": framework,
+                "source": str(folder / f"source-{k}.npz"),
+                "code": porting_code(reading, framework),
+                "shapes": {name: array.shape for name, array in layout.tensors.items()},
+                "found": str(folder / f"found-{k}.npz"),
+            }
+        )
+    (folder / "cases.json").write_text(json.dumps(cases))
+    command = [sys.executable, "-c", RUN, str(folder / "cases.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [dict(np.load(folder / f"found-{k}.npz")) for k in range(len(cases))]
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras", "tensorflow"])
+def test_the_code_does_what_the_writer_does(framework: FrameworkName, fixtures: Path, tmp_path: Path) -> None:
+    readings = [reading_of(name, fixtures, tmp_path) for name in SOURCES]
+    for name, reading, found in zip(SOURCES, readings, ran(framework, readings, tmp_path), strict=True):
+        layout = lay_out(reading.network, framework, Path("target"))
+        wanted = {
+            "torch": {(key if "." in key else f"rnn.{key}"): array for key, array in layout.tensors.items()},
+            "keras": {str(k): array for k, array in enumerate(layout.tensors.values())},
+            "tensorflow": dict(layout.tensors),
+        }[framework]
+        assert set(found) == set(wanted), name
+        assert all(np.array_equal(found[key], array) for key, array in wanted.items()), name
+
+
+def test_the_lines_bear_the_names_of_the_file(fixtures: Path, tmp_path: Path) -> None:
+    code = porting_code(reading_of("simple_rnn.h5", fixtures, tmp_path), "torch").splitlines()
+    (kernel,) = (line for line in code if "weight_hh_l0" in line)
+    name = "rnn/sequential/rnn/simple_rnn_cell/recurrent_kernel"
+    assert kernel == f'    rnn.weight_hh_l0.copy_(torch.from_numpy(source["{name}"].T))'
+    assert "    rnn.bias_hh_l0.zero_()" in code
+    summed = porting_code(reading_of("rnn.pt", fixtures, tmp_path), "keras")
+    assert '    source["bias_ih_l0"] + source["bias_hh_l0"],' in summed.splitlines()
+
+
+def test_code_for_what_cannot_be_is_refused(fixtures: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="runs backward only"):
+        porting_code(reading_of("wrong/go_backwards.keras", fixtures, tmp_path), "torch")

@@ -1,0 +1,109 @@
+"""Where a converted network goes: forms by suffix, and what is never replaced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rnnverify.containers import open_model
+from rnnverify.errors import OptionError, OutputError
+from rnnverify.options import To
+from rnnverify.targets import FORMS, check_place, files_of, form_for, form_like
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("model.pt", "pt"),
+        ("model.pth", "pt"),
+        ("model.safetensors", "safetensors"),
+        ("model.npz", "npz"),
+        ("model.h5", "h5"),
+        ("model.hdf5", "h5"),
+        ("model.weights.h5", "weights.h5"),
+        ("model.keras", "keras"),
+        ("model.ckpt", "ckpt"),
+    ],
+)
+def test_the_suffix_names_the_form(name: str, form: str) -> None:
+    assert form_for(Path(name), None) == FORMS[form]
+
+
+def test_to_says_more_than_a_suffix_and_an_unknown_one_is_refused() -> None:
+    assert form_for(Path("model.pt"), "keras") == FORMS["keras"]
+    with pytest.raises(OptionError, match=r"model.onnx: its suffix names no form; say which with --to, one of pt, "):
+        form_for(Path("model.onnx"), None)
+    with pytest.raises(OptionError, match="--to onnx: known are pt"):
+        form_for(Path("model.pt"), "onnx")
+
+
+def test_the_command_line_offers_every_form() -> None:
+    assert {to.value for to in To} == set(FORMS)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("simple_rnn.h5", "h5"),
+        ("simple_rnn.weights.h5", "weights.h5"),
+        ("simple_rnn.keras", "keras"),
+        ("rnn.pt", "pt"),
+        ("rnn_legacy.pt", "pt"),
+        ("rnn.safetensors", "safetensors"),
+        ("basic_rnn_cell.ckpt", "ckpt"),
+    ],
+)
+def test_a_file_is_replaced_by_one_of_its_own_form(fixtures: Path, name: str, form: str) -> None:
+    contents = open_model(fixtures / name)
+    assert form_like(contents) == FORMS[form]
+    assert form_like(replace(contents, form="npz", framework=None)) == FORMS["npz"]
+
+
+def test_a_checkpoint_is_several_files_and_its_index_comes_last() -> None:
+    names = [path.name for path in files_of(Path("a/model.ckpt"), FORMS["ckpt"])]
+    assert names == ["model.ckpt.data-00000-of-00001", "model.ckpt.meta", "model.ckpt.index"]
+    assert files_of(Path("model.pt"), FORMS["pt"]) == [Path("model.pt")]
+
+
+def test_what_is_there_is_replaced_by_force_only(tmp_path: Path) -> None:
+    target = tmp_path / "out.pt"
+    assert check_place(target, FORMS["pt"], {}, False) == target
+    target.write_bytes(b"before")
+    with pytest.raises(OutputError, match=r"out.pt: out.pt is there already; choose another place, or .* --force"):
+        check_place(target, FORMS["pt"], {}, False)
+    with pytest.raises(OutputError, match=r"is there already; choose another place$"):
+        check_place(target, FORMS["pt"], {}, None)
+    assert check_place(target, FORMS["pt"], {}, True) == target
+    (tmp_path / "out.ckpt.meta").touch()
+    with pytest.raises(OutputError, match=r"out.ckpt: out.ckpt.meta is there already"):
+        check_place(tmp_path / "out.ckpt", FORMS["ckpt"], {}, False)
+
+
+def test_a_source_is_never_replaced_under_whatever_name(tmp_path: Path) -> None:
+    source, link, hard = tmp_path / "model.pt", tmp_path / "link.pt", tmp_path / "hard.pt"
+    source.write_bytes(b"model")
+    link.symlink_to(source)
+    hard.hardlink_to(source)
+    for target in (source, link, hard, tmp_path / "." / "model.pt"):
+        with pytest.raises(OutputError, match="is the source, which is never replaced; choose another place"):
+            check_place(target, FORMS["pt"], {"the source": source}, True)
+    prefix = tmp_path / "model.ckpt"
+    (tmp_path / "model.ckpt.index").touch()
+    for target, form in ((prefix, "ckpt"), (prefix, "pt"), (tmp_path / "model.ckpt.index", "pt")):
+        with pytest.raises(OutputError, match="which is never replaced"):
+            check_place(target, FORMS[form], {"the source": prefix}, True)
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"no/out.pt: its folder does not exist; make it first"):
+        check_place(tmp_path / "no" / "out.pt", FORMS["pt"], {}, False)
+    (tmp_path / "folder.pt").mkdir()
+    with pytest.raises(OutputError, match=r"folder.pt is no plain file; choose another place"):
+        check_place(tmp_path / "folder.pt", FORMS["pt"], {}, True)
+    (tmp_path / "loop.pt").symlink_to(tmp_path / "loop.pt")
+    for name in ("loop.pt", "nul\0.pt", "x" * 300 + ".pt"):
+        with pytest.raises(OutputError) as problem:
+            check_place(tmp_path / name, FORMS["pt"], {}, True)
+        assert "\n" not in str(problem.value) and "choose another place" in str(problem.value)

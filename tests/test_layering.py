@@ -28,7 +28,7 @@ ORDER = [
     {"sides", "native"},
     {"assumptions", "masked", "describe"},
     {"batches"},
-    {"judge", "witness"},
+    {"interpreters", "judge", "witness"},
     {"verify", "inspection"},
     {"reports"},
     {"saved"},

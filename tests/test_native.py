@@ -70,7 +70,7 @@ def test_one_process_serves_several_files_and_inputs(fixtures: Path) -> None:
             batches = (Batch(ZERO, x), Batch(FROM_H0, x[:, :3], h0))
             jobs.append(Job(str(k), side.source.given, side.contents.path, side.reading, batches))
         runners.submit(jobs)
-        assert len(list(runners.folder.glob("*.log"))) == 1
+        assert len(list(runners.folder.glob("*/log"))) == 1
         for job in jobs:
             trace, result = runners.collect(job)
             expected = reference.run(job.reading.network, job.batches)

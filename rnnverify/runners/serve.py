@@ -47,6 +47,8 @@ def main(argv: list[str]) -> None:
     with open(path) as file:
         jobs = json.load(file)["jobs"]
     for job in jobs:
+        if not missing:
+            open(os.path.join(job["folder"], "begun"), "w").close()  # where this process dies: of this job
         result = {"status": "missing", "message": missing} if missing else attempt(job)
         result["import_seconds"] = imported - START
         write_result(job["folder"], result)

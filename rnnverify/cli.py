@@ -19,19 +19,24 @@ from rnnverify.options import (
     Activation,
     ActivationError,
     Atol,
+    ConfigFile,
     Debug,
     Dtype,
     DtypeOption,
     Engine,
     EngineOption,
+    FailFast,
     Format,
     FormatOption,
     GoBackwards,
     Inputs,
+    Jobs,
     Memory,
     MergeMode,
+    Only,
     Output,
     Probes,
+    Python,
     Rtol,
     SaveWitness,
     Search,
@@ -39,12 +44,11 @@ from rnnverify.options import (
     Sequences,
     Steps,
     Timeout,
+    Update,
 )
 
 if TYPE_CHECKING:
-    from rnnverify.errors import RnnverifyError
     from rnnverify.native import Limits
-    from rnnverify.step import Allowed
     from rnnverify.verify import Options
 
 app = typer.Typer(
@@ -79,6 +83,7 @@ def rnnverify(
     rnnverify inspect model.pt                      what a file holds, and how it is read
     rnnverify run model.h5 -o trace.npz             record a run, to compare with elsewhere
     rnnverify judge result.json --atol 1e-4         a saved result by another tolerance
+    rnnverify check                                 every comparison of rnnverify.toml, in one go
 
     \b
     Exit codes: 0 the same (IDENTICAL, EQUIVALENT, or CLOSE by your tolerance)
@@ -106,6 +111,7 @@ def compare(
     go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
     dtype: DtypeOption = None,
+    python: Python = None,
     search: Search = False,
     save_witness: SaveWitness = None,
     atol: Atol = 0.0,
@@ -128,13 +134,14 @@ def compare(
     def work() -> tuple[str, int]:
         from rnnverify.comparison import Tolerance
         from rnnverify.reports import report
+        from rnnverify.step import parse_allowed
         from rnnverify.verify import compare as compare_sides
 
         made = (sequences, steps, seed, inputs, probes)
         options = replace(
-            _options(made, (activation, merge_mode, go_backwards), engine, dtype, _limits(timeout, memory)),
+            _options(made, (activation, merge_mode, go_backwards), engine, dtype, python, _limits(timeout, memory)),
             tolerance=Tolerance(atol, rtol),
-            activation_error=_allowed(activation_error),
+            activation_error=parse_allowed(activation_error) if activation_error is not None else None,
             search=search,
             save_witness=save_witness,
         )
@@ -183,6 +190,7 @@ def run(
     go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
     dtype: DtypeOption = None,
+    python: Python = None,
     timeout: Timeout = 600.0,
     memory: Memory = 0.0,
     debug: Debug = False,
@@ -198,11 +206,50 @@ def run(
         from rnnverify.verify import run as run_side
 
         made = (sequences, steps, seed, inputs, probes)
-        options = _options(made, (activation, merge_mode, go_backwards), engine, dtype, _limits(timeout, memory))
+        options = _options(
+            made, (activation, merge_mode, go_backwards), engine, dtype, python, _limits(timeout, memory)
+        )
         trace = run_side(file, output, options)
         return f"{output}: {trace.provenance['network']}, {trace.provenance['how']}\n", 0
 
     _report(work, Format.terminal, None, debug)
+
+
+@app.command()
+def check(
+    config: ConfigFile = None,
+    only: Only = None,
+    update: Update = False,
+    fail_fast: FailFast = False,
+    jobs: Jobs = 1,
+    timeout: Timeout = 600.0,
+    memory: Memory = 0.0,
+    format: FormatOption = Format.terminal,
+    output: Output = None,
+    debug: Debug = False,
+) -> None:
+    """Make every comparison that rnnverify.toml declares, in one go.
+
+    \b
+    rnnverify check
+    rnnverify check --only 'encoder*' --fail-fast
+    rnnverify check --update    # accept what passes as rnnverify.lock; later runs fail where a deviation grows
+    """
+
+    def work() -> tuple[str, int]:
+        from rnnverify.check import How
+        from rnnverify.check import check as check_all
+        from rnnverify.config import find_config, read_config
+        from rnnverify.reports.checked import progress, render
+
+        how = How(tuple(only or ()), fail_fast, jobs, update, _limits(timeout, memory))
+        declared = read_config(config or find_config())
+        with progress() as shown:
+            checked = check_all(declared, how, shown)
+        width, color = _console(output)
+        return render(checked, format.value, width=width, color=color), checked.exit_code
+
+    _report(work, format, output, debug)
 
 
 @app.command(no_args_is_help=True)
@@ -238,6 +285,7 @@ def _options(
     assumed: tuple[list[str] | None, ...],
     engine: Engine,
     dtype: Dtype | None,
+    pythons: list[str] | None,
     limits: Limits,
 ) -> Options:
     from rnnverify.assumptions import Assumed
@@ -250,22 +298,8 @@ def _options(
         engine=engine.value,
         limits=limits,
         dtype=dtype.value if dtype else None,
+        pythons=tuple(pythons or ()),
     )
-
-
-def _allowed(given: str | None) -> Allowed | None:
-    from rnnverify.errors import OptionError, printable
-    from rnnverify.step import Allowed
-
-    if given is None:
-        return None
-    try:
-        values = [float(part) for part in given.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in (1, 2):
-        raise OptionError(f"--activation-error {printable(given)}: wanted ULPS or ULPS,U such as 8,4")
-    return Allowed(*values)
 
 
 def _limits(seconds: float, gibibytes: float) -> Limits:
@@ -286,13 +320,13 @@ def _console(output: Path | None) -> tuple[int, bool]:
 
 def _report(work: Callable[[], tuple[str, int]], format: Format, output: Path | None, debug: bool) -> None:
     """Print or write what `work` returns and leave with its exit code; an error is one line and exit code 2."""
-    from rnnverify.errors import OutputError, RnnverifyError
+    from rnnverify.errors import OutputError, RnnverifyError, as_sentence
 
     try:
         text, code = work()
         _emit(text, output)
     except Exception as problem:
-        error = _as_sentence(problem)
+        error = as_sentence(problem)
         if debug:
             import traceback
 
@@ -307,19 +341,6 @@ def _report(work: Callable[[], tuple[str, int]], format: Format, output: Path | 
                 _emit(report(format.value).render_error(error), output)
         raise typer.Exit(EXIT_ERROR) from None
     raise typer.Exit(code)
-
-
-def _as_sentence(problem: Exception) -> RnnverifyError:
-    from rnnverify.errors import RnnverifyError, printable
-
-    if isinstance(problem, RnnverifyError):
-        return problem
-    if isinstance(problem, MemoryError):
-        return RnnverifyError("there is not enough memory: ask for fewer sequences or steps")
-    if isinstance(problem, OSError):
-        return RnnverifyError(f"the system refused: {printable(problem)}")
-    words = f"{type(problem).__name__}: {printable(problem)}"
-    return RnnverifyError(f"a fault of rnnverify itself, please report it ({words})")
 
 
 def _emit(text: str, output: Path | None) -> None:

@@ -1,0 +1,45 @@
+"""Many small models with their ports, for the benchmark of `rnnverify check`: python tests/bench/pairs.py FOLDER COUNT"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+from safetensors.numpy import save_file
+
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "simple_rnn.h5"
+
+
+def write_pairs(folder: Path, count: int) -> None:
+    """`count` Keras files of other weights each, their ports, and a config that declares them all."""
+    rng = np.random.default_rng(0)
+    for name in ("keras", "torch"):
+        (folder / name).mkdir(parents=True)
+    for k in range(count):
+        path = folder / "keras" / f"{k:03}.h5"
+        shutil.copy(FIXTURE, path)
+        arrays = {}
+        with h5py.File(path, "r+") as file:
+            file["model_weights"].visititems(lambda name, item: arrays.update({name.rpartition("/")[2]: item}))
+            weights = {}
+            for name, dataset in arrays.items():
+                if isinstance(dataset, h5py.Dataset):
+                    dataset[...] = 0.5 * rng.normal(size=dataset.shape)
+                    weights[name.removesuffix(":0")] = np.array(dataset, np.float32)
+        ported = {
+            "weight_ih_l0": weights["kernel"].T,
+            "weight_hh_l0": weights["recurrent_kernel"].T,
+            "bias_ih_l0": weights["bias"],
+            "bias_hh_l0": np.zeros_like(weights["bias"]),
+        }
+        port = {name: np.ascontiguousarray(array) for name, array in ported.items()}
+        save_file(port, folder / "torch" / f"{k:03}.safetensors")
+    config = '[[compare]]\nname = "pair-*"\nsides = ["keras/*.h5", "torch/*.safetensors"]\n'
+    (folder / "rnnverify.toml").write_text(config)
+
+
+if __name__ == "__main__":
+    write_pairs(Path(sys.argv[1]), int(sys.argv[2]))

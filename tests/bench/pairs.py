@@ -1,4 +1,4 @@
-"""Many small models with their ports, for the benchmark of `rnnverify check`: python tests/bench/pairs.py FOLDER COUNT"""
+"""Many small models with their ports, to measure `rnnverify check` with: python tests/bench/pairs.py FOLDER COUNT"""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ def write_pairs(folder: Path, count: int) -> None:
     for k in range(count):
         path = folder / "keras" / f"{k:03}.h5"
         shutil.copy(FIXTURE, path)
-        arrays = {}
+        weights = {}
         with h5py.File(path, "r+") as file:
-            file["model_weights"].visititems(lambda name, item: arrays.update({name.rpartition("/")[2]: item}))
-            weights = {}
-            for name, dataset in arrays.items():
-                if isinstance(dataset, h5py.Dataset):
-                    dataset[...] = 0.5 * rng.normal(size=dataset.shape)
-                    weights[name.removesuffix(":0")] = np.array(dataset, np.float32)
+            found: list[h5py.Dataset] = []
+            file["model_weights"].visititems(lambda _, item, found=found: found.append(item))
+            for dataset in (item for item in found if isinstance(item, h5py.Dataset)):
+                dataset[...] = 0.5 * rng.normal(size=dataset.shape)
+                weights[dataset.name.rpartition("/")[2].removesuffix(":0")] = np.array(dataset, np.float32)
         ported = {
             "weight_ih_l0": weights["kernel"].T,
             "weight_hh_l0": weights["recurrent_kernel"].T,

@@ -40,6 +40,8 @@ def main(argv: list[str]) -> None:
             importlib.import_module(name)
     except ImportError as error:
         missing = str(error)
+    gc.freeze()
+    gc.enable()  # models of many files come and go
     imported = time.time()
     path = argv[2] if len(argv) > 2 else sys.stdin.readline().strip()
     if not path:

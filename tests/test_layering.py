@@ -33,7 +33,8 @@ ORDER = [
     {"config"},
     {"check"},
     {"reports"},
-    {"saved"},
+    {"saved", "testing"},
+    {"pytest_plugin"},
     {"cli"},
     {"__main__"},
 ]

@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="rnnverify",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -81,7 +80,7 @@ def rnnverify(
     rnnverify compare model.h5 model.pt             two files, each run by its own framework
     rnnverify compare model.h5 model.pt model.ckpt  more, each against the first
     rnnverify inspect model.pt                      what a file holds, and how it is read
-    rnnverify run model.h5 -o trace.npz             record a run, to compare with elsewhere
+    rnnverify record model.h5 -o case.zip           record a run, to compare with elsewhere
     rnnverify judge result.json --atol 1e-4         a saved result by another tolerance
     rnnverify check                                 every comparison of rnnverify.toml, in one go
 
@@ -176,10 +175,11 @@ def inspect(
     _report(work, format, output, debug)
 
 
-@app.command(no_args_is_help=True)
+@app.command("record", no_args_is_help=True)
+@app.command("run", no_args_is_help=True)
 def run(
     file: Annotated[str, typer.Argument(metavar="[keras:|torch:|tf:]PATH[#PART]", help="A model file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.npz", help="Where the trace goes.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the trace goes, .npz or .zip.")],
     sequences: Sequences = 8,
     steps: Steps = 32,
     seed: Seed = 0,
@@ -197,9 +197,11 @@ def run(
 ) -> None:
     """Run a file in its own framework and write a trace, which stands wherever a model file stands.
 
+    `record` and `run` are the same. A trace holds inputs and states, hashes of inputs and weights, and the environment.
+
     \b
-    rnnverify run model.h5 -o trace.npz
-    rnnverify compare trace.npz model.pt
+    rnnverify record model.h5 -o case.zip
+    rnnverify compare case.zip model.pt
     """
 
     def work() -> tuple[str, int]:

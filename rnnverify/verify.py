@@ -193,6 +193,7 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
             "versions": dict(side.versions),
             "environment": dict(side.environment),
             "assumptions": list(side.assumptions),
+            "inputs": {batch.name: batch.fingerprint() for batch in batches},
             "weights": side.weights_fingerprint,
             "kernels": sides[0].network.kernel_fingerprint() if sides[0].network else "",
         }

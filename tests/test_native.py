@@ -99,7 +99,7 @@ def test_a_file_that_ends_its_process_does_not_end_the_others(
     with Runners(Limits()) as runners:
         runners.submit(jobs)
         runners.collect(jobs[0])
-        with pytest.raises(RunnerError, match="deadly.pt: its runner was killed"):
+        with pytest.raises(RunnerError, match=r"deadly\.pt: its runner was killed"):
             runners.collect(jobs[1])
         runners.collect(jobs[2])
 

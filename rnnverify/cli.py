@@ -19,20 +19,25 @@ from rnnverify.options import (
     Activation,
     ActivationError,
     Atol,
+    ConfigFile,
     Debug,
     Dtype,
     DtypeOption,
     Engine,
     EngineOption,
+    FailFast,
     Force,
     Format,
     FormatOption,
     GoBackwards,
     Inputs,
+    Jobs,
     Memory,
     MergeMode,
+    Only,
     Output,
     Probes,
+    Python,
     Rtol,
     SaveWitness,
     Search,
@@ -43,20 +48,18 @@ from rnnverify.options import (
     Timeout,
     ToOption,
     Trust,
+    Update,
     UpToSymmetry,
     WriteFixed,
 )
 
 if TYPE_CHECKING:
-    from rnnverify.errors import RnnverifyError
     from rnnverify.native import Limits
-    from rnnverify.step import Allowed
     from rnnverify.verify import Options
 
 app = typer.Typer(
     name="rnnverify",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -83,9 +86,10 @@ def rnnverify(
     rnnverify compare model.h5 model.pt             two files, each run by its own framework
     rnnverify compare model.h5 model.pt model.ckpt  more, each against the first
     rnnverify inspect model.pt                      what a file holds, and how it is read
-    rnnverify run model.h5 -o trace.npz             record a run, to compare with elsewhere
+    rnnverify record model.h5 -o case.zip           record a run, to compare with elsewhere
     rnnverify judge result.json --atol 1e-4         a saved result by another tolerance
     rnnverify convert model.h5 model.pt             the same network for another framework
+    rnnverify check                                 every comparison of rnnverify.toml, in one go
 
     \b
     Exit codes: 0 the same (IDENTICAL, EQUIVALENT, or CLOSE by your tolerance)
@@ -113,6 +117,7 @@ def compare(
     go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
     dtype: DtypeOption = None,
+    python: Python = None,
     up_to_symmetry: UpToSymmetry = False,
     trust: Trust = None,
     search: Search = False,
@@ -140,13 +145,14 @@ def compare(
         from rnnverify.fixing import check_fixed
         from rnnverify.fixing import write_fixed as fix
         from rnnverify.reports import report
+        from rnnverify.step import parse_allowed
         from rnnverify.verify import compare as compare_sides
 
         made = (sequences, steps, seed, inputs, probes)
         options = replace(
-            _options(made, (activation, merge_mode, go_backwards), engine, dtype, _limits(timeout, memory)),
+            _options(made, (activation, merge_mode, go_backwards), engine, dtype, python, _limits(timeout, memory)),
             tolerance=Tolerance(atol, rtol),
-            activation_error=_allowed(activation_error),
+            activation_error=parse_allowed(activation_error) if activation_error is not None else None,
             up_to_symmetry=up_to_symmetry,
             trust=tuple(label.upper() for label in trust or ()),
             search=search,
@@ -187,10 +193,11 @@ def inspect(
     _report(work, format, output, debug)
 
 
-@app.command(no_args_is_help=True)
+@app.command("record", no_args_is_help=True)
+@app.command("run", no_args_is_help=True)
 def run(
     file: Annotated[str, typer.Argument(metavar="[keras:|torch:|tf:]PATH[#PART]", help="A model file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.npz", help="Where the trace goes.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the trace goes, .npz or .zip.")],
     sequences: Sequences = 8,
     steps: Steps = 32,
     seed: Seed = 0,
@@ -201,26 +208,68 @@ def run(
     go_backwards: GoBackwards = None,
     engine: EngineOption = Engine.auto,
     dtype: DtypeOption = None,
+    python: Python = None,
     timeout: Timeout = 600.0,
     memory: Memory = 0.0,
     debug: Debug = False,
 ) -> None:
     """Run a file in its own framework and write a trace, which stands wherever a model file stands.
 
+    `record` and `run` are the same. A trace holds inputs and states, hashes of inputs and weights, and the environment.
+
     \b
-    rnnverify run model.h5 -o trace.npz
-    rnnverify compare trace.npz model.pt
+    rnnverify record model.h5 -o case.zip
+    rnnverify compare case.zip model.pt
     """
 
     def work() -> tuple[str, int]:
         from rnnverify.verify import run as run_side
 
         made = (sequences, steps, seed, inputs, probes)
-        options = _options(made, (activation, merge_mode, go_backwards), engine, dtype, _limits(timeout, memory))
+        options = _options(
+            made, (activation, merge_mode, go_backwards), engine, dtype, python, _limits(timeout, memory)
+        )
         trace = run_side(file, output, options)
         return f"{output}: {trace.provenance['network']}, {trace.provenance['how']}\n", 0
 
     _report(work, Format.terminal, None, debug)
+
+
+@app.command()
+def check(
+    config: ConfigFile = None,
+    only: Only = None,
+    update: Update = False,
+    fail_fast: FailFast = False,
+    jobs: Jobs = 1,
+    timeout: Timeout = 600.0,
+    memory: Memory = 0.0,
+    format: FormatOption = Format.terminal,
+    output: Output = None,
+    debug: Debug = False,
+) -> None:
+    """Make every comparison that rnnverify.toml declares, in one go.
+
+    \b
+    rnnverify check
+    rnnverify check --only 'encoder*' --fail-fast
+    rnnverify check --update    # accept what passes as rnnverify.lock; later runs fail where a deviation grows
+    """
+
+    def work() -> tuple[str, int]:
+        from rnnverify.check import How
+        from rnnverify.check import check as check_all
+        from rnnverify.config import find_config, read_config
+        from rnnverify.reports.checked import progress, render
+
+        how = How(tuple(only or ()), fail_fast, jobs, update, _limits(timeout, memory))
+        declared = read_config(config or find_config())
+        with progress() as shown:
+            checked = check_all(declared, how, shown)
+        width, color = _console(output)
+        return render(checked, format.value, width=width, color=color), checked.exit_code
+
+    _report(work, format, output, debug)
 
 
 @app.command(no_args_is_help=True)
@@ -262,7 +311,7 @@ def convert(
         from rnnverify.reports import report
 
         made = (sequences, steps, seed, inputs, probes)
-        options = _options(made, (activation, merge_mode, go_backwards), engine, None, _limits(timeout, memory))
+        options = _options(made, (activation, merge_mode, go_backwards), engine, None, None, _limits(timeout, memory))
         form = to.value if to else None
         result = convert_file(source, target, options, to=form, force=force, show_code=show_code)
         width, color = _console(output)
@@ -304,6 +353,7 @@ def _options(
     assumed: tuple[list[str] | None, ...],
     engine: Engine,
     dtype: Dtype | None,
+    pythons: list[str] | None,
     limits: Limits,
 ) -> Options:
     from rnnverify.assumptions import Assumed
@@ -316,22 +366,8 @@ def _options(
         engine=engine.value,
         limits=limits,
         dtype=dtype.value if dtype else None,
+        pythons=tuple(pythons or ()),
     )
-
-
-def _allowed(given: str | None) -> Allowed | None:
-    from rnnverify.errors import OptionError, printable
-    from rnnverify.step import Allowed
-
-    if given is None:
-        return None
-    try:
-        values = [float(part) for part in given.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in (1, 2):
-        raise OptionError(f"--activation-error {printable(given)}: wanted ULPS or ULPS,U such as 8,4")
-    return Allowed(*values)
 
 
 def _limits(seconds: float, gibibytes: float) -> Limits:
@@ -352,13 +388,13 @@ def _console(output: Path | None) -> tuple[int, bool]:
 
 def _report(work: Callable[[], tuple[str, int]], format: Format, output: Path | None, debug: bool) -> None:
     """Print or write what `work` returns and leave with its exit code; an error is one line and exit code 2."""
-    from rnnverify.errors import OutputError, RnnverifyError
+    from rnnverify.errors import OutputError, RnnverifyError, as_sentence
 
     try:
         text, code = work()
         _emit(text, output)
     except Exception as problem:
-        error = _as_sentence(problem)
+        error = as_sentence(problem)
         if debug:
             import traceback
 
@@ -373,19 +409,6 @@ def _report(work: Callable[[], tuple[str, int]], format: Format, output: Path | 
                 _emit(report(format.value).render_error(error), output)
         raise typer.Exit(EXIT_ERROR) from None
     raise typer.Exit(code)
-
-
-def _as_sentence(problem: Exception) -> RnnverifyError:
-    from rnnverify.errors import RnnverifyError, printable
-
-    if isinstance(problem, RnnverifyError):
-        return problem
-    if isinstance(problem, MemoryError):
-        return RnnverifyError("there is not enough memory: ask for fewer sequences or steps")
-    if isinstance(problem, OSError):
-        return RnnverifyError(f"the system refused: {printable(problem)}")
-    words = f"{type(problem).__name__}: {printable(problem)}"
-    return RnnverifyError(f"a fault of rnnverify itself, please report it ({words})")
 
 
 def _emit(text: str, output: Path | None) -> None:

@@ -81,3 +81,15 @@ class RunnerError(RnnverifyError):
     def __init__(self, message: str, details: str = "") -> None:
         self.details = details
         super().__init__(message)
+
+
+def as_sentence(problem: Exception) -> RnnverifyError:
+    """Whatever went wrong as an error of one sentence; what no one foresaw is a fault of the tool."""
+    if isinstance(problem, RnnverifyError):
+        return problem
+    if isinstance(problem, MemoryError):
+        return RnnverifyError("there is not enough memory: ask for fewer sequences or steps")
+    if isinstance(problem, OSError):
+        return RnnverifyError(f"the system refused: {printable(problem)}")
+    words = f"{type(problem).__name__}: {printable(problem)}"
+    return RnnverifyError(f"a fault of rnnverify itself, please report it ({words})")

@@ -63,6 +63,12 @@ class Job:
     batches: tuple[Batch, ...]
     dtype: str | None = None  # to compute in; None: what the weights are stored in
     trusted: bool = False  # its framework may run code that the file brings
+    python: str = sys.executable  # the interpreter to run it in
+
+    @property
+    def runtime(self) -> tuple[str, str]:
+        """Which process serves it: an interpreter, and a framework inside."""
+        return self.python, RUNTIMES[self.reading.recipe.framework]
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,11 @@ class Order:
     path: Path
     form: str  # which of the framework's own forms
 
+    @property
+    def runtime(self) -> tuple[str, str]:
+        """As that of a job: files are written by this interpreter."""
+        return sys.executable, RUNTIMES[self.layout.framework]
+
 
 class MissingFrameworkError(RunnerError):
     """The framework that a side needs is not installed."""
@@ -83,12 +94,16 @@ class MissingFrameworkError(RunnerError):
 
 
 class Runners:
-    """The runner processes of one comparison. Start them first: they import while the files are still being read."""
+    """The runner processes of one comparison, or of many: those of equal files on equal inputs share one run.
+
+    Start them first: they import while the files are still being read.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._folder = tempfile.TemporaryDirectory(prefix="rnnverify-", ignore_cleanup_errors=True)
-        self._processes: dict[str, _Process] = {}
+        self._processes: dict[tuple[str, str], _Process] = {}
+        self._folders: dict[str, Path] = {}  # by what is run
         self._arrays: dict[int, tuple[Array, str]] = {}  # by identity: inputs shared by jobs are written once
 
     def __enter__(self) -> Runners:
@@ -105,27 +120,35 @@ class Runners:
     def folder(self) -> Path:
         return Path(self._folder.name)
 
-    def start(self, framework: FrameworkName) -> None:
+    def start(self, framework: FrameworkName, python: str = sys.executable) -> None:
         """Start the process for `framework`, unless it runs already."""
-        runtime = RUNTIMES[framework]
+        self._start((python, RUNTIMES[framework]))
+
+    def _start(self, runtime: tuple[str, str]) -> None:
         if runtime not in self._processes:
-            self._processes[runtime] = _Process(runtime, self.folder, self._limits)
+            self._processes[runtime] = _Process(*runtime, self._new_folder(), self._limits)
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Hand every job to the process of its framework."""
-        requests: dict[str, list[dict[str, Any]]] = {}
+        """Hand every job to the process of its framework; once, as a process takes one request."""
+        requests: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for job in jobs:
-            self.start(job.reading.recipe.framework)
-            requests.setdefault(RUNTIMES[job.reading.recipe.framework], []).append(self._request(job))
+            self._start(job.runtime)
+            key = _what(job)
+            if key not in self._folders:
+                self._folders[key] = self._new_folder()
+                requests.setdefault(job.runtime, []).append(self._request(job, self._folders[key]))
         for runtime, request in requests.items():
             self._processes[runtime].send(request)
+
+    def _new_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.folder))
 
     def collect(self, job: Job) -> tuple[Trace, Mapping[str, Any]]:
         """Wait for `job`; its trace, mapped from disk, and what the runner says about it.
 
         Raises MissingFrameworkError, or RunnerError where it crashed, hung or failed: one sentence that names the side.
         """
-        result = self._result(job.reading.recipe.framework, job.label, job.source)
+        result = self._result(job.runtime, self._folders[_what(job)], job.source, job.reading.recipe.framework)
         runs = {}
         for batch in job.batches:
             output = result["outputs"][batch.name]
@@ -137,17 +160,19 @@ class Runners:
 
     def write(self, *orders: Order) -> list[Mapping[str, Any]]:
         """Let the frameworks of `orders` write their files; what each writer says. Raises as `collect` does."""
-        requests: dict[str, list[dict[str, Any]]] = {}
-        for k, order in enumerate(orders):
-            self.start(order.layout.framework)
-            requests.setdefault(RUNTIMES[order.layout.framework], []).append(self._request_to_write(order, f"{k}"))
+        requests: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        folders = [self._new_folder() for _ in orders]
+        for order, folder in zip(orders, folders, strict=True):
+            self._start(order.runtime)
+            requests.setdefault(order.runtime, []).append(self._request_to_write(order, folder))
         for runtime, request in requests.items():
             self._processes[runtime].send(request)
-        return [self._result(order.layout.framework, f"{k}", order.source) for k, order in enumerate(orders)]
+        return [
+            self._result(order.runtime, folder, order.source, order.layout.framework)
+            for order, folder in zip(orders, folders, strict=True)
+        ]
 
-    def _request_to_write(self, order: Order, label: str) -> dict[str, Any]:
-        folder = self.folder / label
-        folder.mkdir()
+    def _request_to_write(self, order: Order, folder: Path) -> dict[str, Any]:
         return {
             "folder": str(folder),
             "framework": order.layout.framework,
@@ -158,10 +183,12 @@ class Runners:
             "write": {"path": str(order.path), "form": order.form},
         }
 
-    def _result(self, framework: FrameworkName, label: str, source: str) -> dict[str, Any]:
-        result = self._processes[RUNTIMES[framework]].result(self.folder / label, source)
+    def _result(self, runtime: tuple[str, str], folder: Path, source: str, framework: FrameworkName) -> dict[str, Any]:
+        result = self._processes[runtime].result(folder, source)
         if result["status"] == "missing":
             advice = f"install it with: pip install 'rnnverify[{_EXTRAS[framework]}]'"
+            if runtime[0] != sys.executable:
+                advice = f"install it with: {printable(runtime[0])} -m pip install {runtime[1]}"
             raise MissingFrameworkError(f"{source}: {printable(result['message'])}; {advice}")
         if result["status"] != "ok":
             where = "the traceback is shown with --debug"
@@ -169,9 +196,7 @@ class Runners:
             raise RunnerError(message, result.get("traceback", ""))
         return result
 
-    def _request(self, job: Job) -> dict[str, Any]:
-        folder = self.folder / job.label
-        folder.mkdir()
+    def _request(self, job: Job, folder: Path) -> dict[str, Any]:
         network, recipe = job.reading.network, job.reading.recipe
         return {
             "folder": str(folder),
@@ -202,6 +227,23 @@ class Runners:
         return self._arrays[key][1]
 
 
+def _what(job: Job) -> str:
+    """What is run, by value. A file held against itself is run twice: the label tells the two apart."""
+    network, recipe = job.reading.network, job.reading.recipe
+    batches = [(batch.name, batch.fingerprint()) for batch in job.batches]
+    parts = (
+        job.label,
+        job.runtime,
+        str(job.path.absolute()),
+        recipe.layers,
+        recipe.loadable,
+        job.dtype,
+        job.trusted,
+        batches,
+    )
+    return f"{network.fingerprint()} {network.dtype} {parts}"
+
+
 def compute_dtype(stored: np.dtype[Any]) -> str:
     """What a side computes in: float64 where its weights are, else float32 (narrower weights are widened exactly)."""
     return "float64" if stored == np.float64 else "float32"
@@ -218,9 +260,16 @@ def _threads(job: Job) -> int:
 
 
 class _Process:
-    def __init__(self, runtime: str, folder: Path, limits: Limits) -> None:
-        self._runtime, self._folder, self._limits = runtime, folder, limits
+    """One interpreter with one framework, started again for the rest where a file ends it."""
+
+    def __init__(self, python: str, runtime: str, folder: Path, limits: Limits) -> None:
+        self._python, self._runtime, self._folder, self._limits = python, runtime, folder, limits
+        self._jobs: list[dict[str, Any]] = []
+        self._start()
+
+    def _start(self) -> None:
         self._started = time.monotonic()
+        self._ended = ""  # how it ended, where nothing of it will run again
         environment = {
             **os.environ,
             "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -229,20 +278,23 @@ class _Process:
             "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1"),
             "OMP_WAIT_POLICY": "passive",
             "PYTHONWARNINGS": "ignore",
-            "TMPDIR": str(folder),  # what a framework leaves behind there goes with the folder
+            "TMPDIR": str(self._folder),  # what a framework leaves behind there goes with the folder
         }
-        with (folder / f"{runtime}.log").open("wb") as log:
+        if self._python != sys.executable:  # a virtual environment or a path of this one is not for it
+            environment = {k: v for k, v in environment.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        with (self._folder / "log").open("wb") as log:
             self._child = subprocess.Popen(
-                [sys.executable, str(_SERVE), runtime, str(limits.memory)],
+                [self._python, str(_SERVE), self._runtime, str(self._limits.memory)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                cwd=folder,
+                cwd=self._folder,
             )
 
     def send(self, jobs: list[dict[str, Any]]) -> None:
-        path = self._folder / f"{self._runtime}.json"
+        self._jobs = jobs
+        path = self._folder / "request.json"
         path.write_text(json.dumps({"jobs": jobs}))
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died while importing: `result` tells how
@@ -251,6 +303,8 @@ class _Process:
 
     def result(self, folder: Path, source: str) -> dict[str, Any]:
         file = folder / "result.json"
+        if self._ended and not file.exists():
+            raise RunnerError(f"{source}: its runner {self._ended}")
         try:
             remaining = self._started + self._limits.seconds - time.monotonic()
             while not file.exists() and remaining > 0:
@@ -265,12 +319,25 @@ class _Process:
         if file.exists():
             found: dict[str, Any] = json.loads(file.read_text())
             return found
-        raise RunnerError(f"{source}: its runner {self._death(remaining)}")
+        ended = self._death(remaining)
+        self._go_on(folder, ended)
+        raise RunnerError(f"{source}: its runner {ended}")
+
+    def _go_on(self, folder: Path, ended: str) -> None:
+        """Run what comes after the job in `folder`, which ended the process; where none had begun, give the rest up."""
+        rest = [each for each in self._jobs if not Path(each["folder"], "result.json").exists()]
+        after = [each for each in rest if each["folder"] != str(folder)]
+        if not (folder / "begun").exists():
+            self._ended = ended
+        elif after:
+            self.stop()
+            self._start()
+            self.send(after)
 
     def _death(self, remaining: float) -> str:
         if remaining <= 0:
             return f"did not finish within {self._limits.seconds:g} s; allow more with --timeout, or run fewer steps"
-        lines = (self._folder / f"{self._runtime}.log").read_text(errors="replace").strip().splitlines()
+        lines = (self._folder / "log").read_text(errors="replace").strip().splitlines()
         said = f", saying: {printable(lines[-1])}" if lines else ""
         code = self._child.returncode
         if any("MemoryError" in line or "bad_alloc" in line for line in lines):

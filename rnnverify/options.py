@@ -84,6 +84,10 @@ GoBackwards = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above
     typer.Option(metavar="SIDE", help="For weights-only Keras files: that side runs backwards."),
 ]
+Python = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="SIDE=PATH", help="Run that side in another interpreter (3.7 or later), with its framework."),
+]
 DtypeOption = Annotated[
     Optional[Dtype],  # noqa: UP045 - as above
     typer.Option("--dtype", help="Run the sides in this dtype, and allow what it rounds; else the file's own."),
@@ -112,4 +116,15 @@ Output = Annotated[
     Optional[Path],  # noqa: UP045 - as above
     typer.Option("--output", "-o", metavar="FILE", help="Write the report here instead of to the terminal."),
 ]
+ConfigFile = Annotated[
+    Optional[Path],  # noqa: UP045 - as above
+    typer.Option("--config", metavar="FILE", help="Else rnnverify.toml, or [tool.rnnverify] in pyproject.toml."),
+]
+Only = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="NAME", help="Only the comparison of that name; * stands for any part of it."),
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
+Jobs = Annotated[int, typer.Option(help="Processes for each framework; each imports it anew.")]
+Update = Annotated[bool, typer.Option("--update", help="Accept what passes: write rnnverify.lock.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

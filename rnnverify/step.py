@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.canonical import Array
-from rnnverify.errors import OptionError
+from rnnverify.errors import OptionError, printable
 from rnnverify.precision import UNIT_ROUNDOFF, smallest, spacing
 
 
@@ -40,6 +40,17 @@ class Allowed:
     def __post_init__(self) -> None:
         if not all(0 <= value < 1e6 for value in (self.ulps, self.units)):
             raise OptionError(f"--activation-error {self.ulps:g},{self.units:g}: wanted two numbers from 0 to 1e6")
+
+
+def parse_allowed(given: str) -> Allowed:
+    """`ULPS` or `ULPS,U`. Raises OptionError."""
+    try:
+        values = [float(part) for part in given.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 2):
+        raise OptionError(f"--activation-error {printable(given)}: wanted ULPS or ULPS,U such as 8,4")
+    return Allowed(*values)
 
 
 def _tanh_slope(y: Array, _: Array, eps: Array) -> Array:

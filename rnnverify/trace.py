@@ -21,6 +21,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ class Batch:
 
     def fingerprint(self) -> str:
         """SHA-256 of the values, as float64: a trace made from other inputs is told by it."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for array in (self.x, *(self.h0 or ())):
             digest.update(repr(array.shape).encode())

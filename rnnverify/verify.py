@@ -20,6 +20,7 @@ from rnnverify.describe import How, assumptions_of, describe, describe_inputs, r
 from rnnverify.diagnosis import diagnose
 from rnnverify.errors import OptionError, printable
 from rnnverify.inputs import InputOptions
+from rnnverify.interpreters import check_labels, check_pythons, python_of
 from rnnverify.judge import judge
 from rnnverify.masked import without_masked_steps
 from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
@@ -51,12 +52,14 @@ class Options:
     trust: tuple[str, ...] = ()  # labels of sides whose files their frameworks may load in unsafe modes
     search: bool = False  # for the worst inputs, by gradient
     save_witness: Path | None = None  # where the smallest case of a difference goes
+    pythons: tuple[str, ...] = ()  # "A=/path/to/python": the interpreter that runs a side
 
     def __post_init__(self) -> None:
         if self.dtype and self.dtype not in get_args(DtypeName):
             raise OptionError(f"--dtype {self.dtype}: wanted one of {', '.join(get_args(DtypeName))}")
         if self.search and self.dtype in ("bfloat16", "float16"):
             raise OptionError(f"--search: its inputs are float32; leave out --dtype {self.dtype}")
+        check_pythons(self.pythons)
         if self.engine not in get_args(Engine):
             raise OptionError(f"engine {self.engine!r}: wanted one of {', '.join(get_args(Engine))}")
 
@@ -71,25 +74,69 @@ def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
     if len(sources) < 2:
         raise OptionError("compare takes two sides or more: rnnverify compare model.h5 model.pt")
     parsed = parse_all([str(source) for source in sources])
+    labels = [source.label for source in parsed]
+    check_labels(options.pythons, labels)
+    for label in options.trust:
+        if label not in labels:
+            raise OptionError(f"--trust {printable(label)}: the sides are {', '.join(labels)}")
     with Runners(options.limits) as runners:
-        sides = _open(parsed, options, runners)
-        batches = choose_batches(sides, options.inputs, options.dtype, native=options.engine != "reference")
-        plan = search.plan([(s.source.label, s.network) for s in sides], batches) if options.search else None
-        batches = (*batches, plan.batch) if plan and plan.batch else batches
-        traces, hows = _run(sides, batches, options, runners)
-        observed = _observe(sides, traces, batches, options)
-        examiner = Examiner(batches, options.activation_error)
-        pairs = tuple(_diagnosed(_judge(observed[0], b, examiner, options), observed[0], b) for b in observed[1:])
-        if plan:
-            pairs = search.with_searched(pairs, plan, traces)
-        result = Comparison(
-            verdict=worst_verdict(pairs),
-            sides=tuple(describe(*both) for both in zip(sides, hows, strict=True)),
-            pairs=pairs,
-            matrix=matrix(observed),
-            inputs=describe_inputs(batches, sides, options.inputs),
-        )
-        return _with_witness(result, parsed, observed, options) if options.save_witness else result
+        start(parsed, options, runners)
+        prepared = prepare(parsed, options)
+        runners.submit(prepared.jobs)
+        return finish(prepared, runners)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A comparison whose files are read: what is left is to run its jobs and to judge."""
+
+    options: Options
+    sides: tuple[Opened, ...]
+    batches: tuple[Batch, ...]
+    plan: search.Plan | None
+    by_side: Mapping[str, Job]  # label to job, for the sides that their own frameworks run
+    refused: Mapping[str, str]  # label to why its framework does not
+
+    @property
+    def jobs(self) -> list[Job]:
+        return list(self.by_side.values())
+
+
+def start(parsed: Sequence[Source], options: Options, runners: Runners) -> None:
+    """Start the runners that `prepared` sides will need: they import their frameworks while the files are read."""
+    if options.engine != "reference":
+        needed = {(framework_of(source), python_of(source.label, options.pythons)) for source in parsed}
+        for framework, python in sorted(needed, key=lambda both: both[0] == "torch"):  # the slowest first
+            if framework:
+                runners.start(framework, python)
+
+
+def prepare(parsed: Sequence[Source], options: Options) -> Prepared:
+    """Read every side and choose the inputs. Raises an RnnverifyError where the sides cannot be compared."""
+    sides = _open(parsed, options)
+    batches = choose_batches(sides, options.inputs, options.dtype, native=options.engine != "reference")
+    plan = search.plan([(s.source.label, s.network) for s in sides], batches) if options.search else None
+    batches = (*batches, plan.batch) if plan and plan.batch else batches
+    return Prepared(options, sides, batches, plan, *_jobs(sides, batches, options))
+
+
+def finish(prepared: Prepared, runners: Runners) -> Comparison:
+    """Collect what ran and judge it."""
+    options, sides, batches, plan = prepared.options, prepared.sides, prepared.batches, prepared.plan
+    traces, hows = _collect(prepared, runners)
+    observed = _observe(sides, traces, batches, options)
+    examiner = Examiner(batches, options.activation_error)
+    pairs = tuple(_diagnosed(_judge(observed[0], b, examiner, options), observed[0], b) for b in observed[1:])
+    if plan:
+        pairs = search.with_searched(pairs, plan, traces)
+    result = Comparison(
+        verdict=worst_verdict(pairs),
+        sides=tuple(describe(*both) for both in zip(sides, hows, strict=True)),
+        pairs=pairs,
+        matrix=matrix(observed),
+        inputs=describe_inputs(batches, sides, options.inputs),
+    )
+    return _with_witness(result, [side.source for side in sides], observed, options) if options.save_witness else result
 
 
 def _with_witness(
@@ -122,6 +169,8 @@ def _more(options: Options) -> Iterator[str]:
         yield from ("--dtype", options.dtype)
     if options.activation_error:
         yield from ("--activation-error", f"{options.activation_error.ulps:g},{options.activation_error.units:g}")
+    for python in options.pythons:
+        yield from ("--python", python)
 
 
 def _judge(baseline: Observed, candidate: Observed, examiner: Examiner, options: Options) -> Pair:
@@ -149,13 +198,16 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
     options = options or Options()
     parsed = parse_all([str(source)])
     with Runners(options.limits) as runners:
-        sides = _open(parsed, options, runners)
+        start(parsed, options, runners)
+        sides = _open(parsed, options)
         if sides[0].trace:
             raise OptionError(f"{source}: is a trace already; give a model file")
         batches = choose_batches(sides, options.inputs, options.dtype, native=options.engine != "reference")
         if options.inputs.file:
             batches = tuple(b for b in batches if b.name != FROM_H0 or b.x is batches[0].x)
-        traces, hows = _run(sides, batches, options, runners)
+        prepared = Prepared(options, sides, batches, None, *_jobs(sides, batches, options))
+        runners.submit(prepared.jobs)
+        traces, hows = _collect(prepared, runners)
         side = describe(sides[0], hows[0])
         provenance = {
             "made_by": "rnnverify",
@@ -168,6 +220,7 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
             "versions": dict(side.versions),
             "environment": dict(side.environment),
             "assumptions": list(side.assumptions),
+            "inputs": {batch.name: batch.fingerprint() for batch in batches},
             "weights": side.weights_fingerprint,
             "kernels": sides[0].network.kernel_fingerprint() if sides[0].network else "",
         }
@@ -181,23 +234,14 @@ def _in_memory(run: Run) -> Run:
     return Run(run.batch, np.array(run.y), *copies)
 
 
-def _open(parsed: Sequence[Source], options: Options, runners: Runners) -> tuple[Opened, ...]:
-    """Start the runners, which import their frameworks meanwhile, and read the files."""
-    unknown = set(options.trust) - {source.label for source in parsed}
-    if unknown:
-        labels = ", ".join(source.label for source in parsed)
-        raise OptionError(f"--trust {printable(min(unknown))}: the sides are {labels}")
-    frameworks = [framework_of(source) for source in parsed]
-    if options.engine != "reference":
-        for framework in sorted({f for f in frameworks if f}, key=lambda f: f == "torch"):  # the slowest first
-            runners.start(framework)
+def _open(parsed: Sequence[Source], options: Options) -> tuple[Opened, ...]:
     return without_masked_steps(settle([open_side(source) for source in parsed], options.assumed))
 
 
-def _run(
-    sides: Sequence[Opened], batches: tuple[Batch, ...], options: Options, runners: Runners
-) -> tuple[list[Trace], list[How]]:
-    """Every side's trace: recorded, run by its framework, or by the reference where asked for or all there is."""
+def _jobs(
+    sides: Sequence[Opened], batches: tuple[Batch, ...], options: Options
+) -> tuple[Mapping[str, Job], Mapping[str, str]]:
+    """What frameworks are to run, and why they do not run the others; both by label."""
     jobs: dict[str, Job] = {}
     refused: dict[str, str] = {}
     for side in sides:
@@ -209,13 +253,17 @@ def _run(
             if why:
                 refused[label] = why
             else:
-                path = side.contents.path
-                jobs[label] = Job(
-                    label, str(side.source), path, side.reading, batches, options.dtype, label in options.trust
-                )
-    runners.submit(list(jobs.values()))
+                path, python = side.contents.path, python_of(label, options.pythons)
+                trusted = label in options.trust
+                jobs[label] = Job(label, str(side.source), path, side.reading, batches, options.dtype, trusted, python)
+    return jobs, refused
+
+
+def _collect(prepared: Prepared, runners: Runners) -> tuple[list[Trace], list[How]]:
+    """Every side's trace: recorded, run by its framework, or by the reference where asked for or all there is."""
+    jobs, refused, options = prepared.by_side, dict(prepared.refused), prepared.options
     traces, hows = [], []
-    for side in sides:
+    for side in prepared.sides:
         label = side.source.label
         trace, how = side.trace, How("trace", "recorded", {})
         if label in jobs:
@@ -227,7 +275,7 @@ def _run(
                     raise
                 refused[label] = str(error).partition(": ")[2]
         if trace is None and side.network:
-            trace = reference.run(_rounded(side, options) or side.network, batches)
+            trace = reference.run(_rounded(side, options) or side.network, prepared.batches)
             words = f"float64 reference, because {refused[label]}" if label in refused else "float64 reference"
             how = How("reference", words, {"numpy": np.__version__})
         if trace is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_one_process_serves_several_files_and_inputs(fixtures: Path) -> None:
             batches = (Batch(ZERO, x), Batch(FROM_H0, x[:, :3], h0))
             jobs.append(Job(str(k), side.source.given, side.contents.path, side.reading, batches))
         runners.submit(jobs)
-        assert len(list(runners.folder.glob("*.log"))) == 1
+        assert len(list(runners.folder.glob("*/log"))) == 1
         for job in jobs:
             trace, result = runners.collect(job)
             expected = reference.run(job.reading.network, job.batches)
@@ -79,6 +80,44 @@ def test_one_process_serves_several_files_and_inputs(fixtures: Path) -> None:
                 assert np.abs(run.y - expected.runs[name].y).max() < 1e-6
         folder = runners.folder
     assert not folder.exists()
+
+
+def test_a_file_that_ends_its_process_does_not_end_the_others(
+    fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of three jobs kills its process; the third runs in a new one."""
+    broken_torch(tmp_path, monkeypatch, "")
+    kill = "os.kill(os.getpid(), 9) if 'deadly' in job['path'] else {'outputs': {}, 'loaded': '', 'why_not': ''}"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys, types\nfake = types.ModuleType('run_torch')\n"
+        f"fake.run = lambda job: {kill}\nsys.modules['run_torch'] = fake\n"
+    )
+    side = opened(str(fixtures / "rnn.pt"))
+    assert side.reading
+    paths = [tmp_path / name for name in ("first.pt", "deadly.pt", "third.pt")]
+    jobs = [Job("A", path.name, path, side.reading, ()) for path in paths]
+    with Runners(Limits()) as runners:
+        runners.submit(jobs)
+        runners.collect(jobs[0])
+        with pytest.raises(RunnerError, match=r"deadly\.pt: its runner was killed"):
+            runners.collect(jobs[1])
+        runners.collect(jobs[2])
+
+
+def test_a_side_in_another_interpreter(fixtures: Path, tmp_path: Path) -> None:
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\ntouch "{tmp_path}/used"\nexec "{sys.executable}" "$@"\n')
+    other.chmod(0o755)
+    side = fixtures / "rnn.pt"
+    result = rnnverify.compare(side, side, options=Options(pythons=(f"B={other}",)))
+    assert result.verdict == "IDENTICAL" and (tmp_path / "used").exists()
+    for given, said in (
+        ("C=python3", "the sides are A, B"),
+        ("python3", "wanted SIDE=PATH"),
+        ("A=nowhere", "no program"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            rnnverify.compare(side, side, options=Options(pythons=(given,)))
 
 
 LONG = [

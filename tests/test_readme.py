@@ -47,9 +47,9 @@ def test_the_python_runs() -> None:
 
 def test_the_commands_and_options_exist() -> None:
     text = README.read_text(encoding="utf-8")
-    known = "".join(printed(f"{command} --help") for command in ("compare", "inspect", "run"))
+    known = "".join(printed(f"{command} --help") for command in ("compare", "inspect", "run", "check"))
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)):
-        assert option in known or option in ("--version",), option
+        assert option in known or option in ("--version", "--install-completion"), option
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"make ([a-z]+)", text)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

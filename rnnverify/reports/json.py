@@ -18,26 +18,27 @@ SCHEMA = 1
 
 def render(result: Comparison, *, width: int = 0, color: bool = False) -> str:  # noqa: ARG001 - for people only
     """A comparison that was made."""
-    return _dump({"verdict": result.verdict, "exit_code": result.exit_code, **asdict(result)})
+    return dump({"verdict": result.verdict, "exit_code": result.exit_code, **asdict(result)})
 
 
 def render_error(error: RnnverifyError) -> str:
     """A comparison that could not be made."""
     problem = {"kind": error.kind, "message": str(error)}
-    return _dump({"verdict": "ERROR", "exit_code": EXIT_ERROR, "error": problem})
+    return dump({"verdict": "ERROR", "exit_code": EXIT_ERROR, "error": problem})
 
 
 def render_inspection(result: Inspection, *, width: int = 0, color: bool = False) -> str:  # noqa: ARG001 - likewise
     """What a file holds."""
-    return _dump(asdict(result))
+    return dump(asdict(result))
 
 
 def render_conversion(result: Conversion, *, width: int = 0, color: bool = False) -> str:  # noqa: ARG001 - likewise
     """A network that was written elsewhere, with the comparison that it stood."""
-    return _dump({"verdict": result.verdict, "exit_code": result.exit_code, **asdict(result)})
+    return dump({"verdict": result.verdict, "exit_code": result.exit_code, **asdict(result)})
 
 
-def _dump(value: dict[str, Any]) -> str:
+def dump(value: dict[str, Any]) -> str:
+    """`value` after a header that names schema and version."""
     header = {"schema": SCHEMA, "rnnverify": __version__}
     return json.dumps(_plain({**header, **value}), indent=2, allow_nan=False) + "\n"
 

@@ -17,7 +17,7 @@ START = {
     "search": "found by --search",
 }
 
-_STYLES: dict[Verdict, str] = {
+STYLES: dict[Verdict, str] = {
     "IDENTICAL": "bold green",
     "EQUIVALENT": "bold green",
     "CLOSE": "bold yellow",
@@ -168,7 +168,7 @@ def verdict(pair: Pair) -> Table:
     table = grid(None, None, 1)
     first, *rest = pair.reasons or ("",)
     pairing = f"{pair.candidate}-{pair.baseline}"
-    table.add_row(Text(pairing, style="dim"), Text(pair.verdict, style=_STYLES[pair.verdict]), first)
+    table.add_row(Text(pairing, style="dim"), Text(pair.verdict, style=STYLES[pair.verdict]), first)
     for reason in rest:
         table.add_row("", "", reason)
     return table

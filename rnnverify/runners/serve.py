@@ -44,6 +44,8 @@ def main(argv: list[str]) -> None:
             importlib.import_module(name)
     except ImportError as error:
         missing = str(error)
+    gc.freeze()
+    gc.enable()  # models of many files come and go
     imported = time.time()
     path = argv[2] if len(argv) > 2 else sys.stdin.readline().strip()
     if not path:
@@ -51,6 +53,8 @@ def main(argv: list[str]) -> None:
     with open(path) as file:
         jobs = json.load(file)["jobs"]
     for job in jobs:
+        if not missing:
+            open(os.path.join(job["folder"], "begun"), "w").close()  # where this process dies: of this job
         result = {"status": "missing", "message": missing} if missing else attempt(job)
         result["import_seconds"] = imported - START
         write_result(job["folder"], result)

@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from pairs import write_pairs
+
 HERE = Path(__file__).parent
 FIXTURES = HERE.parents[1] / "fixtures"
 KERAS, TORCH, TENSORFLOW = (str(FIXTURES / name) for name in ("simple_rnn.h5", "rnn.pt", "basic_rnn_cell.ckpt"))
@@ -31,6 +33,7 @@ COMMANDS = {
     "import typer": [sys.executable, "-c", "import typer"],
     "inspect": [*RNNVERIFY, "inspect", TORCH],
 }
+PAIRS = 200
 RATIOS = [  # what, to what, wall or cpu, at most
     ("compare keras torch", "keras + torch script", "wall", 0.60),
     ("compare keras torch", "keras script", "wall", 0.90),
@@ -38,6 +41,7 @@ RATIOS = [  # what, to what, wall or cpu, at most
     ("compare, reference", "script of the three", "cpu", 1 / 14),
     ("rnnverify --help", "import typer", "cpu", 3.0),
     ("inspect", "import typer", "wall", 6.0),
+    ("check of 200 pairs", "compare keras torch", "wall", 3.0),
 ]
 
 
@@ -55,7 +59,9 @@ def measure(command: list[str]) -> dict[str, float]:
     return {"wall": wall, "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, folder: Path) -> None:
+    write_pairs(folder, PAIRS)
+    COMMANDS[f"check of {PAIRS} pairs"] = [*RNNVERIFY, "check", "--config", str(folder / "rnnverify.toml")]
     for command in COMMANDS.values():  # bytecode and the disk cache
         measure(command)
     seen = [{name: measure(command) for name, command in COMMANDS.items()} for _ in range(rounds)]
@@ -71,4 +77,5 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    with tempfile.TemporaryDirectory() as made:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, Path(made))

@@ -112,6 +112,7 @@ def write_network(
             limits=options.limits,
             activation_error=options.activation_error,
             trust=tuple(label for label in options.trust if label == "A"),
+            pythons=tuple(text for text in options.pythons if text[:1].upper() == "A"),
         )
         result = compare(side.source.given, written.source.given, options=judged)
         places = files_of(place, form)

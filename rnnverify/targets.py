@@ -78,7 +78,9 @@ def check_place(target: Path, form: Form, sources: Mapping[str, Path], force: bo
     """
     shown = printable(target, 300)
     try:
-        place = target.resolve(strict=False)
+        place = target.resolve()
+        if not place.name:
+            raise ValueError("it names no file")
         folder = place.parent.is_dir()
         there = [path for path in (place, *files_of(place, form)) if path.exists() or path.is_symlink()]
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL, a name too long
@@ -86,7 +88,8 @@ def check_place(target: Path, form: Form, sources: Mapping[str, Path], force: bo
     if not folder:
         raise OutputError(f"{shown}: its folder does not exist; make it first, or choose another place")
     for words, source in sources.items():
-        if _touches([place, *there], [source, *files_of(source, FORMS["ckpt"])]):
+        whole = source.resolve()
+        if whole.name and _touches([place, *there], [whole, *files_of(whole, FORMS["ckpt"])]):
             raise OutputError(f"{shown}: is {words}, which is never replaced; choose another place")
     odd = [path for path in there if not path.is_file()]
     if odd:

@@ -47,7 +47,7 @@ def test_the_python_runs() -> None:
 
 def test_the_commands_and_options_exist() -> None:
     text = README.read_text(encoding="utf-8")
-    known = "".join(printed(f"{command} --help") for command in ("compare", "inspect", "run", "check"))
+    known = "".join(printed(f"{command} --help") for command in ("compare", "convert", "inspect", "run", "check"))
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)):
         assert option in known or option in ("--version", "--install-completion"), option
     makefile = (ROOT / "Makefile").read_text()

@@ -103,7 +103,13 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"folder.pt is no plain file; choose another place"):
         check_place(tmp_path / "folder.pt", FORMS["pt"], {}, True)
     (tmp_path / "loop.pt").symlink_to(tmp_path / "loop.pt")
-    for name in ("loop.pt", "nul\0.pt", "x" * 300 + ".pt"):
+    for target in (tmp_path / "loop.pt", tmp_path / "nul\0.pt", tmp_path / ("x" * 300 + ".pt"), Path("/")):
         with pytest.raises(OutputError) as problem:
-            check_place(tmp_path / name, FORMS["pt"], {}, True)
+            check_place(target, FORMS["pt"], {}, True)
         assert "\n" not in str(problem.value) and "choose another place" in str(problem.value)
+
+
+def test_a_folder_as_a_source_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for source in (Path(), Path("/"), tmp_path):
+        assert check_place(Path("out.pt"), FORMS["pt"], {"the source": source}, False) == tmp_path / "out.pt"

@@ -17,7 +17,7 @@ from rnnverify.adapters.layout import Layout, grouped, plain_names, widened, wid
 from rnnverify.canonical import Array, Layer, Network
 from rnnverify.errors import UnsupportedError
 
-_INSTEAD = "convert to a Keras file or a TensorFlow checkpoint, which can"
+_INSTEAD = "convert to a Keras file or a TensorFlow checkpoint"
 
 
 def lay_out(network: Network, target: Path, names: Sequence[str] = ()) -> Layout:

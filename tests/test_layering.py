@@ -18,7 +18,7 @@ ORDER = [
     {"recorded", "step", "reference", "inputs", "probes"},
     {"gradient", "suspects"},
     {"rounding"},
-    {"adequacy"},
+    {"adequacy", "heatmap"},
     {"comparison"},
     {"weights", "observed", "horizon", "remarks"},
     {"tolerance", "timeline"},

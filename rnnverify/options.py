@@ -112,4 +112,8 @@ Output = Annotated[
     Optional[Path],  # noqa: UP045 - as above
     typer.Option("--output", "-o", metavar="FILE", help="Write the report here instead of to the terminal."),
 ]
+Reports = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option("--report", metavar="FORMAT=FILE", help="Another report beside, as often as wanted; see README."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -33,7 +33,7 @@ ORDER = [
     {"conversion"},
     {"fixing"},
     {"reports"},
-    {"saved"},
+    {"saved", "beside"},
     {"cli"},
     {"__main__"},
 ]

@@ -8,12 +8,12 @@ from typing import Literal, Protocol, cast
 
 from rnnverify.comparison import Comparison
 from rnnverify.conversion import Conversion
-from rnnverify.errors import RnnverifyError
+from rnnverify.errors import OptionError, RnnverifyError
 from rnnverify.inspection import Inspection
 from rnnverify.reports.named import Named
 
 FormatName = Literal["terminal", "json"]
-ComparisonFormat = Literal["terminal", "json", "markdown", "junit", "sarif", "github"]
+ComparisonFormat = Literal["terminal", "json", "markdown", "junit", "sarif", "github", "html"]
 
 FORMATS: dict[ComparisonFormat, str] = {
     "terminal": "rnnverify.reports.terminal",
@@ -22,6 +22,7 @@ FORMATS: dict[ComparisonFormat, str] = {
     "junit": "rnnverify.reports.junit",
     "sarif": "rnnverify.reports.sarif",
     "github": "rnnverify.reports.github",
+    "html": "rnnverify.reports.html",
 }
 """Format to its module, imported when a report is written."""
 
@@ -62,10 +63,15 @@ def report(name: FormatName) -> Report:
 
 
 def comparison_report(name: ComparisonFormat) -> ComparisonReport:
-    """The format of that name, for a comparison."""
-    return cast(ComparisonReport, import_module(FORMATS[name]))
+    """The format of that name, for a comparison. Raises OptionError where what draws it is not installed."""
+    try:
+        return cast(ComparisonReport, import_module(FORMATS[name]))
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise OptionError(f"a report as {name} needs matplotlib: pip install 'rnnverify[{name}]'") from error
 
 
-def many_report(name: Literal["markdown", "junit", "sarif", "github"]) -> ManyReport:
-    """The format of that name, for several comparisons."""
-    return cast(ManyReport, import_module(FORMATS[name]))
+def many_report(name: Literal["markdown", "junit", "sarif", "github", "html"]) -> ManyReport:
+    """The format of that name, for several comparisons. Raises OptionError as `comparison_report`."""
+    return cast(ManyReport, comparison_report(name))

@@ -65,6 +65,8 @@ def report(name: FormatName) -> Report:
 def comparison_report(name: ComparisonFormat) -> ComparisonReport:
     """The format of that name, for a comparison. Raises OptionError where what draws it is not installed."""
     try:
+        if name == "html":
+            import_module("matplotlib")  # before anything is compared
         return cast(ComparisonReport, import_module(FORMATS[name]))
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from rnnverify.comparison import Comparison, Pair
 from rnnverify.rounding import FIRST_SHARE, SHARE_BINS
@@ -80,6 +78,9 @@ def _shares(axes: Any, pair: Pair) -> None:
 
 def _svg(name: str, draw: Callable[[Any], None]) -> str:
     """What `draw` draws, as one SVG element that scales with the page. `name` keeps the ids of several apart."""
+    import matplotlib as mpl  # an extra: imported where something is drawn
+    from matplotlib.figure import Figure
+
     settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 11}
     with mpl.rc_context({**settings, "text.color": _INK, "axes.edgecolor": _INK, "axes.labelcolor": _INK}):
         figure = Figure(figsize=(7, 3.4), layout="constrained")

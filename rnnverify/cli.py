@@ -38,6 +38,7 @@ from rnnverify.options import (
     Output,
     Probes,
     Python,
+    Reports,
     Rtol,
     SaveWitness,
     Search,
@@ -54,6 +55,7 @@ from rnnverify.options import (
 )
 
 if TYPE_CHECKING:
+    from rnnverify.beside import Beside
     from rnnverify.native import Limits
     from rnnverify.verify import Options
 
@@ -130,6 +132,7 @@ def compare(
     memory: Memory = 0.0,
     format: FormatOption = Format.terminal,
     output: Output = None,
+    reports: Reports = None,
     debug: Debug = False,
 ) -> None:
     """Compare model files, or traces, each against the first.
@@ -140,7 +143,12 @@ def compare(
     rnnverify compare tf:logs/ model.pt --inputs sequences.npy --format json -o result.json
     """
 
+    from rnnverify.beside import Beside
+
+    beside = Beside(reports or ())
+
     def work() -> tuple[str, int]:
+        beside.prepare(output)
         from rnnverify.comparison import Tolerance
         from rnnverify.fixing import check_fixed
         from rnnverify.fixing import write_fixed as fix
@@ -164,9 +172,11 @@ def compare(
         if write_fixed:
             result = fix(result, sides, write_fixed, options)
         width, color = _console(output)
-        return report(format.value).render(result, width=width, color=color), result.exit_code
+        text = report(format.value).render(result, width=width, color=color)
+        beside.made(result)
+        return text, result.exit_code
 
-    _report(work, format, output, debug)
+    _report(work, format, output, debug, beside)
 
 
 @app.command(no_args_is_help=True)
@@ -327,6 +337,7 @@ def judge(
     rtol: Rtol = 0.0,
     format: FormatOption = Format.terminal,
     output: Output = None,
+    reports: Reports = None,
     debug: Debug = False,
 ) -> None:
     """Judge a saved result by another tolerance, exactly, without running anything.
@@ -336,16 +347,23 @@ def judge(
     rnnverify judge result.json --atol 1e-4
     """
 
+    from rnnverify.beside import Beside
+
+    beside = Beside(reports or ())
+
     def work() -> tuple[str, int]:
+        beside.prepare(output)
         from rnnverify.comparison import Tolerance
         from rnnverify.reports import report
         from rnnverify.saved import judge_again
 
         again = judge_again(result, Tolerance(atol, rtol))
         width, color = _console(output)
-        return report(format.value).render(again, width=width, color=color), again.exit_code
+        text = report(format.value).render(again, width=width, color=color)
+        beside.made(again)
+        return text, again.exit_code
 
-    _report(work, format, output, debug)
+    _report(work, format, output, debug, beside)
 
 
 def _options(
@@ -386,7 +404,9 @@ def _console(output: Path | None) -> tuple[int, bool]:
     return console.width, console.is_terminal and not console.no_color and console.color_system is not None
 
 
-def _report(work: Callable[[], tuple[str, int]], format: Format, output: Path | None, debug: bool) -> None:
+def _report(
+    work: Callable[[], tuple[str, int]], format: Format, output: Path | None, debug: bool, beside: Beside | None = None
+) -> None:
     """Print or write what `work` returns and leave with its exit code; an error is one line and exit code 2."""
     from rnnverify.errors import OutputError, RnnverifyError, as_sentence
 
@@ -407,6 +427,9 @@ def _report(work: Callable[[], tuple[str, int]], format: Format, output: Path | 
 
             with contextlib.suppress(RnnverifyError):
                 _emit(report(format.value).render_error(error), output)
+            with contextlib.suppress(RnnverifyError):
+                if beside:
+                    beside.failed(error)
         raise typer.Exit(EXIT_ERROR) from None
     raise typer.Exit(code)
 

@@ -19,6 +19,7 @@ from rnnverify.arrays import release
 from rnnverify.canonical import Array
 from rnnverify.errors import MismatchError, OptionError
 from rnnverify.finding import Finding
+from rnnverify.heatmap import HeatMap
 from rnnverify.rounding import Budget
 
 Verdict = Literal["IDENTICAL", "EQUIVALENT", "CLOSE", "DIFFERENT", "INCONCLUSIVE"]
@@ -266,6 +267,7 @@ class Pair:
     tensors: tuple[TensorDifference, ...]  # empty where a side's weights are not known
     searched: Searched | None = None  # None where that was not asked for
     findings: tuple[Finding, ...] = ()  # the porting mistakes behind DIFFERENT, where they could be named
+    heat: HeatMap | None = None  # of the outputs in the batch of the headline
 
 
 @dataclass(frozen=True)

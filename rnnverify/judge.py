@@ -10,6 +10,7 @@ import numpy as np
 from rnnverify.adequacy import Adequacy, Examiner
 from rnnverify.canonical import Network
 from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict
+from rnnverify.heatmap import heat_map
 from rnnverify.narrowing import pattern
 from rnnverify.observed import Observed, largest_deviation, magnitude, measured, provenance_reasons, same_layers
 from rnnverify.remarks import remarks
@@ -85,6 +86,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
             verdict, reasons = "INCONCLUSIVE", [unsettled]
     own = tuple(_own_budget(side, evidence, examiner.allowed) for side in (baseline, candidate))
     suspected = _suspects(baseline, candidate) if verdict == "DIFFERENT" else ()
+    headline = max(evidence.measured, key=_severity)
     pair = Pair(
         baseline=baseline.label,
         candidate=candidate.label,
@@ -103,12 +105,13 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         budgets=evidence.budgets,
         adequacy=adequacy,
         own_budgets=own,
-        headline=max(evidence.measured, key=_severity),
+        headline=headline,
         measured=evidence.measured,
         implementation_baseline=baseline.implementation,
         implementation_candidate=candidate.implementation,
         weights=largest_deviation(baseline.reference, candidate.reference),
         tensors=tensors,
+        heat=heat_map(baseline.trace.runs[headline.batch], candidate.trace.runs[headline.batch]),
     )
     return tolerate(pair, tolerance)
 

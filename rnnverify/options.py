@@ -127,4 +127,8 @@ Only = Annotated[
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
 Jobs = Annotated[int, typer.Option(help="Processes for each framework; each imports it anew.")]
 Update = Annotated[bool, typer.Option("--update", help="Accept what passes: write rnnverify.lock.")]
+Reports = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option("--report", metavar="FORMAT=FILE", help="Another report beside, as often as wanted; see README."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

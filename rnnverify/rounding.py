@@ -29,6 +29,9 @@ from rnnverify.step import Allowed, Step, ratio
 from rnnverify.trace import ZERO, Run
 
 _BLOCK_BYTES = 2**20  # of one array of states
+SHARE_BINS, FIRST_SHARE = 24, -16
+"""Of `Budget.shares`: bin k holds the states that use more than 2^(k-17) and at most 2^(k-16) of what rounding allows;
+the first takes all smaller shares, the last all larger ones."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Budget:
     first_step: int | None  # the first step, in the order of processing, with such a state
     error: float  # the largest distance of a state from the exact step that led to it
     onset: tuple[str, int] | None = None  # from zero states: the lowest layer with such a state, and its first step
+    shares: tuple[int, ...] = ()  # how many states use how much, in SHARE_BINS powers of two
 
     @property
     def holds(self) -> bool:
@@ -75,6 +79,7 @@ def check(
         first_step=min(steps, default=None),
         error=max(budget.error for budget in found),
         onset=_onset(by_run.get(ZERO, [])),
+        shares=tuple(sum(counts) for counts in zip(*(budget.shares for budget in found), strict=True)),
     )
 
 
@@ -167,10 +172,12 @@ class _Tally:
         self._error = 0.0
         self._beyond = self._checked = 0
         self._first: int | None = None
+        self._shares = np.zeros(SHARE_BINS, np.int64)
 
     def add(self, start: int, used: Array, outside: Array, distance: Array) -> None:
         self._checked += used.size
         self._error = max(self._error, float(distance.max()))
+        self._shares += _shares(used)
         self._beyond += int(outside.sum())
         if self._first is None and outside.any():
             self._first = start + int(np.argmax(outside.any(axis=(0, 2))))
@@ -180,4 +187,14 @@ class _Tally:
             self._used, self._at = peak, (int(i), start + int(t), int(j))
 
     def budget(self) -> Budget:
-        return Budget(self._used, self._where, self._at, self._beyond, self._checked, self._first, self._error)
+        counted = self._beyond, self._checked, self._first, self._error
+        return Budget(self._used, self._where, self._at, *counted, shares=tuple(int(n) for n in self._shares))
+
+
+def _shares(used: Array) -> Array:
+    """How many of `used` (B, t, H) lie in each bin (SHARE_BINS,), told by the exponent of the double just below."""
+    bits = np.ascontiguousarray(used, np.float64).view(np.int64).ravel() - 1  # 1 itself is still within the budget
+    counts = np.bincount((bits >> 52) + 1, minlength=2049)
+    first = 1023 + FIRST_SHARE
+    last = first + SHARE_BINS - 1
+    return np.concatenate([[counts[: first + 1].sum()], counts[first + 1 : last], [counts[last:].sum()]])

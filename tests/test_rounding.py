@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from networks import edited, single
 from rounded import budget, cases, scaled, sequences
 
-from rnnverify import rounding
+from rnnverify import reference, rounding
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.canonical import Network
+from rnnverify.inputs import InputOptions, make_batches
+from rnnverify.rounding import FIRST_SHARE, SHARE_BINS, _shares, check
 from rnnverify.step import ACTIVATION_ERRORS
 from rnnverify.trace import ZERO, Batch, Trace
 
@@ -148,3 +150,23 @@ def test_a_port_that_added_two_biases_into_one_float_holds(seed: int, order: Ord
     if size > 1:
         return  # saturated: half the bias gives the same states
     assert not budget(two, engines.run(wrong, [batch], order), other=wrong).holds
+
+
+@given(st.lists(st.floats(0, float("inf")) | st.sampled_from([2.0**k for k in range(-20, 12)]), min_size=1))
+def test_every_share_is_counted_in_its_power_of_two(used: list[float]) -> None:
+    edges = [2.0 ** (k + FIRST_SHARE) for k in range(SHARE_BINS - 1)]  # bin k ends at 2^(k + FIRST_SHARE), with it
+    expected = np.bincount(np.searchsorted(edges, used, side="left"), minlength=SHARE_BINS)
+    np.testing.assert_array_equal(_shares(np.array(used)[None, None]), expected)
+
+
+def test_the_shares_of_a_budget_tell_what_is_beyond() -> None:
+    within = [k + FIRST_SHARE <= 0 for k in range(SHARE_BINS)]
+    network = single(3, 4, seed=0)
+    (zero, _) = make_batches(InputOptions(sequences=2, steps=5), network)
+    (run,) = reference.run(network, [zero]).runs.values()
+    wrong = replace(run, y=run.y + 0.01, states=tuple(s + 0.01 for s in run.states), h_n=())
+    for states, holds in ((run, True), (wrong, False)):
+        budget = check(network, [states], "float32")
+        assert budget and sum(budget.shares) == budget.checked == 2 * 5 * 4
+        assert sum(n for n, inside in zip(budget.shares, within, strict=True) if not inside) == budget.beyond
+        assert budget.holds == holds

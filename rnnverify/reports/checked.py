@@ -18,7 +18,8 @@ from rnnverify.check import Checked, Outcome
 from rnnverify.errors import printable
 from rnnverify.reports.json import dump
 from rnnverify.reports.layout import indented, to_string
-from rnnverify.reports.terminal_pair import STYLES, number
+from rnnverify.reports.terminal_pair import STYLES
+from rnnverify.reports.words import number
 
 
 def render(checked: Checked, format: str, *, width: int = 80, color: bool = False) -> str:

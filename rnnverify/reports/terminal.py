@@ -18,16 +18,14 @@ from rnnverify.reports.layout import grid, indented, to_string
 from rnnverify.reports.terminal_conversion import conversion, fixed
 from rnnverify.reports.terminal_findings import findings
 from rnnverify.reports.terminal_inspection import inspection
-from rnnverify.reports.terminal_pair import START, deviation, number, title, verdict, weights
-from rnnverify.reports.terminal_witness import replay, witness
-
-_MATTERS = ("machine", "instructions", "device", "products", "threads", "dtype")
-_PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
+from rnnverify.reports.terminal_pair import deviation, title, verdict, weights
+from rnnverify.reports.words import environment, inputs, number, replay, side_rows, witness
 
 
 def render(result: Comparison, *, width: int = 80, color: bool = False) -> str:
     """A comparison, at most `width` columns wide."""
-    return to_string(_comparison(result), width, color) + replay(result.witness)
+    command = replay(result.witness)  # on one line, however wide: broken here it could not be pasted into a shell
+    return to_string(_comparison(result), width, color) + (command + "\n" if command else "")
 
 
 def render_error(error: RnnverifyError) -> str:  # noqa: ARG001 - the line on stderr says it all
@@ -51,8 +49,9 @@ def _comparison(result: Comparison) -> Iterator[RenderableType]:
     for side in result.sides:
         yield _side(side)
     yield Text()
-    yield _inputs(result)
-    yield from _environment(result)
+    yield Text.assemble(("Inputs  ", "dim"), inputs(result))
+    for words in environment(result):
+        yield Text.assemble(("Differs ", "dim"), words)
     for pair in result.pairs:
         yield Text()
         yield title(pair, len(result.pairs) > 1)
@@ -70,68 +69,21 @@ def _comparison(result: Comparison) -> Iterator[RenderableType]:
         yield from findings(pair)
     if result.witness:
         yield Text()
-        yield witness(result.witness, number)
+        yield Text.assemble(("Witness  ", "dim"), witness(result.witness))
     if result.fixed:
         yield Text()
         yield fixed(result.fixed)
 
 
 def _side(side: Side) -> Table:
-    written = ", ".join(part for part in (side.form, side.writer) if part)
-    rows = [("network", side.shape), ("file", written), (_engine(side), _versions(side))]
-    rows += [("assumed", text) for text in side.assumptions]
-    rows += [("note", text) for text in side.notes]
-    if side.not_compared:
-        rows.append(("not compared", ", ".join(side.not_compared)))
     details = grid(None, 1)
-    for name, text in rows:
-        if text:
-            style = (
-                "yellow"
-                if name in ("assumed", "not compared") or (side.engine == "reference" and "ran" in name)
-                else ""
-            )
-            details.add_row(Text(name, style="dim"), Text(text, style=style))
+    for name, text in side_rows(side):
+        warned = name in ("assumed", "not compared") or (name == "ran by" and side.engine == "reference")
+        details.add_row(Text(name, style="dim"), Text(text, style="yellow" if warned else ""))
     outer = grid(1)
     outer.add_row(Text.assemble((f"{side.label}  ", "bold cyan"), (side.source, "bold")))
     outer.add_row(Padding(details, (0, 0, 0, 3)))
     return outer
-
-
-def _engine(side: Side) -> str:
-    return "recorded" if side.engine == "trace" else "ran by"
-
-
-def _versions(side: Side) -> str:
-    """How it ran, after the versions of what ran it."""
-    if side.engine == "trace":
-        return ""
-    names = _PACKAGES.get(side.framework, ()) if side.engine == "native" else ()
-    named = [f"{name} {side.versions[name]}" for name in names if name in side.versions]
-    return ", ".join([*named, side.how])
-
-
-def _inputs(result: Comparison) -> Text:
-    batches = {name: batch for name, batch in result.inputs["batches"].items() if name != "probe"}
-    probes = result.inputs["batches"].get("probe", {"shape": [0]})["shape"][0]
-    words = []
-    for name, batch in batches.items():
-        B, T, features = batch["shape"]
-        words.append(f"{B} x {T} steps x {features} features {START[name]}")
-    if len({tuple(batch["shape"]) for batch in batches.values()}) == 1 and len(words) == 2:
-        B, T, features = batches["zero"]["shape"]
-        words = [f"{B} sequences of {T} steps, {features} features, from zero and from random initial states"]
-    words += [f"and {probes} one-step probes"] * bool(probes)
-    return Text.assemble(("Inputs  ", "dim"), f"{', '.join(words)} ({result.inputs['origin']})")
-
-
-def _environment(result: Comparison) -> Iterator[Text]:
-    """What was set otherwise on one side than on another, of all that changes how floats are rounded."""
-    for name in _MATTERS:
-        known = [(side.label, side.environment[name]) for side in result.sides if name in side.environment]
-        if len({value for _, value in known}) > 1:
-            words = ", ".join(f"{label} {value}" for label, value in known)
-            yield Text.assemble(("Differs ", "dim"), f"{name}: {words}")
 
 
 def _matrix(result: Comparison) -> Table:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from rnnverify.adequacy import Adequacy
 from rnnverify.comparison import Comparison, Deviation, Measured, Pair, Side, TensorDifference, Tolerance
+from rnnverify.heatmap import HeatMap
 from rnnverify.inspection import Inspection, TensorLine
 from rnnverify.rounding import Budget
 
@@ -79,8 +80,18 @@ PARTED = replace(SMALL, max_abs=1.9, beyond=1200, first_step=12)
 LARGE = replace(SMALL, max_abs=0.75, candidate_value=-0.626543211, mean_abs=0.04, beyond=1900, first_step=1)
 
 
-HOLDS = Budget(used=0.123, where="layer 0", at=(3, 21, 5), beyond=0, checked=4096, first_step=None, error=2e-7)
-FAILS = replace(HOLDS, used=41234.0, at=(0, 1, 0), beyond=3800, first_step=1)
+HOLDS = Budget(
+    used=0.123,
+    where="layer 0",
+    at=(3, 21, 5),
+    beyond=0,
+    checked=4096,
+    first_step=None,
+    error=2e-7,
+    shares=(*[0] * 8, 96, 1000, 2000, 800, 150, 50, *[0] * 10),
+)
+FAILS = replace(HOLDS, used=41234.0, at=(0, 1, 0), beyond=3800, first_step=1, shares=(*[0] * 10, 296, *[0] * 12, 3800))
+HEAT = HeatMap("zero", units=3, steps=4, rows=((0.0, 3e-8, 6e-8, 1.2e-7), (0.0, 0.0, 0.0, 3e-8), (1e-8,) * 4))
 
 
 def tensor(name: str, *shape: int, differing: int = 0, rounded: int = 0) -> TensorDifference:
@@ -118,6 +129,7 @@ EQUIVALENT_PAIR = Pair(
         tensor("layer 0 recurrent kernel", 8, 8),
         tensor("layer 0 bias", 8, rounded=3),
     ),
+    heat=HEAT,
 )
 DIFFERENT_PAIR = replace(
     EQUIVALENT_PAIR,
@@ -146,6 +158,7 @@ BROKEN_PAIR = replace(
     implementation_candidate=None,
     weights=None,
     tensors=(),
+    heat=replace(HEAT, rows=((0.0, 3e-8, 6e-8, NAN), *HEAT.rows[1:])),
 )
 
 EQUIVALENT = Comparison("EQUIVALENT", (KERAS, TORCH), (EQUIVALENT_PAIR,), ((0.0, 1.2e-7), (1.2e-7, 0.0)), INPUTS)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from comparisons import DIFFERENT, EQUIVALENT, EQUIVALENT_PAIR, INSPECTION, NAN, SMALL, THREE, named
+from comparisons import DIFFERENT, EQUIVALENT, EQUIVALENT_PAIR, HOLDS, INSPECTION, NAN, SMALL, THREE, named
 
 import rnnverify
 from rnnverify.comparison import Comparison, Measured
@@ -50,8 +50,9 @@ def test_every_field_is_there() -> None:
     assert pair["headline"]["deviation"]["at"] == [3, 21, 5]
     assert pair["tensors"][2]["rounded"] == 3
     holds = {"used": 0.123, "where": "layer 0", "at": [3, 21, 5], "beyond": 0, "checked": 4096, "first_step": None}
-    holds = {**holds, "error": 2e-7, "onset": None}
+    holds = {**holds, "error": 2e-7, "onset": None, "shares": list(HOLDS.shares)}
     assert pair["budgets"] == pair["own_budgets"] == [holds, {**holds, "used": 0.34}]
+    assert pair["heat"]["rows"][1] == [0.0, 0.0, 0.0, 3e-8]
     assert found["matrix"] == [[0.0, 1.2e-7], [1.2e-7, 0.0]]
 
 

@@ -100,7 +100,7 @@ def test_the_fixture(tmp_path: Path, fixtures: Path) -> None:
     test = "def test_port(assert_equivalent):\n    assert_equivalent({!r}, {!r})\n"
     wrong = fixtures / "wrong" / "recurrent_transposed.pt"
     (tmp_path / "test_it.py").write_text(test.format(str(fixtures / "rnn.pt"), str(wrong)))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "rnnverify.pytest_plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run([*command, "test_it.py"], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 1 and "AssertionError: DIFFERENT: A " in done.stdout, done.stdout

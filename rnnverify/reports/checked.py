@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,9 +87,11 @@ def _used(outcome: Outcome) -> float:
     """The largest share of what rounding allows; the deviation stands in where states were not recorded."""
     if outcome.result is None:
         return 0.0
+    deviations = [pair.headline.deviation for pair in outcome.result.pairs]
+    if any(any(each.nonfinite) for each in deviations):
+        return math.inf  # the worst of all
     used = [budget.used for pair in outcome.result.pairs for budget in pair.budgets if budget]
-    worst = max(used, default=max(pair.headline.deviation.max_abs for pair in outcome.result.pairs))
-    return worst if worst == worst else float("inf")  # NaN is the worst of all
+    return max(used, default=max(each.max_abs for each in deviations))
 
 
 def verdict_of(outcome: Outcome) -> Text:

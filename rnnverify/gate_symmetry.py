@@ -1,8 +1,8 @@
 """The units of a gated cell in another order, or with their signs flipped: what `symmetry` does for the vanilla cell.
 
 A unit whose h and c are negated reads and writes with the other sign: of the candidate the whole column is negated, of
-the gates only what they read of h and c. Nothing else is free, as gates are neither odd nor homogeneous. A projected LSTM
-shows its units only through the projection, which is not looked into.
+the gates only what they read of h and c. Nothing else is free, as gates are neither odd nor homogeneous. A projected
+LSTM shows its units only through the projection, which is not looked into.
 """
 
 from __future__ import annotations

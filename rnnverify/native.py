@@ -217,7 +217,8 @@ class Runners:
     def _batch(self, batch: Batch) -> dict[str, Any]:
         states = {"h0": batch.h0, "c0": batch.c0}
         saved = {name: given and [self._save(array) for array in given] for name, given in states.items()}
-        return {"name": batch.name, "x": self._save(batch.x), **saved}
+        lengths = None if batch.lengths is None else self._save(batch.lengths)
+        return {"name": batch.name, "x": self._save(batch.x), "lengths": lengths, **saved}
 
     def _save(self, array: Array) -> str:
         key = id(array)

@@ -18,7 +18,7 @@ ORDER = [
     {"trace"},
     {"recorded", "step", "inputs", "probes"},
     {"cells", "suspects"},
-    {"reference"},
+    {"reference", "lengths"},
     {"gradient"},
     {"rounding"},
     {"adequacy", "heatmap"},

@@ -7,6 +7,8 @@ A runner offers a model as an object with
                                           several layers or directions, h of each at every step (b, t, P), in the order
                                           in which the layer emits them
     state_sizes                           [(P,) or (P, H), ...] per layer and direction
+    run_padded(x, states, lengths)        as `run`, sequence k having lengths[k] steps, the rest of x being padding; a
+                                          model that cannot be run so has no such method
     backward                              True where some direction reads the input from its end
     layers                                [(merge, turned, [(reverse, direction), ...])], a direction being a function
                                           (x, states) -> (y, states) that runs forward over (b, t, I) from its states
@@ -51,7 +53,12 @@ def run_batch(job: dict[str, Any], batch: dict[str, Any], model: Any) -> Any:
         widths += [sizes[0] for sizes in model.state_sizes]
     paths = [os.path.join(job["folder"], "%s_%s.npy" % (name, batch["name"])) for name in names]
     outputs = [create(path, (x.shape[0], x.shape[1], width), dtype) for path, width in zip(paths, widths)]
-    if not model.backward:
+    if batch.get("lengths"):
+        if not hasattr(model, "run_padded"):
+            raise ValueError("sequences of different length are not run by this layer")
+        values, states = model.run_padded(np.array(x, dtype), states, np.array(load_array(batch["lengths"])))
+        fill(outputs, slice(None), values)
+    elif not model.backward:
         states = in_blocks(model.run, x, states, outputs, dtype)
     elif x.shape[1] <= WHOLE:
         values, states = model.run(np.array(x, dtype), states)

@@ -13,6 +13,7 @@ import rnnverify
 ORDER = [
     {"errors", "finding"},
     {"canonical", "output"},
+    {"packed"},
     {"activations", "arrays", "narrowing", "mistakes", "precision", "gate_symmetry"},
     {"gate_mistakes", "symmetry"},
     {"trace"},

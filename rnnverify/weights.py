@@ -9,6 +9,7 @@ import numpy as np
 from rnnverify.canonical import Array, Direction, Network
 from rnnverify.comparison import TensorDifference
 from rnnverify.precision import UNIT_ROUNDOFF
+from rnnverify.weight_map import weight_map
 
 
 def structure(network: Network) -> str:
@@ -131,4 +132,5 @@ def _difference(
         candidate_value=float(b[at]),
         max_ulp=float((difference / ulp).max()),
         rounded=int((difference > 0).sum() - differing.sum()),
+        map=weight_map(a, b) if differing.any() else None,
     )

@@ -13,7 +13,7 @@ import rnnverify
 ORDER = [
     {"errors", "finding"},
     {"canonical", "output"},
-    {"packed"},
+    {"packed", "weight_map"},
     {"activations", "arrays", "narrowing", "mistakes", "precision", "symmetry"},
     {"trace"},
     {"recorded", "step", "reference", "inputs", "probes"},

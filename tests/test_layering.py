@@ -13,7 +13,7 @@ import rnnverify
 ORDER = [
     {"errors", "finding"},
     {"canonical", "output"},
-    {"packed"},
+    {"packed", "weight_map"},
     {"activations", "arrays", "narrowing", "mistakes", "precision", "gate_symmetry"},
     {"gate_mistakes", "symmetry"},
     {"trace"},

@@ -14,6 +14,7 @@ from rnnverify.cli.options import (
     Memory,
     Only,
     Output,
+    Scheduler,
     Timeout,
     Update,
 )
@@ -25,6 +26,7 @@ def check(
     update: Update = False,
     fail_fast: FailFast = False,
     jobs: Jobs = 1,
+    scheduler: Scheduler = "",
     timeout: Timeout = 600.0,
     memory: Memory = 0.0,
     format: FormatOption = Format.terminal,
@@ -36,6 +38,7 @@ def check(
     \b
     rnnverify check
     rnnverify check --only 'encoder*' --fail-fast
+    rnnverify check --scheduler tcp://host:8786    # on a Dask cluster whose machines share these files
     rnnverify check --update    # accept what passes as rnnverify.lock; later runs fail where a deviation grows
     """
 
@@ -45,7 +48,7 @@ def check(
         from rnnverify.config import find_config, read_config
         from rnnverify.reports.checked import progress, render
 
-        how = How(tuple(only or ()), fail_fast, jobs, update, limits_of(timeout, memory))
+        how = How(tuple(only or ()), fail_fast, jobs, update, limits_of(timeout, memory), scheduler)
         declared = read_config(config or find_config())
         with progress() as shown:
             checked = check_all(declared, how, shown)

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
@@ -20,9 +19,9 @@ from typing import Any
 
 from rnnverify import __version__
 from rnnverify.config import Declared
-from rnnverify.errors import OptionError, RnnverifyError, RunnerError, printable
+from rnnverify.errors import FileError, OptionError, RnnverifyError, RunnerError, printable
 from rnnverify.native import Limits, Runners
-from rnnverify.outcomes import Outcome, outcomes
+from rnnverify.outcomes import Outcome, outcomes, unmade
 from rnnverify.sides import exists, parse_all
 
 _LARGEST_CHUNK = 50  # small pairs take about as long as their frameworks take to import
@@ -145,7 +144,7 @@ def _files(declared: Declared, here: Path) -> list[Path]:
 def _fatal(declared: Declared) -> Outcome:
     found = "each worker that tried it died, most likely because the machine ran out of memory"
     advice = f"run fewer sequences or steps, or try it by itself: {declared.command}"
-    return Outcome(declared.name, declared.sides, None, f"{found}; {advice}", (), declared.command)
+    return unmade(declared, RunnerError(f"{found}; {advice}"))
 
 
 @contextmanager
@@ -214,12 +213,12 @@ def made_by_worker(
         raise OptionError(f"{found}; install the same version on every worker")
     made: list[Outcome] = []
     with Runners(limits) as runners, _ended_with_task(worker, runners) as cancelled:
-        for outcome, there in zip(outcomes(comparisons, runners, folder), files, strict=True):
+        for declared, there, outcome in zip(comparisons, files, outcomes(comparisons, runners, folder), strict=True):
             missing = next((path for path in there if not exists(path)), None)
             if missing:
-                words = f"{printable(missing)}: is not on the worker {worker.address}"
+                words = f"is not on the worker {worker.address}"
                 advice = "workers need the files at the same path as here, in a shared folder say"
-                outcome = replace(outcome, result=None, error=f"{words}; {advice}", complaints=())
+                outcome = unmade(declared, FileError(missing, words, advice))
             made.append(outcome)
             if cancelled.is_set() or (fail_fast and not outcome.passed):
                 break

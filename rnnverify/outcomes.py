@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rnnverify.comparison import Comparison
 from rnnverify.config import Declared
-from rnnverify.errors import as_sentence
+from rnnverify.errors import FileError, OptionError, RnnverifyError, as_sentence
 from rnnverify.native import Runners
 from rnnverify.sides import parse_all
 from rnnverify.verify import Options, Prepared, finish, prepare, start
@@ -25,6 +27,8 @@ class Outcome:
     error: str  # why not; empty where it was made
     complaints: tuple[str, ...]  # sentences: why it fails although it was made; empty where it passes
     command: str  # that makes it by itself
+    kind: str = ""  # of the error, as in errors.py
+    file: str = ""  # that the error is about, the last side where it names none
 
     @property
     def passed(self) -> bool:
@@ -63,17 +67,32 @@ def _seen_from(folder: Path, options: Options) -> Options:
 
 
 def _outcome(declared: Declared, prepared: Prepared | Exception, runners: Runners, folder: Path) -> Outcome:
-    blank = Outcome(declared.name, declared.sides, None, "", (), declared.command)
     try:
         if isinstance(prepared, Exception):
             raise prepared
         result = finish(prepared, runners)
     except Exception as problem:  # as above
-        return replace(blank, error=str(as_sentence(problem)))
+        return unmade(declared, as_sentence(problem), folder)
     file = declared.options.inputs.file
     if file and result.inputs["origin"] == str(folder / file):  # a report says what the config says
         result = replace(result, inputs={**result.inputs, "origin": str(file)})
-    return replace(blank, result=result, complaints=tuple(_unexpected(declared, result)))
+    failings = tuple(_unexpected(declared, result))
+    return Outcome(declared.name, declared.sides, result, "", failings, declared.command)
+
+
+def unmade(declared: Declared, error: RnnverifyError, folder: Path = Path()) -> Outcome:
+    """A comparison that could not be made, and why; paths in `folder` as they were given."""
+    here = f"{folder}{os.sep}" if folder != Path() else ""
+    words, file = str(error).removeprefix(here), _file_of(error, declared).removeprefix(here)
+    return Outcome(declared.name, declared.sides, None, words, (), declared.command, error.kind, file)
+
+
+def _file_of(error: RnnverifyError, declared: Declared) -> str:
+    if isinstance(error, FileError):
+        return error.path
+    with suppress(OptionError):
+        return str(parse_all(declared.sides)[-1].path)
+    return declared.sides[-1]
 
 
 def _unexpected(declared: Declared, result: Comparison) -> list[str]:

@@ -14,6 +14,7 @@ from rnnverify.cli.options import (
     Memory,
     Only,
     Output,
+    Reports,
     Scheduler,
     Timeout,
     Update,
@@ -31,6 +32,7 @@ def check(
     memory: Memory = 0.0,
     format: FormatOption = Format.terminal,
     output: Output = None,
+    reports: Reports = None,
     debug: Debug = False,
 ) -> None:
     """Make every comparison that rnnverify.toml declares, in one go.
@@ -38,11 +40,17 @@ def check(
     \b
     rnnverify check
     rnnverify check --only 'encoder*' --fail-fast
+    rnnverify check --report junit=port.xml --report html=port.html
     rnnverify check --scheduler tcp://host:8786    # on a Dask cluster whose machines share these files
     rnnverify check --update    # accept what passes as rnnverify.lock; later runs fail where a deviation grows
     """
 
+    from rnnverify.beside import Beside
+
+    beside = Beside(reports or ())
+
     def work() -> tuple[str, int]:
+        beside.prepare(output)
         from rnnverify.check import How
         from rnnverify.check import check as check_all
         from rnnverify.config import find_config, read_config
@@ -53,6 +61,8 @@ def check(
         with progress() as shown:
             checked = check_all(declared, how, shown)
         width, color = console(output)
-        return render(checked, format.value, width=width, color=color), checked.exit_code
+        text = render(checked, format.value, width=width, color=color)
+        beside.checked(checked)
+        return text, checked.exit_code
 
-    leave_with(work, format, output, debug)
+    leave_with(work, format, output, debug, beside)

@@ -37,6 +37,7 @@ def _by_step(axes: Any, result: Comparison) -> None:
         axes.plot(np.arange(len(drawn)), drawn, marker=".", color=_LINES[k % len(_LINES)], label=label)
     if any(value > 0 for pair in result.pairs for value in pair.headline.deviation.by_step):
         axes.set_yscale("log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("stretch of time, first to last")
     axes.set_ylabel("largest |deviation|")
     axes.legend(frameon=False, labelcolor=_INK)
@@ -58,6 +59,8 @@ def _heat(axes: Any, pair: Pair) -> None:
         bar.set_label("log10 |deviation|; blank: 0 or not finite", color=_INK)
         bar.ax.tick_params(colors=_INK)
         bar.outline.set_edgecolor(_INK)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("step")
     axes.set_ylabel("unit")
 
@@ -83,7 +86,7 @@ def _svg(name: str, draw: Callable[[Any], None]) -> str:
 
     settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 11}
     with mpl.rc_context({**settings, "text.color": _INK, "axes.edgecolor": _INK, "axes.labelcolor": _INK}):
-        figure = Figure(figsize=(7, 3.4), layout="constrained")
+        figure = Figure(figsize=(5.4, 3.2), layout="constrained")
         axes = figure.subplots()
         axes.set_facecolor("none")
         axes.tick_params(which="both", colors=_INK)

@@ -2,8 +2,9 @@
 
     python tests/pipeline/fresh.py [action gitlab pre-commit]
 
-The steps of action.yml, the GitLab script of the README and the pre-commit hook are run as their runners would, from the
-commit that is checked out here, each in an environment of its own; that installs the frameworks anew and takes minutes.
+The steps of action.yml, the GitLab script of the README and the pre-commit hook are run as their runners would, from
+the commit that is checked out here, each in an environment of its own; that installs the frameworks anew and takes
+minutes.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def blocks(readme: str) -> list[str]:
 
 def config(readme: str) -> str:
     """The first comparison of the rnnverify.toml of the README."""
-    (block,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    block = readme.partition("```toml\n")[2].partition("```")[0]
     return "[[compare]]" + block.split("[[compare]]")[1]
 
 
@@ -82,7 +83,7 @@ def gitlab(checkout: Path, repository: Path, temporary: Path) -> int:
     job = next(found["port"] for found in map(yaml.safe_load, blocks(readme)) if "port" in found)
     bin_ = environment_in(temporary / "gitlab")
     for line in job["script"]:
-        line = re.sub(r"git\+https://[\w./-]+", f"git+file://{checkout}", line)
+        line = re.sub(r"git\+https://[\w./-]+", f"git+file://localhost{checkout}", line)
         code = run(line, repository, PATH=f"{bin_}:{os.environ['PATH']}")
         if code:
             break

@@ -13,7 +13,7 @@ import rnnverify
 ORDER = [
     {"errors", "finding"},
     {"canonical", "output"},
-    {"activations", "arrays", "narrowing", "mistakes", "precision", "symmetry"},
+    {"activations", "arrays", "live", "narrowing", "mistakes", "precision", "symmetry"},
     {"trace"},
     {"recorded", "step", "reference", "inputs", "probes"},
     {"gradient", "suspects"},

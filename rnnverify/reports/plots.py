@@ -23,8 +23,8 @@ def plots(result: Comparison) -> Iterator[tuple[str, str]]:
     for pair in result.pairs:
         name = f"{pair.candidate} against {pair.baseline}"
         if pair.heat and any(value != 0 for row in pair.heat.rows for value in row):
-            words = "Deviation by unit and step (blank where it is 0 or not finite)"
-            yield f"{words}, {name}", _svg(f"heat {name}", partial(_heat, pair=pair))
+            title = f"Deviation by unit and step (blank: none, or not finite), {name}"
+            yield title, _svg(f"heat {name}", partial(_heat, pair=pair))
         if any(budget and budget.shares for budget in pair.budgets):
             title = f"States by the share of the rounding budget they use, {name}"
             yield title, _svg(f"shares {name}", partial(_shares, pair=pair))

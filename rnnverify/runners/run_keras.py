@@ -17,19 +17,18 @@ from exchange import load_tensors, run_batches
 
 
 def run(job: dict[str, Any]) -> Any:
-    layers, loaded, why = None, "", job["why_not"]
+    model, loaded, why = None, "", job["why_not"]
     with ZeroInitializers():
         if job["loadable"]:
             try:
-                layers = loaded_layers(job)
+                model = model_of("loaded", loaded_layers(job), job)
                 loaded = LOADER
             except Exception as error:  # Keras 3 refuses most older files, in many ways
                 why = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
-        if layers is None:
-            layers = rebuilt_layers(job)
-    model = model_of(layers, job)
+        if model is None:
+            model = model_of("rebuilt", rebuilt_layers(job), job)
     outputs = run_batches(job, model)
-    return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(layers)}
+    return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(model.keras_layers)}
 
 
 def names(layers: Any) -> Any:
@@ -56,7 +55,7 @@ class ZeroInitializers:
 
 
 def loaded_layers(job: dict[str, Any]) -> Any:
-    """The recurrent layers of the model as Keras itself loads it, made to return every step and their states."""
+    """The recurrent layers of the model as Keras itself loads it."""
     path = job["path"]
     model = None
     with open(path, "rb") as file:
@@ -66,7 +65,7 @@ def loaded_layers(job: dict[str, Any]) -> Any:
         os.symlink(os.path.abspath(path), link)
         path = link
     model = load_model(path, job.get("trusted"))
-    return [clone(find(model, layer["path"]), job["dtype"]) for layer in job["layers"]]
+    return [find(model, layer["path"]) for layer in job["layers"]]
 
 
 def find(model: Any, path: str) -> Any:
@@ -141,10 +140,14 @@ def activation_named(name: Any) -> Any:
 MODELS: Any = {}  # by configuration
 
 
-def model_of(layers: Any, job: dict[str, Any]) -> Any:
-    """The chain of `layers`. Tracing takes ten times as long as running: where layers of the same configuration were
-    traced before, those get the weights of these."""
+def model_of(how: str, layers: Any, job: dict[str, Any]) -> Any:
+    """The chain of `layers`, those that were "loaded" made to return every step and their states.
+
+    Making and tracing a chain takes longer than running it: where one was made of layers of the same configuration,
+    that one gets the weights of these.
+    """
     facts = [
+        how,
         job["dtype"],
         job["input_size"],
         [dict(spec, tensors=None, path=None, name=None) for spec in job["layers"]],
@@ -155,6 +158,8 @@ def model_of(layers: Any, job: dict[str, Any]) -> Any:
     if key in MODELS:
         for traced, layer in zip(MODELS[key].keras_layers, layers):
             traced.set_weights(layer.get_weights())
+    elif how == "loaded":
+        MODELS[key] = Model([clone(layer, job["dtype"]) for layer in layers], job)
     else:
         MODELS[key] = Model(layers, job)
     return MODELS[key]
@@ -174,12 +179,12 @@ class Model:
         self.specs = job["layers"]
         self.state_sizes = []
         for spec in self.specs:
-            sizes = [cell["units"] for cell in spec["cells"]]
+            sizes = [(cell["units"],) for cell in spec["cells"]]
             self.state_sizes += sizes * (2 if spec["bidirectional"] else 1)
         self.backward = any(spec["bidirectional"] or spec["go_backwards"] for spec in self.specs)
         dtype = tf.as_dtype(job["dtype"])  # one trace for every length and number of sequences
         x = tf.TensorSpec([None, None, job["input_size"]], dtype)
-        states = [tf.TensorSpec([None, size], dtype) for size in self.state_sizes]
+        states = [tf.TensorSpec([None, size], dtype) for sizes in self.state_sizes for size in sizes]
         self.call = tf.function(self.chain, input_signature=[x, states])
         self.dtype = job["dtype"]
 
@@ -245,10 +250,10 @@ def as_array(tensor: Any) -> Any:
 
 
 def one_direction(layer: Any, dtype: Any) -> Any:
-    call = traced(lambda x, h: layer(x, initial_state=[h], training=False))
+    call = traced(lambda x, states: layer(x, initial_state=states, training=False))
 
-    def run(x: Any, h: Any) -> Any:
-        y, last = call(tf.constant(x, dtype), tf.constant(h, dtype))
-        return as_array(y), as_array(last)
+    def run(x: Any, states: Any) -> Any:
+        y, *last = call(tf.constant(x, dtype), [tf.constant(state, dtype) for state in states])
+        return as_array(y), [as_array(state) for state in last]
 
     return run

@@ -102,7 +102,8 @@ class _Work:
         except CancelledError as error:
             raise RunnerError(f"the cluster at {_address(self._client)} is gone ({printable(error)})") from error
         except Exception as problem:
-            words = f"{type(problem).__name__}: {printable(problem)}"
+            cause = problem.__cause__ or problem  # a scheduler without the package says so behind other words
+            words = f"{type(cause).__name__}: {printable(cause)}"
             advice = f"its scheduler and every worker need rnnverify {__version__}, and Python and Dask as here"
             raise OptionError(f"the cluster at {_address(self._client)} cannot run it, {words}; {advice}") from problem
         if self._fail_fast and not made[-1].passed:
@@ -115,7 +116,7 @@ class _Work:
             try:
                 future = self._back.get(timeout=_POLL)
             except Empty:
-                waited = 0.0 if self._client.scheduler_info(n_workers=1)["workers"] else waited + _POLL
+                waited = 0.0 if self._client.scheduler_info()["workers"] else waited + _POLL
                 continue
             if future.key in self._out:
                 return future

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -145,6 +146,13 @@ def test_jobs_are_workers_of_this_machine_and_give_the_same(folder: Path) -> Non
     alone, together = check(config), check(config, How(jobs=2))
     assert [outcome.result for outcome in together.outcomes] == [outcome.result for outcome in alone.outcomes]
     assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_workers_of_this_machine_are_reached_from_it_alone_and_over_tls() -> None:
+    with cluster._connected(1, "") as client:
+        scheme = "tls" if importlib.util.find_spec("cryptography") else "tcp"
+        (worker,) = client.scheduler_info()["workers"]
+        assert all(address.startswith(f"{scheme}://127.0.0.1:") for address in (client.scheduler.address, worker))
 
 
 def test_what_ends_its_worker_fails_alone(folder: Path) -> None:

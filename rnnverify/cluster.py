@@ -183,13 +183,12 @@ def _local(distributed: Any, jobs: int, folder: str) -> Any:
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
         memory_limit=0,  # a worker is small, and its runners have limits of their own
         silence_logs=logging.CRITICAL,
         security=security,
         local_directory=folder,
         preload=[_IGNORE_INTERRUPTS],
-        scheduler_kwargs={"allowed_failures": 1},
+        scheduler_kwargs={"allowed_failures": 1, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
     )
 
 

@@ -48,7 +48,7 @@ body { font: 16px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; 
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: .9rem } th { white-space: nowrap }
 th, td { text-align: left; padding: .2rem .6rem; vertical-align: top; border-bottom: 1px solid var(--line) }
-td { overflow-wrap: break-word } th, td:first-child { overflow-wrap: normal }
+th, td { overflow-wrap: normal } td:last-child { overflow-wrap: anywhere; min-width: 7rem }
 svg { width: 100%; max-width: 42rem; height: auto; display: block }
 figure { margin: 1rem 0 } pre { white-space: pre-wrap } summary h2 { display: inline } details { margin: 1rem 0 }
 .good { color: var(--good) } .doubt { color: var(--doubt) } .bad { color: var(--bad) }

@@ -42,6 +42,7 @@ def _by_step(axes: Any, result: Comparison) -> None:
         axes.plot(np.arange(len(drawn)), drawn, marker=".", color=_LINES[k % len(_LINES)], label=label)
     if any(value > 0 for pair in result.pairs for value in pair.headline.deviation.by_step):
         axes.set_yscale("log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("stretch of time, first to last")
     axes.set_ylabel("largest |deviation|")
     axes.legend(frameon=False, labelcolor=_INK)
@@ -60,6 +61,8 @@ def _heat(axes: Any, pair: Pair) -> None:
     )
     if np.isfinite(size).any():
         _bar(shown, axes, "log10 |deviation|")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("step")
     axes.set_ylabel("unit")
 

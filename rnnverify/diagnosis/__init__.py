@@ -26,11 +26,12 @@ from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, ROUNDED
 from rnnverify.diagnosis.hypothesis import Hypothesis, Seen, words
 from rnnverify.diagnosis.likeness import LIKENESSES, tensors_of
 from rnnverify.diagnosis.search import Chain, Search, Step
+from rnnverify.diagnosis.search_outputs import OutputSearch
 from rnnverify.diagnosis.shown import shown_weights
 from rnnverify.finding import Finding, Proof
 from rnnverify.observed import Observed, largest_deviation
 
-_PAIRS = 6_000  # of mistakes at once, tried at most
+_PAIRS = 12_000  # of mistakes at once, tried at most
 _LARGE = 2**17  # weights
 _FALLS = 30  # times: a suspicion brings the deviation down at least so far
 _SMALL = 0.05  # and leaves at most this share of the standard deviation of the outputs
@@ -183,17 +184,18 @@ def _search_steps(
 ) -> Chain | None:
     """The mistakes that lead from `known` to what was recorded, or, where they are `undone`, led away from it."""
     changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None]
-    by_steps = behaviour.shows_steps(known)
+    seen = Seen(None, behaviour.runs, behaviour.dtype, lambda: shown_weights(known, behaviour.runs))
+    if not behaviour.shows_steps(known):
+        return OutputSearch(changes, seen, behaviour, pairs).from_network(known)
     search = Search(
         changes=changes,
-        seen=Seen(None, behaviour.runs, behaviour.dtype, lambda: shown_weights(known, behaviour.runs)),
+        seen=seen,
         parts=behaviour.parts,
         proves=behaviour.proves,
-        pairs=pairs if by_steps else pairs // 6,
-        distance=None if by_steps else behaviour.distance,
+        pairs=pairs,
     )
     found, _ = search.from_network(known)
-    if found is None and not undone and by_steps and pairs:
+    if found is None and not undone and pairs:
         close = replace(search, parts=lambda network: behaviour.parts(network, close=True), pairs=pairs // 4)
         found = _with_fewer_digits(close, known)
     return found

@@ -10,6 +10,7 @@ from rnnverify.diagnosis.outputs import Remake
 from rnnverify.diagnosis.runs import Restore
 
 ROUNDED = Hypothesis(digits.rounded, None, in_pairs=False)
+UNITS = both_ways(order.units_in_another_order)
 
 FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
     "weights": (
@@ -46,7 +47,7 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
     "order": (
         both_ways(order.time_reversed),
         both_ways(order.not_turned_back),
-        both_ways(order.units_in_another_order),
+        UNITS,
         both_ways(order.rows_in_another_order, in_pairs=False),
         both_ways(order.columns_in_another_order, in_pairs=False),
     ),

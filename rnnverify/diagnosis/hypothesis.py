@@ -70,9 +70,13 @@ def everywhere_and_apart(network: Network, change: Callable[[Network], Network |
     changed = change(network)
     if changed is None:
         return
-    yield "", changed
+    pairs = side_by_side(network, changed)
+    touched = {place for place, ours, theirs in pairs if ours is not theirs}
+    if touched:
+        yield "", changed
     for where, chosen in scopes(network):
-        yield where, spliced(network, changed, chosen)
+        if touched & chosen and not touched <= chosen:
+            yield where, spliced(network, changed, chosen)
 
 
 Place = tuple[int, int]

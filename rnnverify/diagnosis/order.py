@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from rnnverify import symmetry
+from rnnverify import reference, symmetry
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.canonical import Array, Direction, Network
 from rnnverify.diagnosis.by_behaviour import steps_at
 from rnnverify.diagnosis.hypothesis import Networks, Seen, layered, named, placed, side_by_side, with_tensor
+from rnnverify.trace import Run
 
 
 def time_reversed(network: Network, _: Seen) -> Networks:
@@ -68,6 +70,30 @@ def _by_first_steps(network: Network, seen: Seen) -> symmetry.Symmetry | None:
         terms, h = next(given)
         weights = np.concatenate([ours.kernel[0], ours.recurrent_kernel[0]]).astype(np.float64)
         return symmetry.matched(ACTIVATIONS[activation](terms @ weights + ours.bias[0]), h, activation)
+
+    return symmetry.find_by(network, match)
+
+
+def top_units_by_outputs(network: Network, runs: Sequence[Run]) -> symmetry.Symmetry | None:
+    """The symmetry of the top layer alone that the outputs of `runs` show; None where they show none.
+
+    The units of lower layers may stand in any order: what they compute together is the same. Only runs from zero states
+    count, as initial states are not turned.
+    """
+    top = len(network.layers) - 1
+    shown = [run for run in runs if run.batch.h0 is None]
+    if not shown:
+        return None
+    computed = reference.run(network, [run.batch for run in shown]).runs
+    ours = np.concatenate([computed[run.batch.name].y.reshape(-1, network.output_size) for run in shown])
+    theirs = np.concatenate([run.y.reshape(-1, network.output_size) for run in shown]).astype(np.float64)
+
+    def match(k: int, j: int, d: Direction) -> symmetry.Matched | None:
+        H = d.hidden_size
+        if k < top:
+            return list(range(H)), [1.0] * H
+        units = slice(j * H, (j + 1) * H) if network.output_size > H else slice(None)
+        return symmetry.matched(ours[:, units], theirs[:, units], network.layers[k].activation)
 
     return symmetry.find_by(network, match)
 

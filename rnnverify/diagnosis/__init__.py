@@ -31,7 +31,7 @@ from rnnverify.diagnosis.shown import shown_weights
 from rnnverify.finding import Finding, Proof
 from rnnverify.observed import Observed, largest_deviation
 
-_PAIRS = 12_000  # of mistakes at once, tried at most
+_PAIRS = 6_000  # of mistakes at once, tried at most
 _LARGE = 2**17  # weights
 _FALLS = 30  # times: a suspicion brings the deviation down at least so far
 _SMALL = 0.05  # and leaves at most this share of the standard deviation of the outputs
@@ -146,12 +146,12 @@ def _one_network(known: Observed, shown: Observed, before: float | None, known_i
     wrong, right = (shown.label, known.label) if known_is_right else (known.label, shown.label)
     attempts = [(not known_is_right, wrong, every, _pairs(known.network)), (known_is_right, right, every, 0)]
     if behaviour.shows_steps(known.network):
-        attempts.append((not known_is_right, wrong, [*every, *LAST_RESORT], 0))
+        attempts.append((not known_is_right, wrong, [*every, *LAST_RESORT], _pairs(known.network)))
     for undone, side, hypotheses, pairs in attempts:
         found = _search_steps(known.network, behaviour, hypotheses, undone, pairs)
         if found is not None:
             return _named(found, "confirmed", side, before, behaviour.deviation(found.network))
-        if pairs:
+        if hypotheses is every and pairs:
             ran = _how_it_ran(known, shown, before)
             if ran:
                 return ran
@@ -165,7 +165,7 @@ def _suspected(
     before = behaviour.deviation(known)
     if before is None or behaviour.spread <= 0:
         return []
-    seen = Seen(None, behaviour.runs, behaviour.dtype, lambda: shown_weights(known, behaviour.runs))
+    seen = Seen(None, behaviour.runs, behaviour.dtype, lambda network: shown_weights(network, behaviour.runs))
     changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None and h.in_pairs]
     made = [(h, *each) for h, change in changes for each in islice(change(known, seen), 1)]  # everywhere it can be
     near = [(behaviour.distance(network), k) for k, (_, _, network) in enumerate(made)]
@@ -184,15 +184,16 @@ def _search_steps(
 ) -> Chain | None:
     """The mistakes that lead from `known` to what was recorded, or, where they are `undone`, led away from it."""
     changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None]
-    seen = Seen(None, behaviour.runs, behaviour.dtype, lambda: shown_weights(known, behaviour.runs))
     if not behaviour.shows_steps(known):
-        return OutputSearch(changes, seen, behaviour, pairs).from_network(known)
+        return OutputSearch(changes, behaviour, pairs > 0).from_network(known)
+    seen = Seen(None, behaviour.runs, behaviour.dtype, lambda network: shown_weights(network, behaviour.runs))
     search = Search(
         changes=changes,
         seen=seen,
         parts=behaviour.parts,
         proves=behaviour.proves,
         pairs=pairs,
+        seconds=[each for each in changes if each[0] in LAST_RESORT] or None,
     )
     found, _ = search.from_network(known)
     if found is None and not undone and pairs:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.trace import Run
@@ -23,12 +22,20 @@ class Seen:
     network: Network | None
     runs: tuple[Run, ...]
     dtype: str  # whose rounding its states may hold
-    show: Callable[[], Network | None] | None = None  # what its states show of weights that are not known, nearly
+    show: Callable[[Network], Network | None] | None = (
+        None  # what its states show of weights that are not known, nearly
+    )
+    _shown: dict[object, Network | None] = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
-    def likely(self) -> Network | None:
-        """Its weights, or nearly its weights."""
-        return self.network or (self.show() if self.show else None)
+    def likely(self, network: Network) -> Network | None:
+        """Its weights, or nearly its weights: those that it shows where its activations are those of `network`."""
+        if self.network or self.show is None:
+            return self.network
+        layers = tuple((layer.activation, layer.merge, layer.time_restored) for layer in network.layers)
+        key = layers, tuple(d.reverse for _, _, d in network.directions())
+        if key not in self._shown:
+            self._shown[key] = self.show(network)
+        return self._shown[key]
 
 
 Networks = Iterator[tuple[str, Network]]
@@ -72,9 +79,10 @@ def everywhere_and_apart(network: Network, change: Callable[[Network], Network |
         return
     pairs = side_by_side(network, changed)
     touched = {place for place, ours, theirs in pairs if ours is not theirs}
+    parts = list(scopes(network))
     if touched:
-        yield "", changed
-    for where, chosen in scopes(network):
+        yield next((where for where, chosen in parts if touched == chosen), ""), changed
+    for where, chosen in parts:
         if touched & chosen and not touched <= chosen:
             yield where, spliced(network, changed, chosen)
 

@@ -61,14 +61,14 @@ def directions_tied(network: Network, _: Seen) -> Networks:
 
 def directions_tied_back(network: Network, seen: Seen) -> Networks:
     """Where both directions hold the same weights, the backward ones of the other side, or nearly those."""
-    if seen.likely is None:
-        return
     found = network
     for k, layer in enumerate(network.layers):
-        if layer.bidirectional:
-            forward, reverse = layer.directions
-            theirs = seen.likely.layers[k].directions[1]
-            if np.array_equal(forward.kernel, reverse.kernel) and np.isfinite(theirs.kernel).all():
+        kernels = [d.kernel for d in layer.directions]
+        tied = layer.bidirectional and np.array_equal(kernels[0], kernels[1])
+        likely = seen.likely(network) if tied else None
+        if likely:
+            theirs = likely.layers[k].directions[1]
+            if np.isfinite(theirs.kernel).all():
                 found = placed(found, (k, 1), theirs)
     if found is not network:
         yield "", found

@@ -50,8 +50,9 @@ def units_in_another_order(network: Network, seen: Seen) -> Networks:
     right only if its rows are changed alike. Change the rows of its kernel so, or undo it here.
     """
     found = _by_first_steps(network, seen) if seen.network is None else None
-    if found is None and seen.likely is not None:
-        found = symmetry.find(network, seen.likely)
+    likely = seen.likely(network) if found is None else None
+    if likely:
+        found = symmetry.find(network, likely)
     if found and not found.is_trivial:
         yield str(found), symmetry.applied(network, found)
 
@@ -104,7 +105,17 @@ def rows_in_another_order(network: Network, seen: Seen) -> Networks:
     A row belongs to one input feature (kernel) or one unit of the state before (recurrent kernel), and here they are
     mixed up. Bring the features, or units, into the order of training wherever they are read.
     """
-    yield from _shuffled(network, seen, axis=1)
+    yield from _shuffled(network, seen, axis=1) if seen.likely(network) else _usual_orders(network)
+
+
+def _usual_orders(network: Network) -> Networks:
+    """The input features the other way round, or some moved from one end to the other."""
+    for j, d in enumerate(network.layers[0].directions):
+        rows = list(range(d.input_size))
+        orders = {tuple(rows[::-1]), *(tuple(rows[n:] + rows[:n]) for n in rows[1:])} if len(rows) < 32 else set()
+        for order in sorted(orders):
+            where = f"{named(network, (0, j))} kernel, rows {symmetry.brief(order)}"
+            yield where, placed(network, (0, j), replace(d, kernel=d.kernel[:, list(order)]))
 
 
 def columns_in_another_order(network: Network, seen: Seen) -> Networks:
@@ -120,10 +131,11 @@ _NAMES = (("kernel", "kernel"), ("recurrent_kernel", "recurrent kernel"))
 
 
 def _shuffled(network: Network, seen: Seen, axis: int) -> Networks:
-    if seen.likely is None:
+    likely = seen.likely(network)
+    if likely is None:
         return
     kind = "rows" if axis == 1 else "columns"
-    for place, ours, theirs in side_by_side(network, seen.likely):
+    for place, ours, theirs in side_by_side(network, likely):
         for name, words in _NAMES:
             a, b = (np.moveaxis(getattr(d, name)[0], axis - 1, 0) for d in (ours, theirs))
             order = order_of(a, b)

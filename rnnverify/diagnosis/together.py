@@ -48,7 +48,9 @@ def outputs(networks: Sequence[Network], batch: Batch, recorded: Array | None = 
         width, ways = layers[0].hidden_size, len(layers[0].directions)
         starts = [next(h0, None) for _ in range(ways)]
         top = k == depth - 1 and recorded is not None and layers[0].output_size == ways * width
-        befores = [recorded[..., j * width : (j + 1) * width] if top and recorded is not None else None for j in range(ways)]
+        befores = [
+            recorded[..., j * width : (j + 1) * width] if top and recorded is not None else None for j in range(ways)
+        ]
         tasks: dict[object, tuple[int, _Task]] = {}
         which = [
             tuple(
@@ -108,8 +110,12 @@ def _run(tasks: Sequence[_Task], x: Array) -> Array:
     steps = (np.moveaxis(seen, 2, 1).reshape(m, T * rows, I) @ kernel + bias[:, None]).reshape(m, T, rows, H)
     activations = _slices([task.layer.activation for task in tasks], m)
     if tasks[0].before is not None:
-        given = np.concatenate([h.reshape(n, B, 1, H), np.stack([_processed(task) for task in tasks])[:, :, :-1]], axis=2)
-        steps += (np.moveaxis(given.reshape(m, rows, T, H), 2, 1).reshape(m, T * rows, H) @ recurrent).reshape(steps.shape)
+        given = np.concatenate(
+            [h.reshape(n, B, 1, H), np.stack([_processed(task) for task in tasks])[:, :, :-1]], axis=2
+        )
+        steps += (np.moveaxis(given.reshape(m, rows, T, H), 2, 1).reshape(m, T * rows, H) @ recurrent).reshape(
+            steps.shape
+        )
         for some, activation in activations:
             steps[some] = activation(steps[some])
     else:

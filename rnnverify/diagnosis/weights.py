@@ -83,10 +83,12 @@ def recurrence_lost(network: Network, _: Seen) -> Networks:
 
 def recurrence_lost_back(network: Network, seen: Seen) -> Networks:
     """Where a recurrent kernel is zero, that of the other side, or nearly that where only its behaviour is known."""
-    if seen.likely is None:
+    lost = any(not np.any(d.recurrent_kernel) for _, _, d in network.directions())
+    likely = seen.likely(network) if lost else None
+    if likely is None:
         return
     found = network
-    for place, ours, theirs in side_by_side(network, seen.likely):
+    for place, ours, theirs in side_by_side(network, likely):
         if not np.any(ours.recurrent_kernel) and np.isfinite(theirs.recurrent_kernel).all():
             found = placed(found, place, replace(ours, recurrent_kernel=theirs.recurrent_kernel))
     if found is not network:

@@ -25,6 +25,7 @@ class Observed:
     reference: Trace | None  # None for a trace
     assumptions: tuple[str, ...] = ()  # facts that its file does not state
     rounded: Network | None = None  # what was run, where another dtype was asked for than the file's
+    framework: str = ""  # "keras", "torch" or "tensorflow", of the file or of what was recorded; "" where not known
 
     @property
     def ran(self) -> Network | None:

@@ -28,7 +28,7 @@ ORDER = [
     {"sides", "native", "porting_code", "targets"},
     {"assumptions", "masked", "describe"},
     {"batches"},
-    {"globs", "interpreters", "judge", "lock", "witness", "diagnosis"},
+    {"globs", "interpreters", "judge", "lock", "witness", "diagnosis", "fix_code"},
     {"verify", "inspection"},
     {"conversion", "config"},
     {"fixing", "check"},

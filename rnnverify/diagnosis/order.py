@@ -18,8 +18,12 @@ from rnnverify.trace import Run
 def time_reversed(network: Network, _: Seen) -> Networks:
     """a sequence is read from the wrong end
 
-    go_backwards was lost, or added: the states belong to the sequence turned round. Set go_backwards as it was, or
-    feed x.flip(1); Keras returns the outputs of a go_backwards layer in the order of processing.
+    A direction of time was lost, or added: the states belong to the sequence turned round. Turn the input round, and
+    look at the order of the outputs too.
+
+    Keras: set go_backwards as it was; its outputs come in the order of processing.
+    PyTorch: feed x.flip(1), and turn the output with y.flip(1).
+    TensorFlow: feed tf.reverse(x, [1]), and turn the output alike.
     """
     # apache/tvm#15829
     for k, layer in enumerate(network.layers):
@@ -33,8 +37,12 @@ def time_reversed(network: Network, _: Seen) -> Networks:
 def not_turned_back(network: Network, _: Seen) -> Networks:
     """the outputs of a backward run are not turned back in time
 
-    Keras' go_backwards and hand-written loops emit them in the order of processing, Bidirectional, PyTorch, ONNX and
-    TensorFlow in that of the input. Turn the backward half before concatenating it: y_bw[:, ::-1].
+    A backward run emits its outputs in the order of processing or in that of the input, and the two were taken for each
+    other. Turn the backward half in time before it is used.
+
+    Keras: Bidirectional turns it back, a layer with go_backwards=True does not: outputs[:, ::-1].
+    PyTorch: nn.RNN turns it back; a loop of your own needs y.flip(1).
+    TensorFlow: bidirectional_dynamic_rnn turns it back; else tf.reverse(y, [1]).
     """
     # onnx/keras-onnx#523, onnx/onnx#2881, tensorflow/tensorflow#40345, keras-team/keras#1703
     for k, layer in enumerate(network.layers):
@@ -46,8 +54,8 @@ def not_turned_back(network: Network, _: Seen) -> Networks:
 def units_in_another_order(network: Network, seen: Seen) -> Networks:
     """the hidden units are in another order, or of another sign or scale
 
-    The same function, written differently: all tensors agree with each other. A layer that reads these outputs is
-    right only if its rows are changed alike. Change the rows of its kernel so, or undo it here.
+    The same function, written differently: all tensors agree with each other. What reads these outputs is right only if
+    the rows of its kernel are changed alike. Change these, or undo it here.
     """
     found = _by_first_steps(network, seen) if seen.network is None else None
     likely = seen.likely(network) if found is None else None

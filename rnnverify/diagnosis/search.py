@@ -27,6 +27,7 @@ class Step:
 
     hypothesis: Hypothesis
     where: str
+    network: Network  # what it made
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Search:
     def _made(self, chain: Chain) -> Iterator[tuple[Step, Network]]:
         for hypothesis, change in self.changes:
             for where, network in change(chain.network, self.seen):
-                yield Step(hypothesis, where), network
+                yield Step(hypothesis, where, network), network
 
     def _steps(self, chain: Chain) -> Iterator[Chain]:
         """Every single mistake made in the network of `chain`."""
@@ -109,7 +110,7 @@ class Search:
                         continue
                     left -= 1
                     if all(accounted for _, accounted in self.parts(network)) and self.proves(network):
-                        steps = (*chain.steps, Step(hypothesis, where))
+                        steps = (*chain.steps, Step(hypothesis, where, network))
                         return Chain(steps, network, self._accounts(network))
             if left <= 0:
                 return None

@@ -67,7 +67,7 @@ class OutputSearch:
         for k, (hypothesis, change) in enumerate(changes):
             if hypothesis is not UNITS:  # outputs tell the units of the top layer without a search
                 for n, (where, made) in enumerate(change(network, seen)):
-                    yield Made(k, n, Step(hypothesis, where), made)
+                    yield Made(k, n, Step(hypothesis, where, made), made)
 
     def _seen(self, network: Network) -> Seen:
         """What the outputs show to `network`, whose upper layers are taken to be right."""
@@ -110,7 +110,7 @@ class OutputSearch:
             return None
         turned = symmetry.applied(network, found)
         proved = self.behaviour.proves(turned)
-        return Chain((*before, Step(UNITS, str(found))), turned, (True,)) if proved else None
+        return Chain((*before, Step(UNITS, str(found), turned)), turned, (True,)) if proved else None
 
     def _rounded(self, known: Network, singles: Sequence[Made], measured: Sequence[Measured]) -> Chain | None:
         """Mistakes made in weights that were rounded besides, before or after: they come near, and no nearer."""
@@ -127,7 +127,7 @@ class OutputSearch:
             measured_here = self._measured([network for _, network in (*after, *first)])
             for (where, network), each in zip((*after, *first), measured_here, strict=True):
                 if each.close and self.behaviour.proves(network):
-                    return Chain((made.step, Step(ROUNDED, where)), network, (True,))
+                    return Chain((made.step, Step(ROUNDED, where, network)), network, (True,))
         return None
 
     def _again(self, made: Made, network: Network) -> Network | None:

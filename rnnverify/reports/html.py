@@ -18,6 +18,7 @@ from rnnverify.reports.words import (
     mistake,
     number,
     numbers,
+    remedy,
     replay,
     side_rows,
     square,
@@ -46,7 +47,7 @@ _CLASSES: dict[Outcome, str] = {
     "DIFFERENT": "bad",
     "ERROR": "bad",
 }
-_TENSORS_SHOWN = 200
+_TENSORS_SHOWN, _LINES_SHOWN = 200, 50
 
 
 def render(result: Comparison, **_: object) -> str:
@@ -105,6 +106,8 @@ def _pair(pair: Pair) -> Iterator[str]:
     yield f"<p>{_verdict(pair.verdict)}</p><ul>{''.join(f'<li>{_text(reason)}</li>' for reason in pair.reasons)}</ul>"
     for finding in pair.findings:
         yield f"<p><strong>{_text(mistake(finding))}</strong> {_text(finding.advice)}</p>"
+        code = "\n".join(_text(line) for line in remedy(finding, _LINES_SHOWN))
+        yield f"<pre>{code}</pre>" if code else ""
     if pair.findings:
         yield f"<p>{_text(evidence(pair.findings))}</p>"
     if square(pair):

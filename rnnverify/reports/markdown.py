@@ -15,6 +15,7 @@ from rnnverify.reports.words import (
     inputs,
     mistake,
     numbers,
+    remedy,
     replay,
     side_rows,
     unequal,
@@ -23,7 +24,7 @@ from rnnverify.reports.words import (
 )
 
 _SIGNS = {"IDENTICAL": "✅", "EQUIVALENT": "✅", "CLOSE": "⚠️", "INCONCLUSIVE": "⚠️", "DIFFERENT": "❌", "ERROR": "❌"}
-_TENSORS_SHOWN = 50
+_TENSORS_SHOWN, _LINES_SHOWN = 50, 20
 _SPECIAL = "\\*_{}[]()#+-!~$"
 
 
@@ -72,6 +73,8 @@ def _pair(pair: Pair, baseline: Side, candidate: Side) -> Iterator[str]:
     if pair.findings:
         advice = [f"- **{_escaped(mistake(finding))}**: {_escaped(finding.advice)}" for finding in pair.findings]
         yield "\n".join(["What went wrong:", "", *advice])
+        code = [line for finding in pair.findings for line in remedy(finding, _LINES_SHOWN)]
+        yield _code_block("\n".join(code), "python") if code else ""
     measured = [(name, _escaped(value)) for name, value in numbers(pair)]
     if at_most(pair):
         measured.append(("at most", _escaped(at_most(pair))))
@@ -107,12 +110,12 @@ def _folded(title: str, parts: Iterable[str]) -> str:
     return "\n\n".join([f"<details><summary>{title}</summary>", *parts, "</details>"])
 
 
-def _code_block(text: str) -> str:
-    """`text`, one line, between fences longer than any row of backticks in it."""
+def _code_block(text: str, language: str = "shell") -> str:
+    """`text` between fences longer than any row of backticks in it."""
     fence = "```"
     while fence in text:
         fence += "`"
-    return f"{fence}shell\n{text}\n{fence}" if text else ""
+    return f"{fence}{language}\n{text}\n{fence}" if text else ""
 
 
 def _escaped(text: str) -> str:

@@ -74,7 +74,7 @@ LOOKS: dict[str, tuple[Network, str, str, str]] = {
         "layer 0 recurrent kernel",
         "suspected",
     ),
-    "near": (changed(noisy), "the weights look like another state of the same training", "", "suspected"),
+    "near": (changed(noisy), "the weights look like another state of the same training", CLOSE, "suspected"),
     "slots": (changed(slots), "these look like an optimizer's numbers, not like weights", "", "suspected"),
     "fresh": (fresh(), "the weights look as if they were never loaded", "", "suspected"),
 }

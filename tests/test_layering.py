@@ -32,7 +32,7 @@ ORDER = [
     {"sides", "native", "porting_code", "targets"},
     {"assumptions", "masked", "describe", "whole_model"},
     {"batches"},
-    {"globs", "interpreters", "judge", "lock", "witness", "diagnosis"},
+    {"globs", "interpreters", "judge", "lock", "witness", "diagnosis", "fix_code"},
     {"verify", "inspection"},
     {"conversion", "config"},
     {"fixing", "outcomes"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,7 +143,7 @@ def _stacked(directions: Sequence[Direction]) -> tuple[Array, Array, Array]:
     return kernels, recurrent, np.stack([d.bias[0] for d in directions])
 
 
-def _slices(names: Sequence[str], m: int) -> list[tuple[slice, reference.Activation]]:
+def _slices(names: Sequence[str], m: int) -> list[tuple[slice, Callable[[Array], Array]]]:
     """Where each activation stands among m, in order."""
     if m == 1:
         return [(slice(None), ACTIVATIONS[names[0]])]

@@ -17,6 +17,7 @@ ADAPTERS: dict[FrameworkName, str] = {
     "keras": "rnnverify.adapters.keras",
     "torch": "rnnverify.adapters.torch",
     "tensorflow": "rnnverify.adapters.tensorflow",
+    "flax": "rnnverify.adapters.flax",
 }
 """Framework to its module, imported when a file of it is read."""
 

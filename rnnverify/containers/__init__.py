@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
-from rnnverify.containers.foreign import refuse_directory, refuse_file, refuse_npz
+from rnnverify.containers.flax_names import are_of_flax, is_msgpack
+from rnnverify.containers.foreign import refuse_file
+from rnnverify.containers.orbax import is_orbax
 from rnnverify.containers.tf_graph import is_graph, refuse_without_weights
 from rnnverify.errors import FileError
 
@@ -33,6 +35,8 @@ FormName = Literal[
     "safetensors_index",
     "tf_checkpoint",
     "tf_frozen",
+    "flax_msgpack",
+    "orbax",
     "npz",
 ]
 
@@ -48,6 +52,8 @@ FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
     "safetensors_index": ("rnnverify.containers.safetensors_index", None),
     "tf_checkpoint": ("rnnverify.containers.tf_checkpoint", "tensorflow"),
     "tf_frozen": ("rnnverify.containers.tf_frozen", "tensorflow"),
+    "flax_msgpack": ("rnnverify.containers.flax_msgpack", "flax"),
+    "orbax": ("rnnverify.containers.orbax", "flax"),
     "npz": ("rnnverify.containers.npz", None),
 }
 """Form to its module (imported when a file of that form is opened) and the framework that writes it."""
@@ -91,7 +97,8 @@ def form_of(path: Path) -> FormName:
             return "tf_checkpoint"
         if any(path.glob("*.safetensors.index.json")):
             return "safetensors_index"
-        refuse_directory(path)
+        if is_orbax(path):
+            return "orbax"
         found = "is a directory with neither a TensorFlow `checkpoint` nor a saved_model.pb in it"
         raise FileError(path, found, "give a model file")
     if not stat.S_ISREG(mode):
@@ -139,6 +146,8 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
     if path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
         raise FileError(path, "is only a part of a TensorFlow checkpoint, or damaged", "give the checkpoint's prefix")
     refuse_file(path, start)
+    if is_msgpack(start):
+        return "flax_msgpack"
     raise FileError(path, "is no model file of a known form", _KNOWN)
 
 
@@ -158,8 +167,9 @@ def _zip_form(path: Path) -> FormName:
         return "torch_script"
     if "data.pkl" in inside:
         return "torch_zip"
-    refuse_npz(path, names)
     if any(_STATE_DICT.fullmatch(name) for name in names):
+        return "npz"
+    if are_of_flax(name.removesuffix(".npy") for name in names):
         return "npz"
     if any(name.endswith(".npy") for name in names):
         raise FileError(path, "is an .npz without the arrays x and y of a trace", "give a model file, or a trace")

@@ -34,8 +34,9 @@ RUNTIMES: dict[FrameworkName, str] = {
     "torch": "torch",
     "tensorflow": "tensorflow",
     "flax": "jax",
+    "equinox": "jax",
 }
-_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow", "flax": "flax"}
+_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow", "flax": "flax", "equinox": "equinox"}
 _SERVE = Path(__file__).parent / "runners" / "serve.py"
 _SMALL = 1e8  # floating-point operations below which a second thread costs more than it gives
 

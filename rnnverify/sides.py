@@ -1,4 +1,4 @@
-"""One argument of a comparison: `[keras:|torch:|tf:|flax:]PATH[#selector]`, a model file or a trace, taken apart."""
+"""One argument of a comparison: `[FRAMEWORK:]PATH[#selector]`, a model file or a trace, taken apart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from rnnverify.containers import FORMS, Contents, FrameworkName, form_of, open_m
 from rnnverify.errors import FileError, OptionError, printable
 from rnnverify.trace import Trace, is_trace, load
 
-PREFIXES: dict[str, FrameworkName] = {"keras": "keras", "torch": "torch", "tf": "tensorflow", "flax": "flax"}
+PREFIXES: dict[str, FrameworkName] = {
+    "keras": "keras",
+    "torch": "torch",
+    "tf": "tensorflow",
+    "flax": "flax",
+    "equinox": "equinox",
+}
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnverify.adapters.flax_cells import Cell
+from rnnverify.adapters.jax_cell import Cell
+from rnnverify.adapters.jax_weights import Weights, check_shape, finite
 from rnnverify.canonical import GATES, Array, CellKind, Direction, reorder
 from rnnverify.errors import FileError, UnsupportedError, printable
-
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-_SAVE_AGAIN = "save the parameters again"
 
 
 @dataclass(frozen=True)
@@ -38,22 +36,12 @@ _TREES: Mapping[tuple[str, str], _Tree] = {
 }
 
 
-@dataclass(frozen=True)
-class Weights:
-    """One cell of the network."""
-
-    cell: CellKind
-    direction: Direction
-    arrays: Mapping[str, Array]  # by the name in the file, as stored
-    roles: Mapping[str, str]  # by the name in the file
-
-
 def read_weights(path: Path, cell: Cell, reverse: bool) -> Weights:
     """The weights of `cell`. FileError or UnsupportedError names the array that does not fit, and what was wanted."""
-    shown = printable("/".join(cell.place), 80) or "the cell"
+    shown = printable(cell.name, 80) or "the cell"
     if cell.kind not in _TREES:
         advice = f"compared are {', '.join(sorted({name for _, name in _TREES}))}"
-        raise UnsupportedError(path, f"{shown} is a flax.{cell.kind[0]}.{cell.kind[1]}, which is not compared", advice)
+        raise UnsupportedError(path, f"{shown} is a {cell.words}, which is not compared", advice)
     tree = _TREES[cell.kind]
     over_x, over_h = tree.over_x.split(), tree.over_h.split()
     wanted = [f"{module}/kernel" for module in (*over_x, *over_h)]
@@ -61,15 +49,15 @@ def read_weights(path: Path, cell: Cell, reverse: bool) -> Weights:
     for names, words in ((set(wanted) - set(cell.weights), "lacks"), (set(cell.weights) - set(wanted), "holds")):
         if names:
             found = f"{shown} {words} {', '.join(sorted(map(printable, names)))}"
-            raise FileError(path, found, f"a flax.{'.'.join(cell.kind)} has {', '.join(wanted)}")
-    arrays = {key: _finite(path, cell, key) for key in wanted}
+            raise FileError(path, found, f"{cell.words} has {', '.join(wanted)}")
+    arrays = {key: finite(path, cell, key) for key in wanted}
     G = len(GATES[tree.cell])
     wide = G // len(over_x)  # gates side by side in one kernel
     H, I = cell.sizes[1], cell.sizes[0]
     for module in (*over_x, *over_h):
-        _check_shape(path, cell, f"{module}/kernel", (I if module in over_x else H, wide * H))
+        check_shape(path, cell, f"{module}/kernel", (I if module in over_x else H, wide * H))
     for module in tree.with_bias.split():
-        _check_shape(path, cell, f"{module}/bias", (wide * H,))
+        check_shape(path, cell, f"{module}/bias", (wide * H,))
 
     def gates(modules: list[str], kind: str, shape: tuple[int, ...]) -> Array:
         """(G, ...) in canonical order: the arrays of `modules`, zeros for those that have none."""
@@ -105,24 +93,3 @@ def _role(key: str, tree: _Tree) -> str:
     if len(modules) == 1:
         return f"{what[kind]}, gates {', '.join(tree.gates)}"
     return f"{what[kind]}, gate {tree.gates[modules.index(module)]}"
-
-
-def _check_shape(path: Path, cell: Cell, key: str, wanted: tuple[int, ...]) -> None:
-    tensor = cell.weights[key]
-    if tensor.shape != wanted or 0 in wanted:
-        found = f"{printable(tensor.name)} has shape {printable(tensor.shape, 60)}"
-        raise FileError(path, found, f"a flax.{'.'.join(cell.kind)} of these sizes has {wanted}")
-
-
-def _finite(path: Path, cell: Cell, key: str) -> Array:
-    tensor = cell.weights[key]
-    shown = printable(tensor.name)
-    if tensor.dtype not in _FLOATS:
-        found = f"{shown} holds {printable(tensor.dtype, 60)}"
-        raise UnsupportedError(path, found, "weights must be float16, bfloat16, float32 or float64")
-    values = tensor.read()
-    bad = int(np.count_nonzero(~np.isfinite(values)))
-    if bad:
-        found = f"{shown} holds {bad} of {values.size} numbers that are NaN or infinite"
-        raise FileError(path, found, "choose parameters from before the training diverged")
-    return values

@@ -37,6 +37,7 @@ FormName = Literal[
     "tf_frozen",
     "flax_msgpack",
     "orbax",
+    "equinox_leaves",
     "npz",
 ]
 
@@ -54,15 +55,20 @@ FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
     "tf_frozen": ("rnnverify.containers.tf_frozen", "tensorflow"),
     "flax_msgpack": ("rnnverify.containers.flax_msgpack", "flax"),
     "orbax": ("rnnverify.containers.orbax", "flax"),
+    "equinox_leaves": ("rnnverify.containers.equinox_leaves", "equinox"),
     "npz": ("rnnverify.containers.npz", None),
 }
 """Form to its module (imported when a file of that form is opened) and the framework that writes it."""
 
 # torch.save before 1.6 begins with the pickled integer 0x1950a86a20f9469cfc6c, by protocols 0 and 1 as text
 _TORCH_MAGIC = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038801333356L\n")
+_NPY = b"\x93NUMPY"
 _STATE_DICT = re.compile(r"(?:.*[./])?weight_(?:ih|hh)(?:_l\d+(?:_reverse)?)?\.npy", re.DOTALL)
 """Members of an .npz that holds a state_dict: names that no trace has."""
-_KNOWN = "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and graphs"
+_KNOWN = (
+    "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and graphs, "
+    "Flax msgpack and Orbax, Equinox .eqx"
+)
 
 
 def open_model(path: Path) -> Contents:
@@ -130,6 +136,8 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
         return "torch_tar"
     if start.startswith(b"\x1f\x8b"):
         raise FileError(path, "is compressed with gzip", "decompress it first: gunzip")
+    if start.startswith(_NPY) or (start[:1] == b"{" and (_NPY in start or path.suffix == ".eqx")):
+        return "equinox_leaves"
     if start.lstrip()[:1] == b"{" and (b'"weight_map"' in start or path.name.endswith(".safetensors.index.json")):
         return "safetensors_index"
     if len(start) > 8 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size:

@@ -23,6 +23,7 @@ _PACKAGES = {
     "torch": ("torch",),
     "tensorflow": ("tensorflow", "tf_keras"),
     "flax": ("flax", "jax"),
+    "equinox": ("equinox", "jax"),
 }
 
 Rows = Iterator[tuple[str, str]]

@@ -28,7 +28,13 @@ from environment import environment, versions
 
 START = time.time()
 FRAMEWORKS = {"torch": ["torch"], "tensorflow": ["tensorflow"], "jax": ["jax"]}
-RUNNERS = {"keras": "run_keras", "torch": "run_torch", "tensorflow": "run_tensorflow", "flax": "run_jax"}
+RUNNERS = {
+    "keras": "run_keras",
+    "torch": "run_torch",
+    "tensorflow": "run_tensorflow",
+    "flax": "run_jax",
+    "equinox": "run_jax",
+}
 WRITERS = {"keras": "write_keras", "torch": "write_torch", "tensorflow": "write_tensorflow"}
 
 

@@ -1,4 +1,4 @@
-"""The recurrent parts of a Flax file, and which of them a selector means.
+"""The recurrent parts of a Flax or Equinox file, and which of them a selector means.
 
 A part is a cell, a pair under nn.Bidirectional, or the numbered siblings (`SimpleCell_0`, `SimpleCell_1`; `layers/0`,
 `layers/1`) that a parent makes in the order of their numbers. Nothing in the file says how siblings are connected:
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rnnverify.adapters.flax_cells import Cell, cells_in
+from rnnverify.adapters.jax_cell import Cell
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import FileError, SelectorError, printable
 
@@ -32,7 +32,7 @@ class Part:
     @property
     def name(self) -> str:
         """The selector that means this part."""
-        return "+".join(",".join(dict.fromkeys("/".join(cell.place) for cell in cells)) for cells in self.layers)
+        return "+".join(",".join(dict.fromkeys(cell.name for cell in cells)) for cells in self.layers)
 
     @property
     def inputs(self) -> int:
@@ -48,16 +48,11 @@ class Part:
         return len(self.layers) > 1 or any(not cell.side for cell in self.layers[0][1:])
 
 
-def select(contents: Contents, selector: str | None) -> Part:
-    """The layers that `selector` means; None: the only part. Raises SelectorError where the choice is not clear."""
+def select(contents: Contents, cells: Sequence[Cell], selector: str | None) -> Part:
+    """The layers of `cells` that `selector` means; None: the only part. SelectorError where the choice is not clear."""
     path = contents.path
-    units = _units(contents)
+    units = _units(contents, cells)
     parts = list(_parts(units))
-    if not parts:
-        names = ", ".join(printable(name, 60) for name in itertools.islice(contents.tensors, 6))
-        more = ", ..." if len(contents.tensors) > 6 else ""
-        found = f"has no cell as Flax names them, such as cell/i/kernel beside cell/h/kernel; it has {names or 'none'}"
-        raise SelectorError(path, found + more, "give the parameters of a model with nn.RNN, or a trace of it")
     if selector is None:
         if len(parts) > 1:
             raise SelectorError(path, f"holds {len(parts)} recurrent parts", f"choose one: {_choices(contents, parts)}")
@@ -85,10 +80,10 @@ def _named(contents: Contents, known: dict[str, Part], parts: Sequence[Part], it
     return ((found[0].layers[0][0], found[1].layers[0][0]),)
 
 
-def _units(contents: Contents) -> list[Part]:
+def _units(contents: Contents, cells: Sequence[Cell]) -> list[Part]:
     """Every cell as a part of its own, the two of an nn.Bidirectional as one."""
     layers: dict[tuple[str, ...], dict[str, Cell]] = {}
-    for cell in cells_in(contents):
+    for cell in cells:
         layers.setdefault(cell.place, {})[cell.side] = cell
     units = []
     for place, sides in layers.items():

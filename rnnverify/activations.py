@@ -115,3 +115,13 @@ SLOPES: dict[str, Callable[[Array], Array]] = {
     "squareplus": lambda z: 0.5 * (1 + z / np.sqrt(z * z + 4)),
 }
 """The derivative of each; at a corner the slope of one side."""
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """The function of that name. Raises KeyError where there is none."""
+    return ACTIVATIONS[name]
+
+
+def slope(name: str) -> Callable[[Array], Array]:
+    """Its derivative. Raises KeyError likewise."""
+    return SLOPES[name]

@@ -48,6 +48,8 @@ def suspects(network: Network, runs: Sequence[Run], dtype: str) -> tuple[Suspect
 
     `dtype` is the one whose rounding stands in the states.
     """
+    if any(layer.cell != "rnn" for layer in network.layers):
+        return ()  # gates cannot be undone from a state alone
     found: list[Suspect] = []
     with np.errstate(all="ignore"):  # states that overflow are left out
         for rows in _rows(network, runs):

@@ -11,12 +11,14 @@ import pytest
 import rnnverify
 
 ORDER = [
-    {"errors", "options", "finding"},
+    {"errors", "finding"},
     {"canonical", "output"},
     {"activations", "arrays", "narrowing", "mistakes", "precision", "symmetry"},
     {"trace"},
-    {"recorded", "step", "reference", "inputs", "probes"},
-    {"gradient", "suspects"},
+    {"recorded", "step", "inputs", "probes"},
+    {"cells", "suspects"},
+    {"reference"},
+    {"gradient"},
     {"rounding"},
     {"adequacy", "heatmap"},
     {"comparison"},

@@ -37,6 +37,6 @@ def read_network(contents: Contents, framework: FrameworkName | None, selector: 
 
 
 def restate(reading: Reading, merge: str | None, go_backwards: bool | None) -> Reading:
-    """A reading of Keras, Flax or Equinox weights alone under another merge mode or direction; ValueError where sizes break."""
+    """A reading of weights alone under another merge mode or direction; ValueError where sizes break."""
     changed: Reading = import_module(ADAPTERS[reading.recipe.framework]).restate(reading, merge, go_backwards)
     return changed

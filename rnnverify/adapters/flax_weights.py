@@ -32,7 +32,12 @@ class _Tree:
 
 _TREES: Mapping[tuple[str, str], _Tree] = {
     ("linen", "SimpleCell"): _Tree("rnn", "i", "h", "i", "h"),
+    ("linen", "GRUCell"): _Tree("gru", "ir iz in", "hr hz hn", "ir iz in hn", "rzn"),
+    ("linen", "OptimizedLSTMCell"): _Tree("lstm", "ii if ig io", "hi hf hg ho", "hi hf hg ho", "ifgo"),
     ("nnx", "SimpleCell"): _Tree("rnn", "dense_i", "dense_h", "dense_i", "h"),
+    ("nnx", "GRUCell"): _Tree("gru", "dense_i", "dense_h", "dense_i", "rzn"),
+    ("nnx", "LSTMCell"): _Tree("lstm", "ii if_ ig io", "hi hf hg ho", "hi hf hg ho", "ifgo"),
+    ("nnx", "OptimizedLSTMCell"): _Tree("lstm", "dense_i", "dense_h", "dense_h", "ifgo"),
 }
 
 

@@ -110,6 +110,8 @@ def _assumptions(part: Part) -> Iterator[str]:
         yield f"{MERGE}concat"
     if any(len(cells) == 1 for cells in part.layers):
         yield f"{BACKWARDS}False"
+    if any(cell.kind[0] != "equinox" and cell.kind[1] != "SimpleCell" for cells in part.layers for cell in cells):
+        yield "gate_fn=sigmoid"
     if any(cell.kind[1] == "SimpleCell" for cells in part.layers for cell in cells):
         yield "residual=False"
 

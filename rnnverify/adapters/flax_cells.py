@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from rnnverify.adapters.jax_cell import Cell
 from rnnverify.containers.contents import Contents, StoredTensor
 from rnnverify.containers.flax_names import keys_of
+from rnnverify.errors import FileError, printable
 
 Weights = Mapping[str, StoredTensor]  # by module and kind: "ir/kernel"
 
@@ -37,12 +38,19 @@ _OPTIMISER = ("opt_state", "optimizer")
 
 
 def cells_in(contents: Contents) -> list[Cell]:
-    """The cells of the file, in its order. What an optimiser keeps of them is left out."""
+    """The cells of the file, in its order. What an optimiser keeps of them is left out.
+
+    Raises FileError where two arrays bear the name of one parameter.
+    """
     found: dict[tuple[str, ...], dict[str, StoredTensor]] = {}
     for name, tensor in contents.tensors.items():
         keys = keys_of(name)
         if len(keys) > 1 and keys[-2] in _GATES and not any(key in _OPTIMISER for key in keys):
-            found.setdefault(keys[:-2], {})["/".join(keys[-2:])] = tensor
+            weights = found.setdefault(keys[:-2], {})
+            if other := weights.get("/".join(keys[-2:])):
+                both = f"holds both {printable(other.name)} and {printable(name)}, which are the same parameter"
+                raise FileError(contents.path, both, "keep one of them")
+            weights["/".join(keys[-2:])] = tensor
     return [_cell(scope, weights) for scope, weights in found.items() if _is_cell(weights)]
 
 

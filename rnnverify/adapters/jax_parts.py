@@ -84,7 +84,10 @@ def _units(contents: Contents, cells: Sequence[Cell]) -> list[Part]:
     """Every cell as a part of its own, the two of an nn.Bidirectional as one."""
     layers: dict[tuple[str, ...], dict[str, Cell]] = {}
     for cell in cells:
-        layers.setdefault(cell.place, {})[cell.side] = cell
+        if cell.side in layers.setdefault(cell.place, {}):
+            found = f"holds two cells in one place, {printable(cell.name) or 'the model itself'}"
+            raise FileError(contents.path, found, "keep one of them: params, or what stands beside it")
+        layers[cell.place][cell.side] = cell
     units = []
     for place, sides in layers.items():
         if ("" in sides and len(sides) > 1) or (len(sides) == 1 and "" not in sides):

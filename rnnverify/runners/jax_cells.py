@@ -66,7 +66,8 @@ class Nnx:
 
         self.nnx = nnx
         self.make = getattr(nnx, spec["cell"])
-        self.options = dict(options, dtype=dtype, param_dtype=dtype)
+        zeros = nnx.initializers.zeros  # an orthogonal kernel, which would be overwritten, is not made of bfloat16
+        self.options = dict(options, dtype=dtype, param_dtype=dtype, recurrent_kernel_init=zeros)
         self.sizes = spec["input_size"], spec["hidden_size"]
 
     def cell(self, weights: Any) -> Any:

@@ -60,10 +60,9 @@ def _array(name: object) -> str:
 
 def _expressions(reading: Reading) -> Iterator[_Weights]:
     """The weights of every direction, in the order of `Network.directions`."""
+    sources = {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow, "flax": _from_flax}
     for spec in reading.recipe.layers:
-        yield from {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow}[
-            reading.recipe.framework
-        ](spec)
+        yield from sources[reading.recipe.framework](spec)
 
 
 def _from_torch(spec: Mapping[str, Any]) -> Iterator[_Weights]:
@@ -111,6 +110,15 @@ def _from_tensorflow(spec: Mapping[str, Any]) -> Iterator[_Weights]:
             parts = [f"{kernel}[:{first}]", f"{kernel}[{first}:]"]
             over_x, over_h = parts[::-1] if names.get("state_first") else parts
             yield _Weights(over_x, over_h, False, biases)
+
+
+def _from_flax(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+    for names in spec["directions"]:
+        over_x, over_h = ("dense_i", "dense_h") if spec["api"] == "nnx" else ("i", "h")
+        kernel, recurrent, bias = (
+            _array(names[key]) for key in (f"{over_x}/kernel", f"{over_h}/kernel", f"{over_x}/bias")
+        )
+        yield _Weights(kernel, recurrent, False, (bias,))
 
 
 Pairs = Sequence[tuple[_Weights, Direction]]

@@ -61,9 +61,9 @@ def job(path: Path, label: str, steps: int, dtype: str | None = None, *, reverse
     reading = restate(side.reading, None, reverse) if reverse else side.reading
     rng = np.random.default_rng(3)
     widths, cell_widths = reading.network.state_sizes()
-    x = rng.normal(size=(2, steps, reading.network.input_size))
+    x = rng.normal(size=(2, steps, reading.network.input_size)).astype(np.float32)
     h0, c0 = ([rng.uniform(-1, 1, (2, width)) for width in each] for each in (widths, cell_widths))
-    batch = Batch(FROM_H0, *_float32(x), _float32(*h0), _float32(*c0) or None)
+    batch = Batch(FROM_H0, x, _float32(*h0), _float32(*c0) or None)
     return Job(label, str(path), side.contents.path, reading, (batch,), dtype)
 
 

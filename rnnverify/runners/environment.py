@@ -12,7 +12,7 @@ _INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", 
 
 def versions() -> Any:
     found = {"python": platform.python_version()}
-    for name in ("numpy", "torch", "tensorflow", "keras", "tf_keras", "jax", "flax", "equinox"):
+    for name in ("numpy", "torch", "tensorflow", "keras", "tf_keras"):
         version = getattr(sys.modules.get(name), "__version__", None)
         if version:
             found[name] = str(version)
@@ -28,7 +28,8 @@ def environment(job: dict[str, Any]) -> Any:
         "threads": str(job["threads"]),
     }
     for name, ask in (("torch", of_torch), ("tensorflow", of_tensorflow), ("jax", of_jax)):
-        if name in sys.modules:
+        ran = name != "jax" or job["framework"] in ("flax", "equinox")  # Keras imports JAX too
+        if ran and name in sys.modules:
             try:
                 found.update(ask(sys.modules[name]))
             except Exception as error:  # a framework too old or broken to tell has run all the same

@@ -8,6 +8,7 @@ direction being the backward one. A parameter of Flax is "module/kernel" or "mod
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -28,7 +29,12 @@ def run(job: dict[str, Any]) -> Any:
     activations = zip(map(activation_named, job["activations"]), job["gates"])
     layers = [layer(*both, tensors, job["dtype"]) for both in zip(job["layers"], activations)]
     outputs = run_batches(job, Model(layers, job["dtype"]))
-    return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(job["layers"])}
+    result = {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(job["layers"])}
+    return dict(result, versions=versions(("jax", job["framework"])))
+
+
+def versions(packages: Any) -> Any:
+    return {name: sys.modules[name].__version__ for name in packages}
 
 
 def names(specs: Any) -> Any:

@@ -28,7 +28,7 @@ def tree(
 ) -> dict[str, Array]:
     """{scope/module/kind: array}: kernels (I, wide * H) and (H, wide * H), biases (wide * H,)."""
     rng = np.random.default_rng(7)
-    shapes = {f"{name}/kernel": (I, wide * H) for name in over_x.split()}
+    shapes: dict[str, tuple[int, ...]] = {f"{name}/kernel": (I, wide * H) for name in over_x.split()}
     shapes |= {f"{name}/kernel": (H, wide * H) for name in over_h.split()}
     shapes |= {f"{name}/bias": (wide * H,) for name in biases.split()}
     start = f"{scope}/" if scope else ""

@@ -115,9 +115,8 @@ def _from_tensorflow(spec: Mapping[str, Any]) -> Iterator[_Weights]:
 def _from_flax(spec: Mapping[str, Any]) -> Iterator[_Weights]:
     for names in spec["directions"]:
         over_x, over_h = ("dense_i", "dense_h") if spec["api"] == "nnx" else ("i", "h")
-        kernel, recurrent, bias = (
-            _array(names[key]) for key in (f"{over_x}/kernel", f"{over_h}/kernel", f"{over_x}/bias")
-        )
+        keys = (f"{over_x}/kernel", f"{over_h}/kernel", f"{over_x}/bias")
+        kernel, recurrent, bias = (_array(names[key]) for key in keys)
         yield _Weights(kernel, recurrent, False, (bias,))
 
 

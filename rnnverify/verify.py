@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from rnnverify import reference, search
+from rnnverify import lengths, reference, search
 from rnnverify.adequacy import Examiner
 from rnnverify.alignment import aligned
+from rnnverify.around import NOTHING
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.batches import choose_batches
 from rnnverify.canonical import Network
@@ -28,7 +29,8 @@ from rnnverify.observed import Observed, matrix
 from rnnverify.precision import DtypeName, narrow
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.step import Allowed
-from rnnverify.trace import FROM_H0, Batch, Run, Trace, save
+from rnnverify.trace import FILED, FROM_H0, Batch, Run, Trace, save
+from rnnverify.whole_model import shared, with_outputs
 from rnnverify.witness import Asked, save_witness
 
 Engine = Literal["auto", "native", "reference"]
@@ -122,8 +124,10 @@ def prepare(parsed: Sequence[Source], options: Options) -> Prepared:
 
 def finish(prepared: Prepared, runners: Runners) -> Comparison:
     """Collect what ran and judge it."""
-    options, sides, batches, plan = prepared.options, prepared.sides, prepared.batches, prepared.plan
-    traces, hows = _collect(prepared, runners)
+    options, sides, plan = prepared.options, prepared.sides, prepared.plan
+    padded, hows = _collect(prepared, runners)
+    traces = [lengths.cut(trace, side.network) for trace, side in zip(padded, sides, strict=True)]
+    batches = lengths.cut_batches(prepared.batches)
     observed = _observe(sides, traces, batches, options)
     examiner = Examiner(batches, options.activation_error)
     pairs = tuple(_diagnosed(_judge(observed[0], b, examiner, options), observed[0], b) for b in observed[1:])
@@ -131,10 +135,10 @@ def finish(prepared: Prepared, runners: Runners) -> Comparison:
         pairs = search.with_searched(pairs, plan, traces)
     result = Comparison(
         verdict=worst_verdict(pairs),
-        sides=tuple(describe(*both) for both in zip(sides, hows, strict=True)),
+        sides=tuple(describe(*each) for each in zip(sides, hows, padded, strict=True)),
         pairs=pairs,
         matrix=matrix(observed),
-        inputs=describe_inputs(batches, sides, options.inputs),
+        inputs=describe_inputs(prepared.batches, sides, options.inputs),
     )
     return _with_witness(result, [side.source for side in sides], observed, options) if options.save_witness else result
 
@@ -208,7 +212,7 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
         prepared = Prepared(options, sides, batches, None, *_jobs(sides, batches, options))
         runners.submit(prepared.jobs)
         traces, hows = _collect(prepared, runners)
-        side = describe(sides[0], hows[0])
+        side = describe(sides[0], hows[0], traces[0])
         provenance = {
             "made_by": "rnnverify",
             "source": Path(source).name,
@@ -225,17 +229,19 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
             "kernels": sides[0].network.kernel_fingerprint() if sides[0].network else "",
         }
         if output:
-            save(Trace(traces[0].runs, provenance), Path(output))
+            recorded = {name: each for name, each in traces[0].runs.items() if name in FILED}  # none cut to lengths
+            save(Trace(recorded, provenance), Path(output))
         return Trace({name: _in_memory(r) for name, r in traces[0].runs.items()} if not output else {}, provenance)
 
 
 def _in_memory(run: Run) -> Run:
-    copies = [tuple(np.array(array) for array in arrays) for arrays in (run.h_n, run.states, run.c_n)]
-    return Run(run.batch, np.array(run.y), *copies)
+    h_n, states, c_n = (tuple(np.array(array) for array in arrays) for arrays in (run.h_n, run.states, run.c_n))
+    model_out = None if run.model_out is None else np.array(run.model_out)
+    return Run(run.batch, np.array(run.y), h_n, states, c_n, model_out)
 
 
 def _open(parsed: Sequence[Source], options: Options) -> tuple[Opened, ...]:
-    return without_masked_steps(settle([open_side(source) for source in parsed], options.assumed))
+    return without_masked_steps(shared(settle([open_side(source) for source in parsed], options.assumed)))
 
 
 def _jobs(
@@ -254,8 +260,9 @@ def _jobs(
                 refused[label] = why
             else:
                 path, python = side.contents.path, python_of(label, options.pythons)
-                trusted = label in options.trust
-                jobs[label] = Job(label, str(side.source), path, side.reading, batches, options.dtype, trusted, python)
+                trusted, head = label in options.trust, side.reading.around.head is not None
+                what = (label, str(side.source), path, side.reading, batches)
+                jobs[label] = Job(*what, options.dtype, trusted, python, head)
     return jobs, refused
 
 
@@ -275,7 +282,8 @@ def _collect(prepared: Prepared, runners: Runners) -> tuple[list[Trace], list[Ho
                     raise
                 refused[label] = str(error).partition(": ")[2]
         if trace is None and side.network:
-            trace = reference.run(_rounded(side, options) or side.network, prepared.batches)
+            trace = reference.run(_rounded(side, options) or side.network, lengths.cut_batches(prepared.batches))
+            trace = with_outputs(trace, side.reading.around.head) if side.reading else trace
             words = f"float64 reference, because {refused[label]}" if label in refused else "float64 reference"
             how = How("reference", words, {"numpy": np.__version__})
         if trace is None:
@@ -321,5 +329,6 @@ def _observe(
                 is_reference = trace.provenance.get("engine") == "reference"
                 references[key] = trace if is_reference else reference.run(network, batches)
             own = references[key]
-        observed.append(Observed(side.source.label, side.network, trace, own, assumptions_of(side), rounded))
+        around = side.reading.around if side.reading else NOTHING
+        observed.append(Observed(side.source.label, side.network, trace, own, assumptions_of(side), around, rounded))
     return observed

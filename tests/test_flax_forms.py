@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ from msgpack import ExtType
 from safetensors.numpy import save_file
 
 import rnnverify
-from rnnverify import reference
+from rnnverify import lengths, reference
 from rnnverify.adapters import restate
 from rnnverify.assumptions import Assumed
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
+from rnnverify.errors import RunnerError
 from rnnverify.inputs import InputOptions
 from rnnverify.native import Job, Limits, Runners
 from rnnverify.sides import open_side, parse
-from rnnverify.trace import FROM_H0, Batch
+from rnnverify.trace import FROM_H0, LENGTHS, Batch
 from rnnverify.verify import Options
 
 FEW = Options(inputs=InputOptions(sequences=2, steps=5), engine="native", assumed=Assumed(activations=("tanh",)))
@@ -106,6 +108,34 @@ def test_backwards_and_merged_as_the_options_say(fixtures: Path) -> None:
     assert result.verdict == "IDENTICAL" and "bidirectional (ave)" in result.sides[0].shape
     for name, deviation in deviations([job(fixtures / "gru.eqx", "A", 9, reverse=True)]):
         assert deviation < 2e-6, name
+
+
+def test_sequences_of_different_length(fixtures: Path) -> None:
+    genuine = fixtures / "genuine" / "flax-0.12.8"
+    jobs = [job(path, "A", 9) for path in (genuine / CASES[1], fixtures / "bidirectional_nnx", fixtures / GATED[0])]
+    batches = [replace(each.batches[0], name=LENGTHS, lengths=np.array([9, 4])) for each in jobs]
+    jobs = [replace(each, batches=(batch,)) for each, batch in zip(jobs, batches, strict=True)]
+    with Runners(Limits()) as runners:
+        runners.submit(jobs)
+        for each in jobs:
+            found = lengths.cut(runners.collect(each)[0], each.reading.network).runs
+            wanted = reference.run(each.reading.network, lengths.cut_batches(each.batches)).runs
+            assert list(found) == list(wanted) == ["length 9", "length 4"]
+            for name, run in wanted.items():
+                pairs = [
+                    (run.y, found[name].y),
+                    *zip((*run.h_n, *run.c_n), (*found[name].h_n, *found[name].c_n), strict=True),
+                ]
+                assert all(np.abs(a - b).max() < 2e-6 for a, b in pairs), (each.source, name)
+
+
+@pytest.mark.parametrize(("name", "reverse"), [("gru.eqx", False), ("simple_cell.msgpack", True)])
+def test_what_cannot_be_padded_is_refused(name: str, reverse: bool, fixtures: Path) -> None:
+    one = job(fixtures / name, "A", 5, reverse=reverse)
+    one = replace(one, batches=(replace(one.batches[0], name=LENGTHS, lengths=np.array([5, 4])),))
+    with Runners(Limits()) as runners, pytest.raises(RunnerError, match="sequences of different length are not run"):
+        runners.submit([one])
+        runners.collect(one)
 
 
 def test_a_pair_of_equinox_cells(fixtures: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """How linen, nnx and Equinox make a cell, and drive it over time: one class for each, offering the same.
 
-    one(weights, reverse, keep_order) -> f    f(x, carry) -> (carry, y)
-    both(weights of each direction, merge) -> f    f(x, carries) -> (carries, merge(forward, backward))
+    one(weights, reverse, keep_order) -> f         f(x, carry, lengths) -> (carry, y)
+    both(weights of each direction, merge) -> f    f(x, carries, lengths) -> (carries, merge(forward, backward))
     cell_first                                     whether the carry of an LSTM is (c, h)
+    pads                                           whether it knows sequences of different length; else lengths is None
 
 x and y are (b, t, features); `reverse` runs from the last step to the first, and `keep_order` turns the outputs back.
 """
@@ -25,7 +26,7 @@ MERGE: Any = {
 class Linen:
     """The parameters stand beside the module."""
 
-    cell_first = True
+    cell_first = pads = True
 
     def __init__(self, spec: Any, options: Any, dtype: Any) -> None:
         from flax import linen
@@ -43,8 +44,11 @@ class Linen:
         return self.ready(self.linen.Bidirectional(forward, backward, merge_fn=merge), tree)
 
     def ready(self, module: Any, parameters: Any) -> Any:
-        apply = jax.jit(lambda tree, x, carry: module.apply(tree, x, initial_carry=carry, return_carry=True))
-        return lambda x, carry: apply({"params": parameters}, x, carry)
+        def call(tree: Any, x: Any, carry: Any, lengths: Any) -> Any:
+            return module.apply(tree, x, initial_carry=carry, seq_lengths=lengths, return_carry=True)
+
+        jitted = jax.jit(call)
+        return lambda x, carry, lengths=None: jitted({"params": parameters}, x, carry, lengths)
 
 
 def nested(weights: Any) -> Any:
@@ -59,7 +63,7 @@ def nested(weights: Any) -> Any:
 class Nnx:
     """The parameters are the module's own."""
 
-    cell_first = True
+    cell_first = pads = True
 
     def __init__(self, spec: Any, options: Any, dtype: Any) -> None:
         from flax import nnx
@@ -85,14 +89,17 @@ class Nnx:
         return self.ready(self.nnx.Bidirectional(forward, backward, merge_fn=merge))
 
     def ready(self, module: Any) -> Any:
-        call = self.nnx.jit(lambda module, x, carry: module(x, initial_carry=carry, return_carry=True))
-        return lambda x, carry: call(module, x, carry)
+        def call(module: Any, x: Any, carry: Any, lengths: Any) -> Any:
+            return module(x, initial_carry=carry, seq_lengths=lengths, return_carry=True)
+
+        jitted = self.nnx.jit(call)
+        return lambda x, carry, lengths=None: jitted(module, x, carry, lengths)
 
 
 class Equinox:
     """A cell takes one sample at one step; the scan over time and the vmap over samples are the user's own."""
 
-    cell_first = False
+    cell_first = pads = False
 
     def __init__(self, spec: Any, options: Any, dtype: Any) -> None:  # noqa: ARG002 - its activations are fixed
         import equinox
@@ -109,12 +116,12 @@ class Equinox:
     def one(self, weights: Any, reverse: bool = False, keep_order: bool = False) -> Any:
         call = jax.jit(scanned, static_argnums=(3, 4))
         cell = self.cell(weights)
-        return lambda x, carry: call(cell, x, carry, reverse, keep_order)
+        return lambda x, carry, _=None: call(cell, x, carry, reverse, keep_order)
 
     def both(self, weights: Any, merge: Any) -> Any:
         forward, backward = self.one(weights[0]), self.one(weights[1], reverse=True, keep_order=True)
 
-        def call(x: Any, carries: Any) -> Any:
+        def call(x: Any, carries: Any, _: Any = None) -> Any:
             ahead, a = forward(x, carries[0])
             back, b = backward(x, carries[1])
             return (ahead, back), merge(a, b)

@@ -90,12 +90,12 @@ class Layer:
             merge = MERGE[self.merge]
             self.called = api.both(weights, lambda a, b: (merge(a, b), a, b))
 
-    def whole(self, x: Any, states: Any) -> Any:
+    def whole(self, x: Any, states: Any, lengths: Any) -> Any:
         width = len(self.sizes)
         if len(self.weights) == 1:
-            carry, y = self.called(x, self.carry(states))
+            carry, y = self.called(x, self.carry(states), lengths)
             return self.states(carry), y, [y]
-        carries, (y, *parts) = self.called(x, (self.carry(states[:width]), self.carry(states[width:])))
+        carries, (y, *parts) = self.called(x, (self.carry(states[:width]), self.carry(states[width:])), lengths)
         return [state for carry in carries for state in self.states(carry)], y, parts
 
     def carry(self, states: Any) -> Any:
@@ -123,13 +123,16 @@ class Model:
         self.made, self.dtype = layers, getattr(jnp, dtype)
         self.state_sizes = [layer.sizes for layer in layers for _ in layer.weights]
         self.backward = any(layer.reverse or len(layer.weights) == 2 for layer in layers)
+        # Flax leaves padding at the end of outputs that it does not turn back, where others have it first
+        if all(layer.api.pads and (layer.turned or not layer.reverse) for layer in layers):
+            self.run_padded = self.run
 
-    def run(self, x: Any, states: Any) -> Any:
+    def run(self, x: Any, states: Any, lengths: Any = None) -> Any:
         x, finals, shown = jnp.asarray(x, self.dtype), [], []
         states = [jnp.asarray(state, self.dtype) for state in states]
         for layer in self.made:
             count = len(layer.weights) * len(layer.sizes)
-            last, x, parts = layer.whole(x, states[:count])
+            last, x, parts = layer.whole(x, states[:count], lengths)
             states = states[count:]
             finals += last
             shown += parts

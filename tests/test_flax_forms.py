@@ -110,6 +110,36 @@ def test_backwards_and_merged_as_the_options_say(fixtures: Path) -> None:
         assert deviation < 2e-6, name
 
 
+def test_a_gated_cell_moved_from_flax_to_equinox(fixtures: Path, tmp_path: Path) -> None:
+    """The very port: (in, out) to (out, in), linen's gates side by side, its b_hn apart."""
+    weights = {name: tensor.read() for name, tensor in open_model(fixtures / "gru_nnx.msgpack").tensors.items()}
+    W, U, b = (weights[f"cell/dense_{name}"] for name in ("i/kernel", "h/kernel", "i/bias"))
+    (tmp_path / "gru.eqx").write_bytes(leaves([W.T, U.T, b, np.zeros(8, np.float32)]))
+    genuine = fixtures / "genuine" / "flax-0.12.8" / CASES[1]
+    part = {name.removeprefix("params/forward_rnn/cell/"): t.read() for name, t in open_model(genuine).tensors.items()}
+    over_x, over_h, bias = (
+        np.concatenate([part[f"{side}{gate}/{kind}"] for gate in "ifgo"], axis=-1)
+        for side, kind in (("i", "kernel"), ("h", "kernel"), ("h", "bias"))
+    )
+    (tmp_path / "lstm.eqx").write_bytes(leaves([over_x.T, over_h.T, bias]))
+    forward: dict[str, dict[str, dict[str, Array]]] = {"cell": {}}
+    for name, array in part.items():
+        if not name.startswith("params/"):
+            module, _, kind = name.partition("/")
+            forward["cell"].setdefault(module, {})[kind] = array
+    (tmp_path / "lstm.msgpack").write_bytes(packed({"params": forward}))
+    options = Options(inputs=FEW.inputs, engine="native")
+    for sides in (
+        (fixtures / "gru_nnx.msgpack", tmp_path / "gru.eqx"),
+        (tmp_path / "lstm.msgpack", tmp_path / "lstm.eqx"),
+    ):
+        assert rnnverify.compare(*sides, options=options).verdict in ("IDENTICAL", "EQUIVALENT"), sides
+    wrong = leaves([np.roll(W.T, 8, axis=0), U.T, b, np.zeros(8, np.float32)])  # the gates of W in another order
+    (tmp_path / "wrong.eqx").write_bytes(wrong)
+    result = rnnverify.compare(fixtures / "gru_nnx.msgpack", tmp_path / "wrong.eqx", options=options)
+    assert result.verdict == "DIFFERENT"
+
+
 def test_sequences_of_different_length(fixtures: Path) -> None:
     genuine = fixtures / "genuine" / "flax-0.12.8"
     jobs = [job(path, "A", 9) for path in (genuine / CASES[1], fixtures / "bidirectional_nnx", fixtures / GATED[0])]

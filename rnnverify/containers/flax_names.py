@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 _KEY = re.compile(r"[^/.\[\]'\"]+")
 _VALUE = ("value", "raw_value")
-_PARAMETERS = ("kernel", "bias")
 
 
 def keys_of(name: str) -> tuple[str, ...]:
@@ -25,7 +24,7 @@ def are_of_flax(names: Iterable[str]) -> bool:
 
     A Keras or TensorFlow variable that someone kept under its own name ends with `kernel` too; its reader says so.
     """
-    return any(len(keys) > 1 and keys[-1] in _PARAMETERS for keys in map(keys_of, names))
+    return any(len(keys) > 1 and keys[-1] == "kernel" for keys in map(keys_of, names))
 
 
 def is_msgpack(start: bytes) -> bool:

@@ -25,6 +25,6 @@ def test_a_name_is_the_keys_that_lead_to_it(name: str, keys: tuple[str, ...]) ->
 
 
 def test_who_names_arrays_so() -> None:
-    assert are_of_flax(["step", "params/cell/i/kernel"]) and are_of_flax(["head.bias"])
-    assert not are_of_flax(["kernel", "rnn.weight_ih_l0", "i2h.weight", "x", "y", ""])
+    assert are_of_flax(["step", "params/cell/i/kernel"]) and are_of_flax(["head.kernel"])
+    assert not are_of_flax(["kernel", "rnn.weight_ih_l0", "i2h.weight", "i2h.bias", "x", "y", ""])
     assert not are_of_flax([])

@@ -16,8 +16,8 @@ class Assumed:
     """What the user says of files that do not state it. Each is `VALUE` for all of them, or `B=VALUE` for one side."""
 
     activations: tuple[str, ...] = ()  # "relu", "B=relu"
-    merge_modes: tuple[str, ...] = ()  # "sum", "B=sum": how a Keras Bidirectional of a weights-only file merges
-    go_backwards: tuple[str, ...] = ()  # "B": a Keras layer of a weights-only file runs backwards
+    merge_modes: tuple[str, ...] = ()  # "sum", "B=sum": how a Bidirectional of a Keras or Flax file of weights merges
+    go_backwards: tuple[str, ...] = ()  # "B": a layer of such a file runs backwards
 
 
 def settle(sides: Sequence[Opened], assumed: Assumed) -> tuple[Opened, ...]:
@@ -44,7 +44,7 @@ def _settle_structure(sides: Sequence[Opened], assumed: Assumed, donor: Opened |
         open_question = _leaves_open(side)
         asked = [f"--merge-mode {label}=..."] * (label in merges) + ["--go-backwards"] * (label in backwards)
         if asked and not open_question:
-            raise OptionError(f"{asked[0]}: {side.source} is no Keras file of weights only, there is nothing to assume")
+            raise OptionError(f"{asked[0]}: {side.source} is no Keras, Flax or Equinox file of weights only")
         if not open_question:
             settled.append(side)
         elif label in merges or "" in merges or label in backwards:
@@ -59,9 +59,9 @@ def _settle_structure(sides: Sequence[Opened], assumed: Assumed, donor: Opened |
 
 
 def _leaves_open(side: Opened) -> bool:
-    """Whether a Keras side may not state its structure: weights alone, or with no more than their activation."""
+    """Whether a side may not state its structure: weights alone, or with no more than their activation."""
     reading = side.reading
-    if reading is None or reading.recipe.framework != "keras":
+    if reading is None or reading.recipe.framework not in ("keras", "flax", "equinox"):
         return False
     return not reading.activation_stated or bool(reading.assumptions)
 

@@ -30,8 +30,14 @@ from rnnverify.errors import OptionError, RunnerError, printable
 from rnnverify.packed import Pack, Reference, Unpack
 from rnnverify.trace import Batch, Run, Trace
 
-RUNTIMES: dict[FrameworkName, str] = {"keras": "tensorflow", "torch": "torch", "tensorflow": "tensorflow"}
-_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow"}
+RUNTIMES: dict[FrameworkName, str] = {
+    "keras": "tensorflow",
+    "torch": "torch",
+    "tensorflow": "tensorflow",
+    "flax": "jax",
+    "equinox": "jax",
+}
+_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow", "flax": "flax", "equinox": "equinox"}
 _SERVE = Path(__file__).parent / "runners" / "serve.py"
 _SMALL = 1e8  # floating-point operations below which a second thread costs more than it gives
 
@@ -310,6 +316,7 @@ class _Process:
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "TF_USE_LEGACY_KERAS": "1",
             "KERAS_BACKEND": "tensorflow",
+            "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
             "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1"),
             "OMP_WAIT_POLICY": "passive",
             "PYTHONWARNINGS": "ignore",

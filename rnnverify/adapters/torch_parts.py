@@ -98,7 +98,8 @@ def select(contents: Contents, parts: dict[str, Part], selector: str | None) -> 
     if not parts:
         names = ", ".join(printable(name, 60) for name in itertools.islice(contents.tensors, 6))
         more = ", ..." if len(contents.tensors) > 6 else ""
-        found = f"has no tensors named as in nn.RNN, nn.GRU or nn.LSTM, such as weight_ih_l0; it has {names or 'none'}{more}"
+        wanted = "tensors named as in nn.RNN, nn.GRU or nn.LSTM, such as weight_ih_l0"
+        found = f"has no {wanted}; it has {names or 'none'}{more}"
         advice = "a cell written by hand is spelled by its weights: FILE#INPUT,RECURRENT"
         raise SelectorError(path, found, advice)
     if selector is None:

@@ -1,4 +1,4 @@
-"""The weights of one nn.RNN, nn.GRU, nn.LSTM or cell, checked: every tensor there, of the right shape, float, and finite."""
+"""The weights of one nn.RNN, nn.GRU, nn.LSTM or cell, checked: all there, of the right shapes, float, and finite."""
 
 from __future__ import annotations
 

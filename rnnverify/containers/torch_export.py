@@ -1,4 +1,4 @@
-"""`.pt2` (torch.export.save): weights by name, and the graph, whose recurrent nodes state what kind they are, tanh or relu.
+"""`.pt2` (torch.export.save): weights by name, and the graph, whose recurrent nodes state their kind and activation.
 
 Since PyTorch 2.8 `<root>/data/weights/<model>_weights_config.json` maps each name to a member of raw numbers with its
 dtype, sizes and strides, and `<root>/models/<model>.json` holds the graph (torch/export/pt2_archive/_package.py,

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from exchange import run_batches
-from torch_files import read_tensors
+from torch_loading import read_tensors
 from torch_layers import (
     Cell,
     as_array,

@@ -50,7 +50,7 @@ def make_module(layer: Any, tensors: Any, activations: Any, gates: Any, dtype: A
         return Cell(layer, tensors, nonlinearity, dtype)
     if "made" in layer:
         return layer["made"].to(dtype).eval()
-    options = {"bias": layer["bias"]}
+    options: dict[str, Any] = {"bias": layer["bias"]}
     if kind == "RNN":
         options["nonlinearity"] = nonlinearity
     if not layer["module"].endswith("Cell"):
@@ -158,7 +158,9 @@ def part_of(module: Any, layer: Any, suffixes: Any, become: Any) -> Any:
         for old, new in zip(suffixes, become)
     }
     weight = parameters["weight_ih_l0"]
-    options = {"nonlinearity": "relu" if module.mode == "RNN_RELU" else "tanh"} if "RNN" in module.mode else {}
+    options: dict[str, Any] = (
+        {"nonlinearity": "relu" if module.mode == "RNN_RELU" else "tanh"} if "RNN" in module.mode else {}
+    )
     if proj_size:
         options["proj_size"] = proj_size
     kind = getattr(torch.nn, module.mode.split("_")[0])

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from rnnverify.adapters.torch_gates import KINDS
 from rnnverify.canonical import CellKind
 from rnnverify.containers.contents import Contents, StoredTensor
+from rnnverify.containers.torch_quantised import refusal
 from rnnverify.errors import SelectorError, printable
 
 _BASE = r"(?:weight|bias)_(?:ih|hh|hr)(?:_l(?:0|[1-9]\d{0,5})(?:_reverse)?)?"
@@ -93,8 +94,15 @@ def find_parts(contents: Contents) -> dict[str, Part]:
 
 
 def select(contents: Contents, parts: dict[str, Part], selector: str | None) -> list[Part]:
-    """The parts that `selector` names, `a+b` in that order; without one, the only part there is. Else SelectorError."""
+    """The parts that `selector` names, `a+b` in that order; without one, the only part there is.
+
+    Else SelectorError; UnsupportedError where what is named, or all there is, is quantised.
+    """
     path = contents.path
+    packed = contents.metadata.get("quantised")
+    for name in packed if isinstance(packed, tuple) else ():
+        if not parts or (selector is not None and name in selector.split("+")):
+            raise refusal(path, [name])
     if not parts:
         names = ", ".join(printable(name, 60) for name in itertools.islice(contents.tensors, 6))
         more = ", ..." if len(contents.tensors) > 6 else ""

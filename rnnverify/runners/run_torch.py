@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from exchange import run_batches
-from torch_loading import read_tensors
 from torch_layers import (
     Cell,
     as_array,
@@ -26,6 +25,7 @@ from torch_layers import (
     single_layers,
     sizes_of,
 )
+from torch_loading import read_tensors
 
 
 def run(job: dict[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from rnnverify import reference
 from rnnverify.adapters import torch as adapter
 from rnnverify.adapters import torch_gates
 from rnnverify.canonical import Array, CellKind, Layer, Network
-from rnnverify.errors import FileError, SelectorError
+from rnnverify.errors import FileError, SelectorError, UnsupportedError
 from rnnverify.trace import FROM_H0, ZERO, Batch
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -58,14 +58,23 @@ def planted(given: Layer, edit: str) -> Layer:
     def edited(array: Array) -> Array:
         return array[[1, 0, *range(2, len(array))]]
 
-    directions = []
-    for d in given.directions:
-        if edit == "order":
-            fields = {name: edited(getattr(d, name)) for name in ("kernel", "recurrent_kernel", "bias_input")}
-        else:
-            fields = {"bias_input": d.bias_input + d.bias_recurrent, "bias_recurrent": d.bias_recurrent * 0}
-        directions.append(replace(d, **fields))
-    return replace(given, directions=tuple(directions))
+    if edit == "order":
+        changed = [
+            replace(
+                d,
+                kernel=edited(d.kernel),
+                recurrent_kernel=edited(d.recurrent_kernel),
+                bias_input=edited(d.bias_input),
+                bias_recurrent=edited(d.bias_recurrent),
+            )
+            for d in given.directions
+        ]
+    else:
+        changed = [
+            replace(d, bias_input=d.bias_input + d.bias_recurrent, bias_recurrent=d.bias_recurrent * 0)
+            for d in given.directions
+        ]
+    return replace(given, directions=tuple(changed))
 
 
 @pytest.mark.parametrize("case", GENUINE)
@@ -162,6 +171,14 @@ def test_what_contradicts_the_kind_is_refused(stated: dict[str, object]) -> None
 def test_a_users_class_is_assumed_to_compute_what_its_weights_promise() -> None:
     reading = read(layer(3, 2, "enc.", gates=4), modules={"enc.": {"class": "user.FastLSTM"}})
     assert reading.assumptions == ("enc computes what nn.LSTM does: its class user.FastLSTM is not in the file",)
+
+
+def test_a_quantised_layer_is_refused_by_name() -> None:
+    given = layer(3, 2, "rnn.")
+    assert read(given, quantised=("enc",)).part == "rnn"
+    for tensors, selector in ((given, "enc"), (given, "enc+rnn"), ({"fc.weight": np.ones((1, 2))}, None)):
+        with pytest.raises(UnsupportedError, match="keeps the weights of enc as quantised integers"):
+            read(tensors, selector, quantised=("enc",))
 
 
 def test_a_normed_projection_is_rebuilt() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Layer
 from rnnverify.finding import Finding
-from rnnverify.porting_code import Weights, expressions
+from rnnverify.porting_code import Weights, expressions, in_one_line_each
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Target:
     """Where one direction keeps a tensor: its name in the file, which tensors it holds, and the line that sets it."""
 
     name: str
-    holds: frozenset[str]  # of "kernel", "recurrent kernel", "bias"
+    holds: frozenset[str]  # of "kernel", "recurrent kernel", "bias", "projection"
     line: str
 
 
@@ -36,13 +36,15 @@ def _with_code(finding: Finding, other: str, readings: Mapping[str, Reading]) ->
     wrong, right = readings.get(finding.side), readings.get(other)
     if wrong is None:
         return finding
+    if right and not (in_one_line_each(right, wrong.recipe.framework) and in_one_line_each(wrong, "torch")):
+        right = None  # no lines for gates in another order: the names alone
     weights = list(expressions(right, other)) if right else [None] * len(list(wrong.network.directions()))
     if len(weights) != len(list(wrong.network.directions())):
         return finding
     chosen: dict[str, Target] = {}
     for (where, _, d), place, given in zip(wrong.network.directions(), _places(wrong), weights, strict=True):
-        parts = {part for part in ("kernel", "recurrent kernel", "bias") if f"{where} {part}" in finding.tensors}
-        given = given or Weights("kernel", "recurrent_kernel", False, ("bias",))
+        parts = set(_parts(where, finding.tensors))
+        given = given or Weights("kernel", "recurrent_kernel", False, ("bias",), "projection")
         for target in _targets(wrong.recipe.framework, place, given, d.hidden_size):
             if target.holds & parts:
                 chosen[target.line] = target
@@ -51,6 +53,16 @@ def _with_code(finding: Finding, other: str, readings: Mapping[str, Reading]) ->
         return replace(finding, names=names)
     head = [f"# {other}[name]: the array that {other} holds; {_HELD[wrong.recipe.framework]}"] * any(chosen)
     return replace(finding, names=names, code=(*head, *chosen, *_facts(finding.tensors, right, wrong)))
+
+
+def _parts(where: str, tensors: Sequence[str]) -> Iterator[str]:
+    """What of the direction `where` is among `tensors`: "kernel", "recurrent kernel", "bias", "projection"."""
+    for tensor in tensors:
+        start, _, part = tensor.partition(f"{where} ")
+        if not start and part in ("kernel", "recurrent kernel", "projection"):
+            yield part
+        elif not start and "bias" in part and not part.startswith("reverse"):
+            yield "bias"  # of all gates, or of some
 
 
 _HELD = {
@@ -80,9 +92,10 @@ def _places(reading: Reading) -> Iterator[Place]:
         elif spec["module"] == "Cell":
             yield {"spec": spec}
         else:
+            cell = str(spec["module"]).endswith("Cell")
             ends = ("", "_reverse") if spec["bidirectional"] else ("",)
             for k in range(int(str(spec["num_layers"]))):
-                yield from ({"spec": spec, "suffix": f"_l{k}{end}" * (spec["module"] == "RNN")} for end in ends)
+                yield from ({"spec": spec, "suffix": f"_l{k}{end}" * (not cell)} for end in ends)
 
 
 def _listed(value: object) -> Sequence[Any]:
@@ -111,11 +124,15 @@ def _torch(place: Place, given: Weights, H: int) -> Iterator[Target]:
         if kind + suffix in keys:
             yield _in_state_dict(keys[kind + suffix], _BIAS, given.biases[k] if k < len(given.biases) else "", H)
         elif not k and given.biases:
-            yield Target("", _BIAS, "# torch.nn.RNN(..., bias=True): bias_ih and bias_hh are missing")
+            module = place["spec"]["module"]
+            yield Target("", _BIAS, f"# torch.nn.{module}(..., bias=True): bias_ih and bias_hh are missing")
+    if given.projection and "weight_hr" + suffix in keys:
+        yield _in_state_dict(keys["weight_hr" + suffix], _PROJECTION, given.projection)
 
 
 _KERNELS = (frozenset({"kernel"}), frozenset({"recurrent kernel"}))
 _BIAS = frozenset({"bias"})
+_PROJECTION = frozenset({"projection"})
 
 
 def _in_state_dict(name: str, holds: frozenset[str], text: str, H: int = 0) -> Target:

@@ -12,6 +12,7 @@ from rnnverify.adapters.layouts import Layout, lay_out
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Direction
 from rnnverify.containers.contents import FrameworkName
+from rnnverify.errors import UnsupportedError
 
 _HEAD = "# source[name] is the array that the file holds under that name; `rnnverify inspect` lists them"
 
@@ -24,6 +25,7 @@ class Weights:
     recurrent_kernel: str
     turned: bool
     biases: tuple[str, ...]  # (H,) each: none, one, or the input's and the recurrent one
+    projection: str = ""  # (P, H) as PyTorch has it
 
     def rows(self) -> tuple[str, str]:
         """Both matrices as x @ kernel + h @ recurrent_kernel take them: (I, H) and (H, H)."""
@@ -44,10 +46,19 @@ def porting_code(reading: Reading, framework: FrameworkName) -> str:
     Raises UnsupportedError for what these layers cannot compute. The layouts are those of `adapters.layouts`.
     """
     layout = lay_out(reading.network, framework, Path(framework))
+    if not in_one_line_each(reading, framework):
+        found = "holds gated cells, whose porting code this version prints from PyTorch to PyTorch alone"
+        raise UnsupportedError(Path(framework), found, "leave out --show-code")
     weights = list(expressions(reading))
     directions = [direction for _, _, direction in reading.network.directions()]
     code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow}[framework]
     return "\n".join(code(layout, list(zip(weights, directions, strict=True)))) + "\n"
+
+
+def in_one_line_each(reading: Reading, framework: FrameworkName) -> bool:
+    """Whether `expressions` says all that `framework` needs: it has no line for gates in another order."""
+    vanilla = all(layer.cell == "rnn" for layer in reading.network.layers)
+    return vanilla or framework == reading.recipe.framework == "torch"
 
 
 def _transposed(text: str, turned: bool) -> str:
@@ -76,10 +87,11 @@ def _from_torch(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     keys = spec["keys"]
     for k in range(spec["num_layers"]):
         for end in ("", "_reverse") if spec["bidirectional"] else ("",):
-            suffix = f"_l{k}{end}" if spec["module"] == "RNN" else ""
+            suffix = "" if spec["module"].endswith("Cell") else f"_l{k}{end}"
             biases = [keys[kind + suffix] for kind in ("bias_ih", "bias_hh") if kind + suffix in keys]
             kernel, recurrent = (array(keys[kind + suffix]) for kind in ("weight_ih", "weight_hh"))
-            yield Weights(kernel, recurrent, True, tuple(map(array, biases)))
+            projection = array(keys["weight_hr" + suffix]) if "weight_hr" + suffix in keys else ""
+            yield Weights(kernel, recurrent, True, tuple(map(array, biases)), projection)
 
 
 def _from_cell_by_hand(spec: Mapping[str, Any], array: Array) -> Weights:
@@ -133,9 +145,10 @@ def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:
     for made in layout.layers:
         name = made["prefix"][:-1] or "rnn"
         options = [f"num_layers={made['num_layers']}"] * (made["num_layers"] > 1)
-        options += [f'nonlinearity="{made["nonlinearity"]}"', *(["bias=False"] if not made["bias"] else [])]
+        options += [f'nonlinearity="{made["nonlinearity"]}"'] * (made["module"] == "RNN")
+        options += [f"proj_size={made['proj_size']}"] * (made["proj_size"] > 0) + ["bias=False"] * (not made["bias"])
         options += ["bidirectional=True"] * made["bidirectional"] + [f"batch_first=True, dtype=torch.{made['dtype']}"]
-        yield f"{name} = torch.nn.RNN({made['input_size']}, {made['hidden_size']}, {', '.join(options)})"
+        yield f"{name} = torch.nn.{made['module']}({made['input_size']}, {made['hidden_size']}, {', '.join(options)})"
         yield "with torch.no_grad():"
         for k in range(made["num_layers"]):
             for end in ("", "_reverse")[: 1 + made["bidirectional"]]:
@@ -146,6 +159,8 @@ def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:
                     given = weights.biases[d : d + 1]
                     value = f"copy_(torch.from_numpy({given[0]}))" if given else "zero_()"
                     yield f"    {name}.{kind}_l{k}{end}.{value}"
+                if weights.projection:
+                    yield f"    {name}.weight_hr_l{k}{end}.copy_(torch.from_numpy({weights.projection}))"
 
 
 def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:

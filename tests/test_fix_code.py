@@ -89,6 +89,7 @@ PAIRS = {
     "nnx": ("two_parts.pt#below+above", "stacked_nnx.npz"),
     "both ways in flax": ("bidirectional.keras", "bidirectional_nnx"),
     "from flax": ("simple_cell.msgpack", "rnn.pt"),
+    "gates": ("mixed.pt2#lstm+gru+rnn", "mixed.pt#lstm+gru+rnn"),
     "scopes": ("two_parts.pt#below+above", "stacked.ckpt"),
 }
 """Files that hold one network: what the code makes of zeros is known."""
@@ -102,7 +103,9 @@ def reading(name: str, fixtures: Path) -> Reading:
 
 def every_tensor(of: Reading) -> tuple[str, ...]:
     return tuple(
-        f"{w} {part}" for w, _, _ in of.network.directions() for part in ("kernel", "recurrent kernel", "bias")
+        f"{w} {part}"
+        for w, _, _ in of.network.directions()
+        for part in ("kernel", "recurrent kernel", "bias", "projection")
     )
 
 
@@ -157,6 +160,24 @@ def test_only_the_wrong_tensors_are_set(fixtures: Path) -> None:
     assert line == f'state_dict["weight_hh_l0"] = torch.from_numpy({array}.T)'
     assert found.names == ("weight_hh_l0",)
     assert coded(right, wrong, ()).code == ()
+
+
+def test_some_of_the_gates_are_set_with_their_tensor(fixtures: Path) -> None:
+    right, wrong = (reading(f"mixed.{end}#lstm+gru+rnn", fixtures) for end in ("pt2", "pt"))
+    tensors = ("layer 1 reverse recurrent bias of the candidate", "layer 0 projection")
+    assert coded(right, wrong, tensors).names == (
+        "lstm.weight_hr_l0",
+        "gru.bias_ih_l0_reverse",
+        "gru.bias_hh_l0_reverse",
+    )
+    assert len(coded(right, wrong, tensors).code) == 4
+
+
+def test_gates_in_another_order_get_names_and_no_code(fixtures: Path) -> None:
+    wrong = reading("mixed.pt#lstm", fixtures)
+    other = replace(wrong, recipe=replace(wrong.recipe, framework="keras"))
+    found = coded(other, wrong, ("layer 0 kernel",))
+    assert (found.names, found.code) == (("lstm.weight_ih_l0",), ())
 
 
 def test_a_trace_has_no_names_and_gives_no_code(fixtures: Path) -> None:

@@ -39,5 +39,6 @@ class Reading:
     not_compared: tuple[str, ...] = ()  # layers around the recurrent ones, such as "Embedding 'embedding_1'"
     assumptions: tuple[str, ...] = ()  # facts the file does not state, other than the activation
     notes: tuple[str, ...] = ()  # what the user should know: steps returned, dtype computed in, ...
+    settled_layers: tuple[int, ...] = ()  # layers whose activation is known though that of others is not
     around: Around = NOTHING  # the embedding and the dense layers that belong to it
     mask_value: float | None = None  # steps whose features all equal it are skipped; None: no step is

@@ -11,7 +11,7 @@ import pytest
 import rnnverify
 
 ORDER = [
-    {"errors", "options", "finding"},
+    {"errors", "finding"},
     {"canonical", "output"},
     {"activations", "arrays", "narrowing", "mistakes", "precision", "symmetry"},
     {"trace"},

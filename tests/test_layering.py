@@ -13,7 +13,8 @@ import rnnverify
 ORDER = [
     {"errors", "finding"},
     {"canonical", "output"},
-    {"activations", "arrays", "narrowing", "mistakes", "precision", "symmetry"},
+    {"activations", "arrays", "narrowing", "mistakes", "precision", "gate_symmetry"},
+    {"gate_mistakes", "symmetry"},
     {"trace"},
     {"recorded", "step", "inputs", "probes"},
     {"cells", "suspects"},

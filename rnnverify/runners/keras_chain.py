@@ -12,16 +12,21 @@ from keras_layers import clone, directions_of
 MODELS: Any = {}  # by configuration
 
 
-def model_of(layers: Any, specs: Any, job: dict[str, Any]) -> Any:
-    """The chain of `layers`. Tracing takes ten times as long as running: where layers of the same configuration were
-    traced before, those get the weights of these."""
-    facts = [job["dtype"], job["input_size"], [dict(spec, tensors=None, path=None, name=None) for spec in specs]]
+def model_of(how: str, layers: Any, specs: Any, job: dict[str, Any]) -> Any:
+    """The chain of `layers`, those that were "loaded" made to return every step and their states.
+
+    Making and tracing a chain takes longer than running it: where one was made of layers of the same configuration,
+    that one gets the weights of these.
+    """
+    facts = [how, job["dtype"], job["input_size"], [dict(spec, tensors=None, path=None, name=None) for spec in specs]]
     key = json.dumps(
         [facts, [nameless(keras.layers.serialize(layer)) for layer in layers]], sort_keys=True, default=str
     )
     if key in MODELS:
         for traced, layer in zip(MODELS[key].keras_layers, layers):
             traced.set_weights(layer.get_weights())
+    elif how == "loaded":
+        MODELS[key] = Model([clone(layer, job["dtype"]) for layer in layers], specs, job)
     else:
         MODELS[key] = Model(layers, specs, job)
     return MODELS[key]

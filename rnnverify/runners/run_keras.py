@@ -14,24 +14,25 @@ from typing import Any
 import keras
 from exchange import load_tensors, run_batches
 from keras_chain import model_of
-from keras_layers import ZeroInitializers, clone, described, rebuilt
+from keras_layers import ZeroInitializers, described, rebuilt
 
 
 def run(job: dict[str, Any]) -> Any:
-    layers, loaded, why = None, "", job["why_not"]
+    model, loaded, why = None, "", job["why_not"]
     specs = described(job)
     with ZeroInitializers():
         if job["loadable"]:
             try:
-                layers = loaded_layers(job)
+                model = model_of("loaded", loaded_layers(job), specs, job)
                 loaded = "keras.saving.load_model"
             except Exception as error:  # Keras 3 refuses most older files, in many ways
                 why = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
-        if layers is None:
+        if model is None:
             tensors = load_tensors(job)
             layers = [rebuilt(spec, tensors, job["dtype"]) for spec in specs]
-    outputs = run_batches(job, model_of(layers, specs, job))
-    return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(layers)}
+            model = model_of("rebuilt", layers, specs, job)
+    outputs = run_batches(job, model)
+    return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(model.keras_layers)}
 
 
 def names(layers: Any) -> Any:
@@ -39,7 +40,7 @@ def names(layers: Any) -> Any:
 
 
 def loaded_layers(job: dict[str, Any]) -> Any:
-    """The recurrent layers of the model as Keras itself loads it, made to return every step and their states."""
+    """The recurrent layers of the model as Keras itself loads it."""
     path = job["path"]
     model = None
     with open(path, "rb") as file:
@@ -49,7 +50,7 @@ def loaded_layers(job: dict[str, Any]) -> Any:
         os.symlink(os.path.abspath(path), link)
         path = link
     model = keras.saving.load_model(path, compile=False, safe_mode=not job.get("trusted"))
-    return [clone(find(model, layer["path"]), job["dtype"]) for layer in job["layers"]]
+    return [find(model, layer["path"]) for layer in job["layers"]]
 
 
 def find(model: Any, path: str) -> Any:

@@ -98,7 +98,9 @@ def _refusal(contents: Contents, layer: Listed, ordered: bool) -> str:
         kernel = contents.tensors.get(cell.in_order[0])
         if kernel is not None and len(kernel.shape) > 2:
             return "has convolutional weights, and is not compared yet"
-        if by_shapes(contents, cell.in_order) is None:
+        found = by_shapes(contents, cell.in_order)
+        named = _OF_ONE_CELL.fullmatch(layer.group)
+        if found is None or (named and _NAMES[found.kind].lower() != named[1].replace("_", "")):
             return f"has {gates_in(contents, cell.in_order)} gates a unit, and is not compared yet"
     if any("/param_" in name for name in layer.strays):
         return f"has {len(layer.tensors)} weights, more than a SimpleRNN and not those of GRU or LSTM"

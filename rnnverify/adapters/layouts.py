@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from rnnverify.adapters.layout import Layout
-from rnnverify.canonical import Network
+from rnnverify.canonical import CellKind, Network
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import UnsupportedError
 
@@ -24,7 +24,8 @@ LAYOUTS: dict[FrameworkName, str] = {
 }
 """Framework to the module of its layout, imported when a network is laid out so."""
 
-_WRITTEN = ("rnn",)
+_WRITTEN: dict[FrameworkName, tuple[CellKind, ...]] = {"keras": ("rnn", "gru", "lstm")}
+"""The kinds of cells that a framework's layout takes; only vanilla ones where it is not named."""
 
 
 class Layouter(Protocol):
@@ -40,7 +41,7 @@ def lay_out(network: Network, framework: FrameworkName, target: Path, names: Seq
     Raises UnsupportedError, about `target`, for cells that are not written yet, and for what the framework cannot hold.
     """
     for k, layer in enumerate(network.layers):
-        if layer.cell not in _WRITTEN:
-            found = f"layer {k} has cells of the kind {layer.cell}, which this version does not write"
+        if layer.cell not in _WRITTEN.get(framework, ("rnn",)):
+            found = f"layer {k} has cells of the kind {layer.cell}, which this version does not write for {framework}"
             raise UnsupportedError(target, found, "convert a network of vanilla cells")
     return cast(Layouter, import_module(LAYOUTS[framework])).lay_out(network, target, names)

@@ -160,8 +160,8 @@ def in_memory(trace: Trace) -> Trace:
     """`trace` without the files that it is mapped from."""
     runs = {}
     for name, run in trace.runs.items():
-        y, h_n, states = np.array(run.y), tuple(map(np.array, run.h_n)), tuple(map(np.array, run.states))
-        runs[name] = Run(run.batch, y, h_n, states)
+        h_n, states, c_n = (tuple(map(np.array, each)) for each in (run.h_n, run.states, run.c_n))
+        runs[name] = Run(run.batch, np.array(run.y), h_n, states, c_n)
     return Trace(runs, trace.provenance)
 
 

@@ -124,6 +124,11 @@ class Runners:
     def folder(self) -> Path:
         return Path(self._folder.name)
 
+    def abandon(self) -> None:
+        """Stop every process, also from another thread: who waits for one gets a RunnerError."""
+        for process in list(self._processes.values()):
+            process.abandon()
+
     def start(self, framework: FrameworkName, python: str = sys.executable) -> None:
         """Start the process for `framework`, unless it runs already."""
         self._start((python, RUNTIMES[framework]))
@@ -377,6 +382,11 @@ class _Process:
             return "was killed, most likely because the machine ran out of memory; run fewer sequences or steps"
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         return f"{how} before it had a result{said}; its framework may be broken: try it by itself"
+
+    def abandon(self) -> None:
+        """Stop, and start again for nothing."""
+        self._jobs = []
+        self._child.kill()
 
     def stop(self) -> None:
         if self._child.poll() is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ _HEAD = "# source[name] is the array that the file holds under that name; `rnnve
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Weights:
     """Expressions for the weights of one direction; `turned` where the matrices are (H, I) and (H, H)."""
 
     kernel: str
@@ -48,7 +48,7 @@ def porting_code(reading: Reading, framework: FrameworkName) -> str:
     if any(layer.cell != "rnn" for layer in reading.network.layers):
         found = "holds gated cells, whose porting code this version does not print"
         raise UnsupportedError(Path(framework), found, "leave out --show-code")
-    weights = list(_expressions(reading))
+    weights = list(expressions(reading))
     directions = [direction for _, _, direction in reading.network.directions()]
     code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow}[framework]
     return "\n".join(code(layout, list(zip(weights, directions, strict=True)))) + "\n"
@@ -58,63 +58,67 @@ def _transposed(text: str, turned: bool) -> str:
     return f"{text}.T" if turned else text
 
 
-def _array(name: object) -> str:
-    return f"source[{json.dumps(str(name))}]"
+Array = Callable[[object], str]
+"""The expression for a tensor of the file by its name."""
 
 
-def _expressions(reading: Reading) -> Iterator[_Weights]:
-    """The weights of every direction, in the order of `Network.directions`."""
+def expressions(reading: Reading, holder: str = "source") -> Iterator[Weights]:
+    """The weights of every direction, in the order of `Network.directions`: tensors of `holder`, as in source[name]."""
+
+    def array(name: object) -> str:
+        return f"{holder}[{json.dumps(str(name))}]"
+
     for spec in reading.recipe.layers:
         yield from {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow}[
             reading.recipe.framework
-        ](spec)
+        ](spec, array)
 
 
-def _from_torch(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+def _from_torch(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     if spec["module"] == "Cell":
-        yield _from_cell_by_hand(spec)
+        yield _from_cell_by_hand(spec, array)
         return
     keys = spec["keys"]
     for k in range(spec["num_layers"]):
         for end in ("", "_reverse") if spec["bidirectional"] else ("",):
             suffix = f"_l{k}{end}" if spec["module"] == "RNN" else ""
             biases = [keys[kind + suffix] for kind in ("bias_ih", "bias_hh") if kind + suffix in keys]
-            kernel, recurrent = (_array(keys[kind + suffix]) for kind in ("weight_ih", "weight_hh"))
-            yield _Weights(kernel, recurrent, True, tuple(map(_array, biases)))
+            kernel, recurrent = (array(keys[kind + suffix]) for kind in ("weight_ih", "weight_hh"))
+            yield Weights(kernel, recurrent, True, tuple(map(array, biases)))
 
 
-def _from_cell_by_hand(spec: Mapping[str, Any]) -> _Weights:
-    uses = {use: _array(name) for use, name in spec["uses"].items()}
+def _from_cell_by_hand(spec: Mapping[str, Any], array: Array) -> Weights:
+    uses = {use: array(name) for use, name in spec["uses"].items()}
     biases = tuple(uses[use] for use in ("both_bias", "input_bias", "recurrent_bias") if use in uses)
     if "both" not in uses:
-        return _Weights(uses["input"], uses["recurrent"], spec["form"] != "matmul", biases)
+        return Weights(uses["input"], uses["recurrent"], spec["form"] != "matmul", biases)
     first = spec["input_size"] if spec["form"] == "xh" else spec["hidden_size"]
     parts = [f"{uses['both']}[:, :{first}]", f"{uses['both']}[:, {first}:]"]
     kernel, recurrent = parts if spec["form"] == "xh" else parts[::-1]
-    return _Weights(kernel, recurrent, True, biases)
+    return Weights(kernel, recurrent, True, biases)
 
 
-def _from_keras(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+def _from_keras(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     for k in range(len(spec["cells"])):
         for cells in spec["tensors"]:
-            kernel, recurrent, *biases = map(_array, cells[k])
-            yield _Weights(kernel, recurrent, False, tuple(biases))
+            kernel, recurrent, *biases = map(array, cells[k])
+            yield Weights(kernel, recurrent, False, tuple(biases))
 
 
-def _from_tensorflow(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+def _from_tensorflow(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     for names in spec["directions"]:
-        biases = (_array(names["bias"]),) if names.get("bias") else ()
-        kernel = _array(names["kernel"])
+        biases = (array(names["bias"]),) if names.get("bias") else ()
+        kernel = array(names["kernel"])
         if names.get("recurrent_kernel"):
-            yield _Weights(kernel, _array(names["recurrent_kernel"]), False, biases)
+            yield Weights(kernel, array(names["recurrent_kernel"]), False, biases)
         else:
             first = spec["hidden_size"] if names.get("state_first") else spec["input_size"]
             parts = [f"{kernel}[:{first}]", f"{kernel}[{first}:]"]
             over_x, over_h = parts[::-1] if names.get("state_first") else parts
-            yield _Weights(over_x, over_h, False, biases)
+            yield Weights(over_x, over_h, False, biases)
 
 
-Pairs = Sequence[tuple[_Weights, Direction]]
+Pairs = Sequence[tuple[Weights, Direction]]
 
 
 def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:

@@ -218,6 +218,18 @@ def mistake(finding: Finding) -> str:
     return f"{finding.side}: {finding.name}" + (f" ({finding.where})" if finding.where else "")
 
 
+def remedy(finding: Finding, most: int) -> list[str]:
+    """The lines of code that would have been right, `most` of them; else which tensors of the file are wrong."""
+    if finding.code:
+        left = len(finding.code) - most
+        return [*finding.code[:most], *[f"# and {left} lines more like these; the JSON has them all"] * (left > 0)]
+    if finding.names:
+        left = len(finding.names) - most
+        names = ", ".join(printable(name) for name in finding.names[:most])
+        return [f"in {names}" + (f", and {left} more" if left > 0 else "")]
+    return []
+
+
 def evidence(findings: tuple[Finding, ...]) -> str:
     """What undoing the mistakes leaves of the deviation, and why that is sure."""
     finding = findings[0]

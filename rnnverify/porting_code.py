@@ -106,13 +106,10 @@ def _from_cell_by_hand(spec: Mapping[str, Any], array: Array) -> Weights:
 
 
 def _from_keras(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
-    taken = 0
-    for cell in spec["cells"]:
-        count = 2 + cell["use_bias"]
-        for names in spec["tensors"]:
-            kernel, recurrent, *biases = map(array, names[taken : taken + count])
+    for k in range(len(spec["cells"])):
+        for cells in spec["tensors"]:
+            kernel, recurrent, *biases = map(array, cells[k])
             yield Weights(kernel, recurrent, False, tuple(biases))
-        taken += count
 
 
 def _from_tensorflow(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
@@ -171,7 +168,7 @@ def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:
         options += ["go_backwards=True"] * made["go_backwards"] + ["return_sequences=True"]
         options += [f'dtype="{made["dtype"]}"'] * (made["dtype"] != "float32")
         name = f'name="{made["name"]}"'
-        if made["class"] == "SimpleRNN":
+        if not made["bidirectional"]:
             yield f"    keras.layers.SimpleRNN({made['units']}, {', '.join(options)}, {name}),"
         else:
             inner = f"keras.layers.SimpleRNN({made['units']}, {', '.join(options)})"

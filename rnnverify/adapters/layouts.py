@@ -25,7 +25,7 @@ LAYOUTS: dict[FrameworkName, str] = {
 """Framework to the module of its layout, imported when a network is laid out so."""
 
 _WRITTEN: dict[FrameworkName, tuple[CellKind, ...]] = {
-    "keras": ("rnn",),
+    "keras": ("rnn", "gru", "lstm"),
     "torch": ("rnn", "gru", "lstm"),
     "tensorflow": ("rnn",),
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils import rnn
 
 SIGMOID = {"cell": "", "gate_activation": "sigmoid", "output_activation": "tanh", "reset_after": True, "cell_clip": 0}
 """The gates of nn.GRU and nn.LSTM; they have no others."""
@@ -90,38 +91,51 @@ def count_states(module: Any) -> int:
     return count_directions(module) * len(sizes_of(module))
 
 
-def chain(modules: Any, x: Any, states: Any) -> Any:
-    """x (B, T, I) through `modules`; the outputs of each, and the final states of all."""
+def chain(modules: Any, x: Any, states: Any, lengths: Any = None) -> Any:
+    """x (B, T, I) through `modules`; the outputs of each, and the final states of all.
+
+    With `lengths` (B,), sequence k ends after lengths[k] steps.
+    """
     outputs, finals = [], []
     for module in modules:
         count = count_states(module)
-        x, last = call(module, x, states[:count])
+        x, last = call(module, x, states[:count], lengths)
         states = states[count:]
         outputs.append(x)
         finals += last
     return outputs, finals
 
 
-def call(module: Any, x: Any, states: Any) -> Any:
+def call(module: Any, x: Any, states: Any, lengths: Any = None) -> Any:
     """x (B, T, I) and a flat list of states through one module: its outputs, and the flat list of the last states."""
     if is_cell(module):
-        return call_cell(module, x, states)
+        return call_cell(module, x, states, lengths)
     time_first = not module.batch_first  # a module of the file, which may have been made for (T, B, I)
     if time_first:
         x = x.transpose(0, 1)
+    if lengths is not None:
+        T = x.shape[0 if time_first else 1]
+        options: dict[str, Any] = {"batch_first": not time_first}
+        x = rnn.pack_padded_sequence(x, lengths, enforce_sorted=False, **options)
     if has_c(module):
         y, (h, c) = module(x, (torch.stack(states[::2]), torch.stack(states[1::2])))
         last = [state for both in zip(h, c) for state in both]
     else:
         y, h = module(x, torch.stack(states))
         last = list(h)
+    if lengths is not None:
+        y, _ = rnn.pad_packed_sequence(y, total_length=T, **options)
     return (y.transpose(0, 1) if time_first else y), last
 
 
-def call_cell(cell: Any, x: Any, states: Any) -> Any:
+def call_cell(cell: Any, x: Any, states: Any, lengths: Any) -> Any:
     state, outputs = tuple(states), []
     for t in range(x.shape[1]):
-        state = cell(x[:, t], state) if has_c(cell) else (cell(x[:, t], state[0]),)
+        after = cell(x[:, t], state) if has_c(cell) else (cell(x[:, t], state[0]),)
+        if lengths is not None:
+            goes_on = (lengths > t)[:, None]
+            after = tuple(torch.where(goes_on, new, old) for new, old in zip(after, state))
+        state = after
         outputs.append(state[0])
     return torch.stack(outputs, 1), list(state)
 

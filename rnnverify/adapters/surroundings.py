@@ -101,6 +101,17 @@ def only_chain(tensors: Mapping[str, StoredTensor], dense: Sequence[Names], outp
     return list(orders[0]) if len(orders) == 1 else []
 
 
+def told_by_shape(embedding: Names | None, chain: Sequence[Names]) -> tuple[str, ...]:
+    """The assumptions where nothing but shapes says which layer feeds which."""
+    words = []
+    if embedding:
+        words.append(f"{printable(embedding.layer, 80)} is taken for the embedding before it, by its shape")
+    if chain:
+        names = ", then ".join(printable(each.layer, 80) for each in chain)
+        words.append(f"{names} {'is' if len(chain) == 1 else 'are'} taken for the dense layers behind it, by shape")
+    return tuple(words)
+
+
 def known_activation(name: str) -> bool:
     """Whether a dense layer may have it: elementwise, or softmax."""
     return name == "softmax" or name in ACTIVATIONS

@@ -8,12 +8,11 @@ it reads, or to Linears that follow from it in one order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from rnnverify.adapters.surroundings import BARE, Names, Surroundings, only_chain, surroundings
+from rnnverify.adapters.surroundings import BARE, Names, Surroundings, only_chain, surroundings, told_by_shape
 from rnnverify.adapters.torch_parts import Part
 from rnnverify.containers.contents import Contents, StoredTensor
-from rnnverify.errors import printable
 
 _CLASSES = {"torch.nn.modules.sparse.Embedding": "table", "torch.nn.modules.linear.Linear": "dense"}
 _ACTIVATIONS = {
@@ -57,7 +56,7 @@ def find(
         return BARE
     chain = [_activated(contents, names) for names in chain]
     embedding = tables[0] if tables else None
-    return surroundings(contents.tensors, embedding, chain, *sizes, tuple(_assumptions(embedding, chain)))
+    return surroundings(contents.tensors, embedding, chain, *sizes, told_by_shape(embedding, chain))
 
 
 def _kind(contents: Contents, holder: str, weights: Mapping[str, StoredTensor], sizes: tuple[int, int]) -> str:
@@ -100,11 +99,3 @@ def _activated(contents: Contents, names: Names) -> Names:
     if "" in changing or len(changing) > 1 or (last and not changing):
         return names
     return Names(names.layer, names.kernel, names.bias, transposed=True, activation=(changing or ["linear"])[0])
-
-
-def _assumptions(embedding: Names | None, chain: Sequence[Names]) -> Iterator[str]:
-    if embedding:
-        yield f"{printable(embedding.layer, 80)} is taken for the embedding before it, by its shape"
-    if chain:
-        words = ", then ".join(printable(names.layer, 80) for names in chain)
-        yield f"{words} {'is' if len(chain) == 1 else 'are'} taken for the dense layers behind it, by shape"

@@ -33,10 +33,15 @@ class Recurrence:
     lengths: bool = False  # sequences may end early, by a sequence_length
     residual: bool = False  # its input is added to its output
     joins: frozenset[tuple[str, str, int]] = frozenset()  # where its outputs meet others: node, operation, which input
+    gated: tuple[tuple[str, str], ...] = ()  # every variable of a gated cell, with its role
+    forget_bias: float = 0.0
+    cell_clip: float = 0.0  # 0: none
 
     @property
     def variables(self) -> dict[str, list[str]]:
         """Names by role, as `tensorflow_names.Cell` has them."""
+        if self.gated:
+            return {role: [name for other, name in self.gated if other == role] for role, _ in self.gated}
         roles = {"kernel": self.kernel, "recurrent_kernel": self.recurrent}
         named = {role: [name] for role, name in roles.items() if name}
         return {**named, **({"bias": list(self.biases)} if self.biases else {})}
@@ -97,7 +102,7 @@ def _recurrences(graph: Graph, readers: Readers, product: Node, weight: str) -> 
     else:
         x, before = parts[1 - at], _input_before(graph, step, weight, at)
     read = trace_input(graph, x)
-    reverse = _reverse(read, trace_input(graph, before))
+    reverse = reversed_in_time(read, trace_input(graph, before))
     state = producer(graph, tensor)
     assert state is not None
     yield Recurrence(
@@ -110,7 +115,7 @@ def _recurrences(graph: Graph, readers: Readers, product: Node, weight: str) -> 
         reverse=reverse,
         restored=not reverse or read.unrolled is not None or read.by_index or restores_time(readers, state),
         lengths=any(reads_lengths(graph, choice) for choice in choices),
-        residual=_is_added(graph, readers, state, x),
+        residual=is_added(graph, readers, state, x),
         joins=joins(readers, state),
     )
 
@@ -133,7 +138,7 @@ def _input_before(graph: Graph, step: Step, weight: str, at: int) -> str:
     return parts[1 - at] if len(parts) == 2 else left
 
 
-def _reverse(read: Input, before: Input) -> bool | None:
+def reversed_in_time(read: Input, before: Input) -> bool | None:
     """Whether steps are read from the last to the first; None where that is not to be seen."""
     if read.reverse is None:
         return None
@@ -142,7 +147,7 @@ def _reverse(read: Input, before: Input) -> bool | None:
     return read.reverse != backwards
 
 
-def _is_added(graph: Graph, readers: Readers, state: Node, x: str) -> bool:
+def is_added(graph: Graph, readers: Readers, state: Node, x: str) -> bool:
     """Whether the input of a step is added to its output, as a ResidualWrapper does."""
     source = origin(graph, x)
     for node, k, _ in readers.beyond(state, PASSES):

@@ -14,6 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import cast
 
+from rnnverify.adapters.graph_gates import find_gated
 from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences, merged
 from rnnverify.adapters.graph_walk import TangledError
 from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, shadowed
@@ -62,7 +63,8 @@ def read_facts(contents: Contents) -> Facts:
         source = "the graph"
     graph = cast(Graph, graph)
     try:
-        found = find_recurrences(graph)
+        gated = [cell for cell in find_cells(contents.tensors, shadows=False) if cell.kind]
+        found = {**find_recurrences(graph), **find_gated(graph, gated)}
     except (TangledError, IndexError):  # IndexError: an operation lacks an input that its kind needs
         return Facts(notes=(f"{source} was not used: it is too tangled to be read",))
     usable = {kernel: way for kernel, ways in found.items() if (way := _one(ways))}
@@ -99,9 +101,14 @@ def _one(ways: set[Recurrence]) -> Recurrence | None:
     first = min(ways, key=repr)
     if len(ways) == 1:
         return first
-    if len({(way.recurrent, way.biases, way.state_first, way.activation) for way in ways}) > 1:
+    if len({_computes(way) for way in ways}) > 1:
         return None
     return replace(first, reverse=None, residual=any(way.residual for way in ways), joins=frozenset())
+
+
+def _computes(way: Recurrence) -> tuple[object, ...]:
+    """All that decides what a step computes."""
+    return way.recurrent, way.biases, way.state_first, way.activation, way.forget_bias, way.cell_clip
 
 
 def _fits(graph: Graph, name: str, contents: Contents) -> bool:

@@ -1,0 +1,47 @@
+"""What neither the names of gated cells nor a graph beside them state, and what is taken for granted then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rnnverify.adapters.reading import Open
+from rnnverify.adapters.tensorflow_gates import LAYOUTS
+from rnnverify.adapters.tensorflow_kinds import adds_no_forget_bias, word_of
+from rnnverify.adapters.tensorflow_names import Cell
+
+DEFAULT_FORGET_BIAS = 1.0  # of every LSTM cell that adds one, TensorFlow 0.12 to 2.21
+
+_ONLY_TANH = {
+    *("grublockcell", "grublockcellv2", "lstmblockcell", "lstmblockwrapper", "lstmfusedcell", "lstmblockfusedcell"),
+    *("cudnncompatiblegrucell", "cudnncompatiblelstmcell"),
+}
+
+
+def has_tanh(cell: Cell) -> bool:
+    """Whether a cell of that name has no other activation. (A LSTMBlockCell may be called lstm_cell, too.)"""
+    return bool(cell.kind) and word_of(_word(cell)) in _ONLY_TANH
+
+
+def leaves_forget_bias_open(cell: Cell) -> bool:
+    """Whether a cell of that name adds a forget bias that only its graph states."""
+    return cell.kind in ("lstm", "coupled") and not adds_no_forget_bias(_word(cell))
+
+
+def left_open(cells: Sequence[Cell], unknown: Sequence[Cell]) -> frozenset[Open]:
+    """What the file leaves open of `cells`, where no graph says anything of `unknown` ones among them.
+
+    A forget bias is open only where it is so for every LSTM: it is settled for all of them at once.
+    """
+    found: set[Open] = set()
+    if any(cell.kind.startswith("keras") for cell in unknown):
+        found.add("gate_activation")
+    if any(cell.kind == "keras_gru" and "bias" not in cell.variables for cell in unknown):
+        found.add("reset")
+    lstms = [cell for cell in cells if cell.kind and LAYOUTS[cell.kind].cell == "lstm"]
+    if lstms and all(cell in unknown and leaves_forget_bias_open(cell) for cell in lstms):
+        found.add("forget_bias")
+    return frozenset(found)
+
+
+def _word(cell: Cell) -> str:
+    return cell.scope.rpartition("/")[2]

@@ -12,6 +12,7 @@ from typing import Any
 
 from rnnverify.adapters.layouts import Layout, lay_out
 from rnnverify.assumptions import Assumed, settle
+from rnnverify.assumptions.gates import said_again
 from rnnverify.canonical import Network
 from rnnverify.comparison import Comparison, Verdict
 from rnnverify.errors import (
@@ -177,6 +178,7 @@ def _assumed(side: Opened, written: Opened, given: Assumed) -> Assumed:
             *(f"B={merge}" for merge in merges if theirs),
         ),
         (*given.go_backwards, *["B"] * (backwards and theirs)),
+        *said_again((side, written), side.reading.network),
     )
 
 

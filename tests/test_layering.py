@@ -11,9 +11,10 @@ import pytest
 import rnnverify
 
 ORDER = [
-    {"errors", "options", "finding"},
+    {"errors", "finding"},
     {"canonical", "output"},
-    {"activations", "arrays", "narrowing", "mistakes", "precision", "symmetry"},
+    {"activations", "arrays", "narrowing", "mistakes", "precision", "gate_symmetry"},
+    {"gate_mistakes", "symmetry"},
     {"trace"},
     {"recorded", "step", "inputs", "probes"},
     {"cells", "suspects"},

@@ -73,7 +73,7 @@ class Step:
 
     def _found(self, key: Key) -> Array:
         node = producer(self._graph, at) if len(key) == 1 and (at := next(iter(key))) else None
-        if node is None or not (node.name in self._inside or node.op in ("Const", "MatMul") or self._stored(at)):
+        if node is None or not (self._of_this_step(node) or self._stored(at)):
             return self._state(key)
         number = scalar(node)
         if number is not None:
@@ -91,6 +91,15 @@ class Step:
         if index >= len(outputs):
             raise UnknownError
         return outputs[index]
+
+    def _of_this_step(self, node: Node) -> bool:
+        """Whether `node` is computed in the step, and not before: what it starts from, it has with weights only."""
+        if node.name in self._inside or node.op in ("Const", "MatMul"):
+            return True
+        starts = [tensor for tensor in node.inputs if key_of(self._graph, tensor) in self._known]
+        if joined(node):
+            return len(starts) >= len(joined(node))
+        return node.op in ("Mul", "Add", "AddV2", "BiasAdd") and any(map(self._stored, node.inputs))
 
     def _stored(self, tensor: str) -> bool:
         return bool(weights_of(self._graph, tensor))

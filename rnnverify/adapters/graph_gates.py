@@ -18,8 +18,8 @@ from rnnverify.adapters.graph_recurrence import Recurrence, is_added, reversed_i
 from rnnverify.adapters.graph_time import joins, reads_lengths, restores_time, trace_input
 from rnnverify.adapters.graph_values import Key, Step, UnknownError, key_of, weights_of
 from rnnverify.adapters.graph_walk import Bounded, Readers, joined, origin, origins
-from rnnverify.adapters.tensorflow_gates import LAYOUTS, gating
-from rnnverify.adapters.tensorflow_names import Cell
+from rnnverify.adapters.tensorflow_gates import LAYOUTS, gating, with_forget_bias
+from rnnverify.adapters.tensorflow_names import Cell, ordered
 from rnnverify.canonical import Array, Layer
 from rnnverify.cells import recurrence
 from rnnverify.containers.protobuf import MalformedError
@@ -211,13 +211,13 @@ def _probe(cell: Cell) -> _Probe:
     layout = LAYOUTS[cell.kind]
     most = max(len(names) for names in cell.variables.values())
     I, P = 1 + most, 2 if "projection" in cell.variables else _H
-    shapes = layout.shapes(I, P, _H)
+    shapes = layout.shapes((I, P, _H))
     arrays = {role: rng.normal(0, 0.7, shapes[role]) for role in cell.variables if role in shapes}
-    weights = {}
-    for role, array in arrays.items():
-        names = cell.variables[role]
-        for name, part in zip(names, np.array_split(array, len(names)), strict=True):
-            weights[name] = part
+    weights = {
+        name: part
+        for role, array in arrays.items()
+        for name, part in zip(names := ordered(cell.variables[role]), np.array_split(array, len(names)), strict=True)
+    }
     scale = np.geomspace(0.1, 10, _B)[:, None]
     x, h = scale * rng.normal(size=(_B, I)), rng.uniform(-1, 1, (_B, P))
     return _Probe(arrays, weights, x, h, scale[::-1] * 10 * rng.normal(size=(_B, _H)))
@@ -246,8 +246,9 @@ def _held(cell: Cell, probe: _Probe, step: Step, h: Array, c: Array | None) -> t
         raise UnknownError
     added = {0.0, *step.constants} if layout.cell == "lstm" else {0.0}
     clips = {0.0, *map(abs, step.constants)} if step.operations & _CLIPS and layout.cell == "lstm" else {0.0}
+    plain = layout.make(probe.arrays)
     for name, forget_bias, clip in product(ACTIVATIONS, sorted(added, key=abs), sorted(clips)):
-        direction = layout.make(probe.arrays, forget_bias)
+        direction = with_forget_bias(cell.kind, plain, forget_bias) if forget_bias else plain
         layer = Layer((direction,), name, layout.cell, gating=replace(gating(cell.kind, probe.arrays), cell_clip=clip))
         formula = recurrence(layer, direction)
         state = (probe.h, probe.c) if layout.cell == "lstm" else (probe.h,)

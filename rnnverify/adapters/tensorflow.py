@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from rnnverify.adapters.graph_recurrence import Recurrence
 from rnnverify.adapters.reading import Reading, Recipe
-from rnnverify.adapters.tensorflow_arrays import Arrays, ordered
+from rnnverify.adapters.tensorflow_arrays import Arrays
 from rnnverify.adapters.tensorflow_facts import Facts, read_facts
 from rnnverify.adapters.tensorflow_gated import gated_direction
 from rnnverify.adapters.tensorflow_gates import LAYOUTS
-from rnnverify.adapters.tensorflow_names import Cell
+from rnnverify.adapters.tensorflow_names import Cell, ordered
 from rnnverify.adapters.tensorflow_open import DEFAULT_FORGET_BIAS, has_tanh, leaves_forget_bias_open, left_open
 from rnnverify.adapters.tensorflow_parts import LayerCells, select, stack
 from rnnverify.adapters.tensorflow_remarks import assumptions, leftovers, notes
@@ -167,8 +167,9 @@ class _Reader:
         if cell.kind:
             word = cell.scope.rpartition("/")[2]
             return {"kind": cell.kind, "cell": word, **{role: ordered(names) for role, names in cell.variables.items()}}
-        state_first = {"state_first": True} if (known := self._known(cell)) and known.state_first else {}
-        return {"kernel": None, "bias": None, **{role: names[0] for role, names in cell.variables.items()}, **state_first}
+        known = self._known(cell)
+        named = {role: names[0] for role, names in cell.variables.items()}
+        return {"kernel": None, "bias": None, **named, **({"state_first": True} if known and known.state_first else {})}
 
 
 def _check_chain(contents: Contents, layers: tuple[Layer, ...], layer_cells: list[LayerCells]) -> None:

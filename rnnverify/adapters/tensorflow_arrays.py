@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from rnnverify.adapters.tensorflow_names import Cell
+from rnnverify.adapters.tensorflow_names import Cell, ordered
 from rnnverify.canonical import Array
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import FileError, UnsupportedError, printable
@@ -79,8 +77,3 @@ class Arrays:
 
     def unsupported(self, found: str, advice: str) -> UnsupportedError:
         return UnsupportedError(self._contents.path, found, advice)
-
-
-def ordered(names: Sequence[str]) -> list[str]:
-    """Names of shards, W_0, W_1, ..., W_10, in the order of their rows."""
-    return sorted(names, key=lambda name: (len(name), name))

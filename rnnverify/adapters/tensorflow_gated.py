@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rnnverify.adapters.tensorflow_arrays import SAVE_AGAIN, Arrays
-from rnnverify.adapters.tensorflow_gates import LAYOUTS, GateLayout, gating
+from rnnverify.adapters.tensorflow_gates import LAYOUTS, GateLayout, gating, with_forget_bias
 from rnnverify.adapters.tensorflow_names import Cell
 from rnnverify.canonical import Direction, Gating
 from rnnverify.errors import printable
@@ -49,15 +49,18 @@ def gated_direction(arrays: Arrays, cell: Cell, where: str, forget_bias: float) 
         raise arrays.refused(f"{arrays.name(cell, 'kernel')} has shape {kernel.shape}", wanted)
     I, P, H = sizes
     for role, array in found.items():
-        wanted_shape = layout.shapes(I, P, H)[role]
+        wanted_shape = layout.shapes(sizes)[role]
         if not (layout.two_biases and role == "bias" and array.shape == (2, *wanted_shape)):
             arrays.check_shape(cell, role, array, wanted_shape, H)
         arrays.place(cell, role, f"{where} {_PLACES[role]}" if role != "kernel" else _of_kernel(cell, where, I, P))
-    return layout.make(found, forget_bias), gating(cell.kind, found)
+    direction = layout.make(found)
+    if layout.cell == "lstm" and forget_bias:
+        direction = with_forget_bias(cell.kind, direction, forget_bias)
+    return direction, gating(cell.kind, found)
 
 
 def _check_complete(arrays: Arrays, cell: Cell, layout: GateLayout) -> None:
-    all_roles = layout.shapes(1, 1, 1).keys()
+    all_roles = layout.shapes((1, 1, 1)).keys()
     for role in cell.variables:
         if role not in all_roles:
             names = printable(", ".join(cell.variables[role]))
@@ -76,5 +79,3 @@ def _of_kernel(cell: Cell, where: str, I: int, P: int) -> str:
     if cell.kind.startswith("keras"):
         return f"{where} kernel {order}"
     return f"{where} kernel (rows 0-{I - 1}) and recurrent kernel (rows {I}-{I + P - 1}) {order}"
-
-

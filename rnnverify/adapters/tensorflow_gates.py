@@ -15,7 +15,7 @@ no part of these arrays, and goes into `bias_recurrent`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,22 +24,28 @@ from rnnverify.canonical import GATES, Array, CellKind, Direction, Gating, reord
 Arrays = Mapping[str, Array]
 """The arrays of one cell by role: `kernel`, `bias`, and those that only some cells have."""
 
+Sizes = tuple[int, int, int]
+"""I, P and H."""
+
+Shapes = Callable[[Sizes], Mapping[str, tuple[int, ...]]]
+"""By role, the shapes of the arrays of a cell of these sizes."""
+
 _PEEPHOLES = ("peephole_i", "peephole_f", "peephole_o")
 
 
 @dataclass(frozen=True)
 class GateLayout:
-    """One layout; `shapes` says what shape each array has that a cell of these sizes may hold."""
+    """One layout; `shapes` says what shape each array has that such a cell may hold."""
 
     cell: CellKind
     gates: int  # beside each other in the kernel
-    shapes: Callable[[int, int, int], Mapping[str, tuple[int, ...]]]  # I, P, H
+    shapes: Shapes
     optional: tuple[frozenset[str], ...]  # groups that are there whole, or not at all
-    make: Callable[[Arrays, float], Direction]  # of the arrays and the forget bias; one that runs forward
+    make: Callable[[Arrays], Direction]  # one that runs forward, without a forget bias
     rows: str = "[x, h]"  # what the rows of the kernel are over; x where there is a recurrent one
     two_biases: bool = False  # the bias may have two rows
 
-    def sizes(self, kernel: tuple[int, ...], projection: tuple[int, ...] | None) -> tuple[int, int, int] | None:
+    def sizes(self, kernel: tuple[int, ...], projection: tuple[int, ...] | None) -> Sizes | None:
         """I, P and H, from the shapes of the kernel and the projection; None where no cell can have them."""
         if len(kernel) != 2 or kernel[1] % self.gates or (projection is not None and len(projection) != 2):
             return None
@@ -56,28 +62,33 @@ def gating(kind: str, arrays: Arrays) -> Gating:
     return Gating(reset_after=kind != "gru")
 
 
+def with_forget_bias(kind: str, direction: Direction, forget_bias: float) -> Direction:
+    """`direction`, of an LSTM, with what is added to its forget gate at run time; coupled gates stay opposite."""
+    added = np.array(direction.bias_recurrent)
+    added[1] = forget_bias
+    if kind == "coupled":
+        added[0] = -forget_bias
+    return replace(direction, bias_recurrent=added)
+
+
 def _split(matrix: Array, gates: int) -> Array:
     """(R, gates * H) or (gates * H,) as (gates, R, H) or (gates, H)."""
     return np.stack(np.split(matrix, gates, axis=-1))
 
 
-def _lstm(arrays: Arrays, forget_bias: float) -> Direction:
+def _lstm(arrays: Arrays) -> Direction:
     weights, bias = (reorder(_split(arrays[role], 4), "igfo", GATES["lstm"]) for role in ("kernel", "bias"))
-    added = np.zeros_like(bias)
-    added[1] = forget_bias
     peephole = np.stack([arrays[role] for role in _PEEPHOLES]) if "peephole_i" in arrays else None
-    return _from_rows(weights, bias, added, arrays.get("projection"), peephole)
+    return _from_rows(weights, bias, np.zeros_like(bias), arrays.get("projection"), peephole)
 
 
-def _coupled(arrays: Arrays, forget_bias: float) -> Direction:
+def _coupled(arrays: Arrays) -> Direction:
     """i = 1 - s(v) = s(-v): the weights of f, negated."""
     weights, bias = (_with_input_gate(_split(arrays[role], 3)) for role in ("kernel", "bias"))
-    added = np.zeros_like(bias)
-    added[0], added[1] = -forget_bias, forget_bias
     peephole = None
     if "peephole_f" in arrays:
         peephole = np.stack([-arrays["peephole_f"], arrays["peephole_f"], arrays["peephole_o"]])
-    return _from_rows(weights, bias, added, arrays.get("projection"), peephole)
+    return _from_rows(weights, bias, np.zeros_like(bias), arrays.get("projection"), peephole)
 
 
 def _with_input_gate(stored: Array) -> Array:
@@ -86,29 +97,31 @@ def _with_input_gate(stored: Array) -> Array:
     return np.stack([-forget, forget, candidate, output])
 
 
-def _gru(arrays: Arrays, forget_bias: float) -> Direction:
+def _gru(arrays: Arrays) -> Direction:
     weights = np.concatenate([_split(arrays["kernel"], 2), arrays["candidate_kernel"][None]])
     bias = np.concatenate([_split(arrays["bias"], 2), arrays["candidate_bias"][None]])
-    return _from_rows(weights, bias, np.zeros_like(bias), None, None)
+    return _from_rows(weights, bias, np.zeros_like(bias))
 
 
-def _cudnn_gru(arrays: Arrays, forget_bias: float) -> Direction:
+def _cudnn_gru(arrays: Arrays) -> Direction:
     candidate = np.concatenate([arrays["input_kernel"], arrays["hidden_kernel"]])
     weights = np.concatenate([_split(arrays["kernel"], 2), candidate[None]])
     bias = np.concatenate([_split(arrays["bias"], 2), arrays["input_bias"][None]])
     recurrent = np.concatenate([np.zeros_like(bias[:2]), arrays["hidden_bias"][None]])
-    return _from_rows(weights, bias, recurrent, None, None)
+    return _from_rows(weights, bias, recurrent)
 
 
-def _from_rows(weights: Array, bias: Array, added: Array, projection: Array | None, peephole: Array | None) -> Direction:
+def _from_rows(
+    weights: Array, bias: Array, bias_recurrent: Array, projection: Array | None = None, peephole: Array | None = None
+) -> Direction:
     """Weights (G, I+P, H), the input's rows first."""
     P = weights.shape[2] if projection is None else projection.shape[1]
     kernel, recurrent = weights[:, :-P], weights[:, -P:]
-    return Direction(kernel, recurrent, bias, added, peephole=peephole, projection=projection)
+    return Direction(kernel, recurrent, bias, bias_recurrent, peephole=peephole, projection=projection)
 
 
-def _keras(stored: str, wanted: str) -> Callable[[Arrays, float], Direction]:
-    def make(arrays: Arrays, forget_bias: float) -> Direction:
+def _keras(stored: str, wanted: str) -> Callable[[Arrays], Direction]:
+    def make(arrays: Arrays) -> Direction:
         G = len(stored)
         kernel, recurrent = (reorder(_split(arrays[r], G), stored, wanted) for r in ("kernel", "recurrent_kernel"))
         bias = arrays.get("bias", np.zeros(G * kernel.shape[2], kernel.dtype))
@@ -120,26 +133,33 @@ def _keras(stored: str, wanted: str) -> Callable[[Arrays, float], Direction]:
     return make
 
 
-def _rows_and_bias(gates: int) -> Callable[[int, int, int], Mapping[str, tuple[int, ...]]]:
-    def shapes(I: int, P: int, H: int) -> Mapping[str, tuple[int, ...]]:
+def _rows_and_bias(gates: int) -> Shapes:
+    def shapes(sizes: Sizes) -> Mapping[str, tuple[int, ...]]:
+        I, P, H = sizes
         peepholes = dict.fromkeys(_PEEPHOLES, (H,))
         return {"kernel": (I + P, gates * H), "bias": (gates * H,), "projection": (H, P), **peepholes}
 
     return shapes
 
 
-def _gru_shapes(I: int, P: int, H: int) -> Mapping[str, tuple[int, ...]]:
+def _gru_shapes(sizes: Sizes) -> Mapping[str, tuple[int, ...]]:
+    I, _, H = sizes
     candidate = {"candidate_kernel": (I + H, H), "candidate_bias": (H,)}
     return {"kernel": (I + H, 2 * H), "bias": (2 * H,), **candidate}
 
 
-def _cudnn_shapes(I: int, P: int, H: int) -> Mapping[str, tuple[int, ...]]:
+def _cudnn_shapes(sizes: Sizes) -> Mapping[str, tuple[int, ...]]:
+    I, _, H = sizes
     halves = {"input_kernel": (I, H), "hidden_kernel": (H, H), "input_bias": (H,), "hidden_bias": (H,)}
     return {"kernel": (I + H, 2 * H), "bias": (2 * H,), **halves}
 
 
-def _keras_shapes(gates: int) -> Callable[[int, int, int], Mapping[str, tuple[int, ...]]]:
-    return lambda I, P, H: {"kernel": (I, gates * H), "recurrent_kernel": (H, gates * H), "bias": (gates * H,)}
+def _keras_shapes(gates: int) -> Shapes:
+    def shapes(sizes: Sizes) -> Mapping[str, tuple[int, ...]]:
+        I, _, H = sizes
+        return {"kernel": (I, gates * H), "recurrent_kernel": (H, gates * H), "bias": (gates * H,)}
+
+    return shapes
 
 
 _PROJECTION = frozenset({"projection"})

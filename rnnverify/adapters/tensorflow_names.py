@@ -15,7 +15,7 @@ A user's scopes stand in front, and `scope=` takes the place of the first word.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from rnnverify.adapters.tensorflow_kinds import gated_variable, is_gated, kind_of
@@ -80,6 +80,11 @@ class Cell:
 def is_keras(cell: Cell) -> bool:
     """Whether names say that `cell` is one of Keras, with two kernels and perhaps no bias."""
     return cell.scope.rpartition("/")[2].startswith("simple_rnn_cell") or cell.kind.startswith("keras")
+
+
+def ordered(names: Sequence[str]) -> list[str]:
+    """Names of shards, W_0, W_1, ..., W_10, in the order of their rows."""
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def is_slot(name: str, names: Collection[str]) -> bool:

@@ -213,11 +213,10 @@ def _probe(cell: Cell) -> _Probe:
     I, P = 1 + most, 2 if "projection" in cell.variables else _H
     shapes = layout.shapes((I, P, _H))
     arrays = {role: rng.normal(0, 0.7, shapes[role]) for role in cell.variables if role in shapes}
-    weights = {
-        name: part
-        for role, array in arrays.items()
-        for name, part in zip(names := ordered(cell.variables[role]), np.array_split(array, len(names)), strict=True)
-    }
+    weights: dict[str, Array] = {}
+    for role, array in arrays.items():
+        names = ordered(cell.variables[role])
+        weights.update(zip(names, np.array_split(array, len(names)), strict=True))
     scale = np.geomspace(0.1, 10, _B)[:, None]
     x, h = scale * rng.normal(size=(_B, I)), rng.uniform(-1, 1, (_B, P))
     return _Probe(arrays, weights, x, h, scale[::-1] * 10 * rng.normal(size=(_B, _H)))

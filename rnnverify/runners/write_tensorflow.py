@@ -8,15 +8,11 @@ one turns its outputs back}. Each variable of the graph takes the tensor of its 
 
 from __future__ import annotations
 
-import os
-
-os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf-keras holds BasicRNNCell today; Keras 3 does not
-
 from typing import Any
 
-import tensorflow as tf
 from exchange import load_tensors
-from run_tensorflow import MERGE, activation_named
+from run_tensorflow import MERGE
+from tensorflow_cells import activation_named, tf
 
 v1 = tf.compat.v1
 

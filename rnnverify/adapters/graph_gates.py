@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from rnnverify.activations import ACTIVATIONS
-from rnnverify.adapters.graph_recurrence import Recurrence, is_added, reversed_in_time
+from rnnverify.adapters.graph_recurrence import Recurrence, apart, is_added, reversed_in_time
 from rnnverify.adapters.graph_time import joins, reads_lengths, restores_time, trace_input
 from rnnverify.adapters.graph_values import Key, Step, UnknownError, key_of, weights_of
 from rnnverify.adapters.graph_walk import Bounded, Readers, joined, origin, origins
@@ -73,7 +73,7 @@ def find_gated(graph: Graph, cells: Sequence[Cell]) -> dict[str, set[Recurrence]
     return {
         kernel: found
         for kernel, places in uses.items()
-        if (found := set(_recurrences(graph, readers, by_kernel[kernel], places)))
+        if (found := apart(_recurrences(graph, readers, by_kernel[kernel], places)))
     }
 
 
@@ -109,13 +109,14 @@ def _recurrences(graph: Graph, readers: Readers, cell: Cell, uses: Sequence[_Use
         except UnknownError:
             continue
         state = producer(graph, tensor)
-        assert state is not None
+        if state is None:
+            continue
         read = trace_input(graph, use.x)
         reverse = reversed_in_time(read, trace_input(graph, other.x))
         yield replace(
             _named(cell),
             activation=activation,
-            operations=tuple(sorted(step.operations)),
+            operations=("proj_clip",) if state.op in _CLIPS and not activation else tuple(sorted(step.operations)),
             forget_bias=forget_bias,
             cell_clip=clip,
             reverse=reverse,

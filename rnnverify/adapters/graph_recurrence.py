@@ -6,7 +6,7 @@ concatenation of an input and a state, where that state was computed by the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rnnverify.adapters.graph_activation import Product, Step, is_transposed, read_step
@@ -64,7 +64,7 @@ def find_recurrences(graph: Graph) -> dict[str, set[Recurrence]]:
 
     Raises `TangledError` where that would take too long.
     """
-    found: dict[str, dict[Recurrence, frozenset[tuple[str, str, int]]]] = {}
+    found: dict[str, list[Recurrence]] = {}
     uses: dict[str, int] = {}
     graph = Bounded(graph)
     readers = Readers(graph)
@@ -76,12 +76,17 @@ def find_recurrences(graph: Graph) -> dict[str, set[Recurrence]]:
             continue
         uses[weight.name] += 1
         for recurrence in _recurrences(graph, readers, node, weight.name):
-            ways = found.setdefault(recurrence.kernel, {})
-            way = replace(recurrence, joins=frozenset())  # in an unrolled graph each step has joins of its own
-            ways[way] = ways.get(way, frozenset()) | recurrence.joins
-    return {
-        kernel: {replace(way, joins=all_joins) for way, all_joins in ways.items()} for kernel, ways in found.items()
-    }
+            found.setdefault(recurrence.kernel, []).append(recurrence)
+    return {kernel: apart(ways) for kernel, ways in found.items()}
+
+
+def apart(ways: Iterable[Recurrence]) -> set[Recurrence]:
+    """The ways that differ. In an unrolled graph each step has joins of its own: they count as those of all steps."""
+    joined_in: dict[Recurrence, frozenset[tuple[str, str, int]]] = {}
+    for way in ways:
+        alike = replace(way, joins=frozenset())
+        joined_in[alike] = joined_in.get(alike, frozenset()) | way.joins
+    return {replace(way, joins=all_joins) for way, all_joins in joined_in.items()}
 
 
 def _recurrences(graph: Graph, readers: Readers, product: Node, weight: str) -> Iterator[Recurrence]:

@@ -140,8 +140,8 @@ class _Reader:
         if not known.activation:
             operations = printable(", ".join(known.operations))
             if cell.kind:
-                found = f"{cell.shown} computes something else in its graph ({operations})"
-                advice = "than such a cell with any of the activations known; a proj_clip or a dropout would do that"
+                found = f"{cell.shown} computes something else than such a cell in its graph ({operations})"
+                advice = "this version compares cells without proj_clip, dropout or normalisation inside"
                 raise UnsupportedError(self._contents.path, found, advice)
             found = f"{cell.shown} has an activation computed by {operations}"
             raise UnsupportedError(self._contents.path, found, "which is none of the activations known")

@@ -14,7 +14,7 @@ no part of these arrays, and goes into `bias_recurrent`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -133,11 +133,11 @@ def _keras(stored: str, wanted: str) -> Callable[[Arrays], Direction]:
     return make
 
 
-def _rows_and_bias(gates: int) -> Shapes:
+def _lstm_shapes(gates: int, peepholes: Sequence[str]) -> Shapes:
     def shapes(sizes: Sizes) -> Mapping[str, tuple[int, ...]]:
         I, P, H = sizes
-        peepholes = dict.fromkeys(_PEEPHOLES, (H,))
-        return {"kernel": (I + P, gates * H), "bias": (gates * H,), "projection": (H, P), **peepholes}
+        looks = dict.fromkeys(peepholes, (H,))
+        return {"kernel": (I + P, gates * H), "bias": (gates * H,), "projection": (H, P), **looks}
 
     return shapes
 
@@ -164,8 +164,10 @@ def _keras_shapes(gates: int) -> Shapes:
 
 _PROJECTION = frozenset({"projection"})
 LAYOUTS: dict[str, GateLayout] = {
-    "lstm": GateLayout("lstm", 4, _rows_and_bias(4), (frozenset(_PEEPHOLES), _PROJECTION), _lstm),
-    "coupled": GateLayout("lstm", 3, _rows_and_bias(3), (frozenset(_PEEPHOLES[1:]), _PROJECTION), _coupled),
+    "lstm": GateLayout("lstm", 4, _lstm_shapes(4, _PEEPHOLES), (frozenset(_PEEPHOLES), _PROJECTION), _lstm),
+    "coupled": GateLayout(
+        "lstm", 3, _lstm_shapes(3, _PEEPHOLES[1:]), (frozenset(_PEEPHOLES[1:]), _PROJECTION), _coupled
+    ),
     "gru": GateLayout("gru", 2, _gru_shapes, (), _gru),
     "cudnn_gru": GateLayout("gru", 2, _cudnn_shapes, (), _cudnn_gru),
     "keras_lstm": GateLayout("lstm", 4, _keras_shapes(4), (frozenset({"bias"}),), _keras("ifgo", GATES["lstm"]), "x"),

@@ -18,7 +18,7 @@ from rnnverify.canonical import GATES, Direction, Layer, Network
 from rnnverify.errors import OptionError, printable
 from rnnverify.sides import Opened
 
-_FORGET = GATES["lstm"].index("f")
+_INPUT, _FORGET = (GATES["lstm"].index(gate) for gate in "if")
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,17 @@ def _with_forget_bias(layer: Layer, value: str) -> Layer:
     def change(direction: Direction) -> Direction:
         bias = np.array(direction.bias_recurrent)
         bias[_FORGET] = float(value)
+        if _coupled(direction):
+            bias[_INPUT] = -float(value)
         return replace(direction, bias_recurrent=bias)
 
     return replace(layer, directions=tuple(map(change, layer.directions)))
+
+
+def _coupled(direction: Direction) -> bool:
+    """Whether the input gate is 1 minus the forget gate, which has to stay so."""
+    into, forget = direction.kernel[_INPUT], direction.kernel[_FORGET]
+    return bool(forget.any() and (into == -forget).all())
 
 
 FACTS = (

@@ -69,8 +69,8 @@ class Cell:
         if self.is_keras:
             self.native = self.of_keras(H, gates, common)
         elif self.is_lstm:
-            added = gates["forget_bias"][number]
-            self.native = self.lstm(spec, H, dict(common, forget_bias=added), gates["cell_clip"])
+            self.added = gates["forget_bias"][number]
+            self.native = self.lstm(spec, H, dict(common, forget_bias=self.added), gates["cell_clip"])
         else:
             cells = v1.nn.rnn_cell
             self.native = (cells.GRUCell if self.kind == "gru" else cells.BasicRNNCell)(H, **common)
@@ -146,7 +146,7 @@ class Cell:
         if self.kind == "":
             return vanilla(self.names, held, self.sizes[0])
         if self.kind == "coupled":
-            return coupled([role for _, role in self.variables()], held)
+            return coupled([role for _, role in self.variables()], held, self.added)
         if self.kind == "cudnn_gru":
             return cudnn_gru(self.input_size, held)
         return [held(role) for _, role in self.variables()]
@@ -165,14 +165,14 @@ def vanilla(names: Any, held: Any, H: int) -> Any:
     return [kernel, held("bias") if names.get("bias") else np.zeros(H)]
 
 
-def coupled(roles: Any, held: Any) -> Any:
-    """j, f, o as i, j, f, o, with the weights of i opposite to those of f."""
+def coupled(roles: Any, held: Any, added: float) -> Any:
+    """j, f, o as i, j, f, o, with the weights of i opposite to those of f, and to the forget bias `added` to them."""
 
-    def wide(array: Any) -> Any:
+    def wide(array: Any, more: float) -> Any:
         j, f, o = np.split(array, 3, axis=-1)
-        return np.concatenate([-f, j, f, o], axis=-1)
+        return np.concatenate([-f - more, j, f, o], axis=-1)
 
-    made = {"kernel": lambda: wide(held("kernel")), "bias": lambda: wide(held("bias"))}
+    made = {"kernel": lambda: wide(held("kernel"), 0.0), "bias": lambda: wide(held("bias"), added)}
     made["peephole_i"] = lambda: -held("peephole_f")
     return [made[role]() if role in made else held(role) for role in roles]
 

@@ -91,13 +91,10 @@ def _from_cell_by_hand(spec: Mapping[str, Any]) -> _Weights:
 
 
 def _from_keras(spec: Mapping[str, Any]) -> Iterator[_Weights]:
-    taken = 0
-    for cell in spec["cells"]:
-        count = 2 + cell["use_bias"]
-        for names in spec["tensors"]:
-            kernel, recurrent, *biases = map(_array, names[taken : taken + count])
+    for k in range(len(spec["cells"])):
+        for cells in spec["tensors"]:
+            kernel, recurrent, *biases = map(_array, cells[k])
             yield _Weights(kernel, recurrent, False, tuple(biases))
-        taken += count
 
 
 def _from_tensorflow(spec: Mapping[str, Any]) -> Iterator[_Weights]:

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 from exchange import load_tensors
-from run_keras import ZeroInitializers
+from keras_layers import ZeroInitializers
 
 
 def write(job: dict[str, Any]) -> Any:

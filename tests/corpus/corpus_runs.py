@@ -20,6 +20,7 @@ from rnnverify.sides import Opened, open_side, parse
 from rnnverify.trace import Run, Trace
 
 TORCH_ACTIVATIONS = {"tanh", "relu"}  # what nn.RNN computes; anything else runs by the reference in `compare` too
+GATES = {"hard_sigmoid": "keras2_hard_sigmoid", "hard_sigmoid3": "hard_sigmoid"}  # as the corpus calls them
 
 
 @dataclass
@@ -114,10 +115,15 @@ def settled(case: Case, side: Opened) -> Opened:
     """`side` with what its file leaves open set by options, the way a user who knows the model would."""
     reading, facts = side.reading, case.facts
     assert reading is not None and side.network is not None
+    known: dict[str, tuple[str, ...]] = {}
+    if "gate_activation" in reading.open:
+        known["gate_activations"] = (GATES.get(facts["recurrent_activation"], facts["recurrent_activation"]),)
+    if "reset" in reading.open:
+        known["gru_resets"] = ("after" if facts["reset_after"] else "before",)
     if reading.activation_stated:
-        return side
+        return settle([side], Assumed(**known))[0]
     part = submodel(case, side.network.input_size, side.network.output_size)
-    known: dict[str, tuple[str, ...]] = {"activations": (part.activation if part else facts["activation"],)}
+    known["activations"] = (part.activation if part else facts["activation"],)
     if reading.recipe.framework == "keras":
         merge, backwards = facts.get("merge_mode"), facts.get("go_backwards")
         known |= {"merge_modes": (f"A={merge}",)} if merge not in (None, "concat") else {}

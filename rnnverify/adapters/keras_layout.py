@@ -74,5 +74,5 @@ def _weights(target: Path, layer: Layer, k: int, d: int, name: str) -> dict[str,
     prefix = f"{name}/" + (("forward", "backward")[d] + "_rnn/" if layer.bidirectional else "")
     found = {prefix + "kernel": direction.kernel[0], prefix + "recurrent_kernel": direction.recurrent_kernel[0]}
     if _has_bias(layer):
-        found[prefix + "bias"] = one_bias(target, f"layer {k}{way(direction.reverse)}", direction, dtype)
+        found[prefix + "bias"] = one_bias(target, f"layer {k}{way(direction.reverse)}", direction, dtype)[0]
     return {each: np.ascontiguousarray(array, dtype) for each, array in found.items()}

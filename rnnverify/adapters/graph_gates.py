@@ -16,7 +16,7 @@ import numpy as np
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.adapters.graph_recurrence import Recurrence, apart, is_added, reversed_in_time
 from rnnverify.adapters.graph_time import joins, reads_lengths, restores_time, trace_input
-from rnnverify.adapters.graph_values import Key, Step, UnknownError, key_of, weights_of
+from rnnverify.adapters.graph_values import WIDEST, Key, Step, UnknownError, key_of, weights_of
 from rnnverify.adapters.graph_walk import Bounded, Readers, joined, origin, origins
 from rnnverify.adapters.tensorflow_gates import LAYOUTS, gating, with_forget_bias
 from rnnverify.adapters.tensorflow_names import Cell, ordered
@@ -63,7 +63,7 @@ def find_gated(graph: Graph, cells: Sequence[Cell]) -> dict[str, set[Recurrence]
     """
     graph = Bounded(graph)
     readers = Readers(graph)
-    by_kernel = {cell.variables["kernel"][0]: cell for cell in cells if "kernel" in cell.variables}
+    by_kernel = {cell.variables["kernel"][0]: cell for cell in cells if _may_be_computed(cell)}
     uses: dict[str, list[_Use]] = {}
     for node in graph.values():
         at = _KERNEL.get(node.op)
@@ -75,6 +75,10 @@ def find_gated(graph: Graph, cells: Sequence[Cell]) -> dict[str, set[Recurrence]
         for kernel, places in uses.items()
         if (found := apart(_recurrences(graph, readers, by_kernel[kernel], places)))
     }
+
+
+def _may_be_computed(cell: Cell) -> bool:
+    return "kernel" in cell.variables and sum(map(len, cell.variables.values())) < WIDEST // 2
 
 
 def _use(graph: Graph, node: Node) -> list[_Use]:

@@ -17,7 +17,8 @@ from rnnverify.canonical import Array
 from rnnverify.containers.protobuf import MalformedError
 from rnnverify.containers.tf_graph import Graph, Node, producer
 
-_MOST_VISITS = 400
+_MOST_VISITS = 120  # tensors; a step has some forty
+WIDEST = 1024  # columns of a tensor: a graph may join a tensor with itself again and again
 _sigmoid = ACTIVATIONS["sigmoid"]
 
 
@@ -68,7 +69,10 @@ class Step:
             self._left -= 1
             if self._left < 0:
                 raise UnknownError
-            self._known[key] = self._found(key)
+            found = self._found(key)
+            if found.ndim > 2 or found.size > WIDEST * len(self._cell_state):
+                raise UnknownError
+            self._known[key] = found
         return self._known[key]
 
     def _found(self, key: Key) -> Array:
@@ -123,12 +127,12 @@ class Step:
             if node.op in ("Split", "SplitV"):
                 value = self.value(node.inputs[node.op == "Split"])
                 return np.split(value, node.attribute("num_split").number(3), axis=-1)
-            if joined(node):
+            if 0 < len(joined(node)) <= WIDEST:
                 return (np.concatenate([self.value(part) for part in joined(node)], axis=-1),)
             inputs = [self.value(tensor) for tensor in node.inputs]
             with np.errstate(all="ignore"):
                 return (np.asarray(_OPERATIONS[node.op](*inputs)),)
-        except (KeyError, IndexError, TypeError, ValueError, MalformedError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, ArithmeticError, MalformedError) as error:
             raise UnknownError from error
 
     def number(self, node: Node, attribute: str, default: float) -> float:

@@ -15,7 +15,13 @@ from rnnverify.adapters.tensorflow_facts import Facts, read_facts
 from rnnverify.adapters.tensorflow_gated import gated_direction
 from rnnverify.adapters.tensorflow_gates import LAYOUTS
 from rnnverify.adapters.tensorflow_names import Cell, ordered
-from rnnverify.adapters.tensorflow_open import DEFAULT_FORGET_BIAS, has_tanh, leaves_forget_bias_open, left_open
+from rnnverify.adapters.tensorflow_open import (
+    DEFAULT_FORGET_BIAS,
+    assumed_forget_biases,
+    has_tanh,
+    leaves_forget_bias_open,
+    left_open,
+)
 from rnnverify.adapters.tensorflow_parts import LayerCells, select, stack
 from rnnverify.adapters.tensorflow_remarks import assumptions, leftovers, notes
 from rnnverify.adapters.tensorflow_vanilla import vanilla_direction
@@ -45,7 +51,7 @@ def read(contents: Contents, selector: str | None) -> Reading:
     layer_cells = [layer for name in selection.names for layer in stack(contents, name, selection.parts[name])]
     cells = [cell for cells in layer_cells for cell in cells]
     unknown = [cell for cell in cells if not facts.of(cell, contents.tensors)]
-    stated = all(has_tanh(cell) for cell in unknown)
+    stated, opened = all(has_tanh(cell) for cell in unknown), left_open(cells, unknown)
     reader = _Reader(contents, facts, stated)
     layers = tuple(reader.layer(k, cells) for k, cells in enumerate(layer_cells))
     _check_chain(contents, layers, layer_cells)
@@ -66,9 +72,9 @@ def read(contents: Contents, selector: str | None) -> Reading:
         roles=arrays.roles,
         unused=unused,
         not_compared=not_compared,
-        assumptions=assumptions(contents, facts, layer_cells, selection),
+        assumptions=(*assumptions(contents, facts, layer_cells, selection), *assumed_forget_biases(unknown, opened)),
         notes=notes(contents, facts, layer_cells, selection),
-        open=left_open(cells, unknown),
+        open=opened,
     )
 
 

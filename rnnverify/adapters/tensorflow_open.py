@@ -38,9 +38,19 @@ def left_open(cells: Sequence[Cell], unknown: Sequence[Cell]) -> frozenset[Open]
     if any(cell.kind == "keras_gru" and "bias" not in cell.variables for cell in unknown):
         found.add("reset")
     lstms = [cell for cell in cells if cell.kind and LAYOUTS[cell.kind].cell == "lstm"]
-    if lstms and all(cell in unknown and leaves_forget_bias_open(cell) for cell in lstms):
+    if lstms and all(cell in _adding(unknown) for cell in lstms):
         found.add("forget_bias")
     return frozenset(found)
+
+
+def assumed_forget_biases(unknown: Sequence[Cell], opened: frozenset[Open]) -> tuple[str, ...]:
+    """What is said of cells that leave theirs open beside others that do not."""
+    left = () if "forget_bias" in opened else _adding(unknown)
+    return tuple(f"{cell.shown} adds a forget bias of {DEFAULT_FORGET_BIAS:g}, as it does by default" for cell in left)
+
+
+def _adding(unknown: Sequence[Cell]) -> list[Cell]:
+    return [cell for cell in unknown if leaves_forget_bias_open(cell)]
 
 
 def _word(cell: Cell) -> str:

@@ -3,8 +3,8 @@
 Layers of the request, bottom to top, each a network that feeds the next: {"kind": "forward" (dynamic_rnn over one cell,
 or over a MultiRNNCell), "reverse" (over reversed steps) or "both" (bidirectional_dynamic_rnn for each cell), "scope",
 "cells": [{"class", "units", "activation", "merge", "scope": of the network that drives it, of an LSTM "forget_bias":
-one for each direction, and of an LSTMCell "peepholes", "projection" and "cell_clip"}], "time_restored": whether a reverse
-one turns its outputs back}. Each variable of the graph takes the tensor of its own name.
+one for each direction, and of an LSTMCell "peepholes", "projection" and "cell_clip"}], "time_restored": whether a
+reverse one turns its outputs back}. Each variable of the graph takes the tensor of its own name.
 """
 
 from __future__ import annotations

@@ -210,6 +210,19 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class ModelOutputs:
+    """What the dense layers behind the recurrent part make of it on both sides, at every step."""
+
+    words: str  # the layers, such as "Dense 'fc', 6 -> 3, softmax"
+    headline: Measured  # the largest deviation of their outputs
+    used: tuple[float, float]  # the largest share of what rounding allows them, by side
+    rule: str  # how outputs decide: "argmax", "above 0.5"; empty where they do not
+    flips: int  # at how many steps the sides decide otherwise
+    decisions: int  # of how many
+    reasons: tuple[str, ...]  # sentences: why rounding does not explain them; empty where it does
+
+
+@dataclass(frozen=True)
 class Searched:
     """What `--search` found for a pair."""
 
@@ -267,6 +280,7 @@ class Pair:
     tensors: tuple[TensorDifference, ...]  # empty where a side's weights are not known
     searched: Searched | None = None  # None where that was not asked for
     findings: tuple[Finding, ...] = ()  # the porting mistakes behind DIFFERENT, where they could be named
+    model: ModelOutputs | None = None  # behind the recurrent part, where both sides have dense layers there
     heat: HeatMap | None = None  # of the outputs in the batch of the headline
 
 

@@ -84,8 +84,8 @@ def convert(
     if side.reading is None or side.contents is None:
         raise OptionError(f"{side.source}: is a trace, and holds no weights; give a model file")
     place = check_place(Path(target), form, {"the source": side.contents.path}, force)
-    made = write_network(side, Path(target), place, form, options)
-    return replace(made, code=porting_code(side.reading, form.framework)) if show_code else made
+    code = porting_code(side.reading, form.framework) if show_code else ""  # may refuse, before anything is written
+    return replace(write_network(side, Path(target), place, form, options), code=code)
 
 
 def write_network(

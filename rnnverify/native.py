@@ -65,6 +65,7 @@ class Job:
     dtype: str | None = None  # to compute in; None: what the weights are stored in
     trusted: bool = False  # its framework may run code that the file brings
     python: str = sys.executable  # the interpreter to run it in
+    head: bool = False  # whether the dense layers behind are run, too
 
     @property
     def runtime(self) -> tuple[str, str]:
@@ -161,7 +162,8 @@ class Runners:
         for batch in job.batches:
             output = result["outputs"][batch.name]
             h_n, states, c_n = (tuple(map(files.load, output[name])) for name in ("h_n", "states", "c_n"))
-            runs[batch.name] = Run(batch, files.load(output["y"]), h_n, states, c_n)
+            model_out = files.load(output["model_out"]) if job.head else None
+            runs[batch.name] = Run(batch, files.load(output["y"]), h_n, states, c_n, model_out)
         return Trace(runs, {"engine": "native", "dtype": computing_dtype(job), **result}), result
 
     def write(self, *orders: Order) -> list[Mapping[str, Any]]:
@@ -212,6 +214,7 @@ class Runners:
             "layers": [dict(layer) for layer in recipe.layers],
             "activations": [layer.activation for layer in network.layers],
             "gates": [_gates(layer) for layer in network.layers],
+            "head": _head(job.reading) if job.head else [],
             "tensors": {name: self._save(array) for name, array in recipe.tensors.items()},
             "loadable": recipe.loadable or job.trusted,
             "trusted": job.trusted,
@@ -252,6 +255,14 @@ def _added(direction: Direction) -> float:
     return float(forget[0]) if (forget == forget[0]).all() else 0.0
 
 
+def _head(reading: Reading) -> list[dict[str, Any]]:
+    """The dense layers behind, as the runner makes them."""
+    head = reading.around.head
+    assert head is not None
+    both = zip(reading.recipe.head, head.layers, strict=True)
+    return [{**spec, "activation": dense.activation} for spec, dense in both]
+
+
 def _what(job: Job) -> str:
     """What is run, by value. A file held against itself is run twice: the label tells the two apart."""
     network, recipe = job.reading.network, job.reading.recipe
@@ -264,6 +275,7 @@ def _what(job: Job) -> str:
         recipe.loadable,
         job.dtype,
         job.trusted,
+        job.head,
         batches,
     )
     return f"{network.fingerprint()} {network.dtype} {parts}"

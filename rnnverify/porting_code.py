@@ -12,6 +12,7 @@ from rnnverify.adapters.layouts import Layout, lay_out
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Direction
 from rnnverify.containers.contents import FrameworkName
+from rnnverify.errors import UnsupportedError
 
 _HEAD = "# source[name] is the array that the file holds under that name; `rnnverify inspect` lists them"
 
@@ -44,6 +45,9 @@ def porting_code(reading: Reading, framework: FrameworkName) -> str:
     Raises UnsupportedError for what these layers cannot compute. The layouts are those of `adapters.layouts`.
     """
     layout = lay_out(reading.network, framework, Path(framework))
+    if any(layer.cell != "rnn" for layer in reading.network.layers):
+        found = "holds gated cells, whose porting code this version does not print"
+        raise UnsupportedError(Path(framework), found, "leave out --show-code")
     weights = list(_expressions(reading))
     directions = [direction for _, _, direction in reading.network.directions()]
     code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow}[framework]
@@ -142,7 +146,7 @@ def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:
         options += ["go_backwards=True"] * made["go_backwards"] + ["return_sequences=True"]
         options += [f'dtype="{made["dtype"]}"'] * (made["dtype"] != "float32")
         name = f'name="{made["name"]}"'
-        if made["class"] == "SimpleRNN":
+        if not made["bidirectional"]:
             yield f"    keras.layers.SimpleRNN({made['units']}, {', '.join(options)}, {name}),"
         else:
             inner = f"keras.layers.SimpleRNN({made['units']}, {', '.join(options)})"

@@ -12,6 +12,7 @@ import numpy as np
 from rnnverify import lengths, reference, search
 from rnnverify.adequacy import Examiner
 from rnnverify.alignment import aligned
+from rnnverify.around import NOTHING
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.batches import choose_batches
 from rnnverify.canonical import Network
@@ -29,6 +30,7 @@ from rnnverify.precision import DtypeName, narrow
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.step import Allowed
 from rnnverify.trace import FILED, FROM_H0, Batch, Run, Trace, save
+from rnnverify.whole_model import shared, with_outputs
 from rnnverify.witness import Asked, save_witness
 
 Engine = Literal["auto", "native", "reference"]
@@ -233,12 +235,13 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
 
 
 def _in_memory(run: Run) -> Run:
-    copies = [tuple(np.array(array) for array in arrays) for arrays in (run.h_n, run.states, run.c_n)]
-    return Run(run.batch, np.array(run.y), *copies)
+    h_n, states, c_n = (tuple(np.array(array) for array in arrays) for arrays in (run.h_n, run.states, run.c_n))
+    model_out = None if run.model_out is None else np.array(run.model_out)
+    return Run(run.batch, np.array(run.y), h_n, states, c_n, model_out)
 
 
 def _open(parsed: Sequence[Source], options: Options) -> tuple[Opened, ...]:
-    return without_masked_steps(settle([open_side(source) for source in parsed], options.assumed))
+    return without_masked_steps(shared(settle([open_side(source) for source in parsed], options.assumed)))
 
 
 def _jobs(
@@ -257,8 +260,9 @@ def _jobs(
                 refused[label] = why
             else:
                 path, python = side.contents.path, python_of(label, options.pythons)
-                trusted = label in options.trust
-                jobs[label] = Job(label, str(side.source), path, side.reading, batches, options.dtype, trusted, python)
+                trusted, head = label in options.trust, side.reading.around.head is not None
+                what = (label, str(side.source), path, side.reading, batches)
+                jobs[label] = Job(*what, options.dtype, trusted, python, head)
     return jobs, refused
 
 
@@ -279,6 +283,7 @@ def _collect(prepared: Prepared, runners: Runners) -> tuple[list[Trace], list[Ho
                 refused[label] = str(error).partition(": ")[2]
         if trace is None and side.network:
             trace = reference.run(_rounded(side, options) or side.network, lengths.cut_batches(prepared.batches))
+            trace = with_outputs(trace, side.reading.around.head) if side.reading else trace
             words = f"float64 reference, because {refused[label]}" if label in refused else "float64 reference"
             how = How("reference", words, {"numpy": np.__version__})
         if trace is None:
@@ -324,5 +329,6 @@ def _observe(
                 is_reference = trace.provenance.get("engine") == "reference"
                 references[key] = trace if is_reference else reference.run(network, batches)
             own = references[key]
-        observed.append(Observed(side.source.label, side.network, trace, own, assumptions_of(side), rounded))
+        around = side.reading.around if side.reading else NOTHING
+        observed.append(Observed(side.source.label, side.network, trace, own, assumptions_of(side), around, rounded))
     return observed

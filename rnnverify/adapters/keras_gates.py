@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnnverify.adapters.keras_cells import Cell
-from rnnverify.canonical import GATES, Array, CellKind, Direction, reorder
+from rnnverify.canonical import GATES, Array, CellKind, Direction, Layer, reorder
 
 ROLES = ("kernel", "recurrent_kernel", "bias")
 IN_ONE: dict[CellKind, str] = {"rnn": "h", "gru": "zrn", "lstm": "ifgo"}
@@ -66,6 +66,25 @@ def direction(cell: Cell, arrays: Sequence[Array], reverse: bool) -> Direction:
         reorder(array, stored, gates) for array in (kernel, recurrent, of_input, of_state)
     )
     return Direction(kernel, recurrent, of_input, of_state, reverse, bool(biases))
+
+
+def laid_out(layer: Layer, direction: Direction) -> dict[str, Array]:
+    """The inverse, as `set_weights` of Keras 2 and 3 takes it: float64 (I, GH), (H, GH) and bias, of which there may be
+    none. Two biases are added up but for those of a GRU that resets after the product."""
+    gates, stored = GATES[layer.cell], IN_ONE[layer.cell]
+
+    def joined(array: Array) -> Array:
+        return np.concatenate([*reorder(array, gates, stored)], axis=-1)
+
+    found = {"kernel": joined(direction.kernel), "recurrent_kernel": joined(direction.recurrent_kernel)}
+    if keeps_both(layer):
+        return {**found, "bias": np.stack([joined(direction.bias_input), joined(direction.bias_recurrent)])}
+    return {**found, "bias": joined(direction.bias)}
+
+
+def keeps_both(layer: Layer) -> bool:
+    """Whether Keras stores two biases of such a layer."""
+    return layer.cell == "gru" and layer.gating.reset_after
 
 
 def _apart(cell: Cell, count: int) -> bool:

@@ -25,7 +25,7 @@ def by_shapes(contents: Contents, names: Sequence[str]) -> Cell | None:
     version = keras_version(contents)
     after = kind == "lstm" or cudnn or len(bias) == 2 or (not known and _resets_after(version))
     gating = Gating("sigmoid" if kind == "rnn" or cudnn else default_gates(version), reset_after=after)
-    return Cell(H, len(names) >= len(ROLES), "tanh", False, kind, gating, cudnn, known)
+    return Cell(H, len(names) >= len(ROLES), "tanh", cudnn, kind, gating, cudnn, known)
 
 
 def gates_in(contents: Contents, names: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import pairwise, permutations
 
 from rnnverify.adapters.keras_cells import Cell
 from rnnverify.adapters.keras_config import Address
@@ -98,7 +98,9 @@ def _refusal(contents: Contents, layer: Listed, ordered: bool) -> str:
         kernel = contents.tensors.get(cell.in_order[0])
         if kernel is not None and len(kernel.shape) > 2:
             return "has convolutional weights, and is not compared yet"
-        if by_shapes(contents, cell.in_order) is None:
+        found = by_shapes(contents, cell.in_order)
+        stated = _OF_ONE_CELL.fullmatch(layer.group)
+        if found is None or (stated and _NAMES[found.kind].lower() != stated[1].replace("_", "")):
             return f"has {gates_in(contents, cell.in_order)} gates a unit, and is not compared yet"
     if any("/param_" in name for name in layer.strays):
         return f"has {len(layer.tensors)} weights, more than a SimpleRNN and not those of GRU or LSTM"
@@ -110,7 +112,7 @@ def _layer(contents: Contents, listed: Listed) -> KerasLayer:
     path = listed.path
     halves = [[c for c in listed.cells if c.side == side] for side in ("forward", "backward")]
     two = all(halves)
-    directions = halves if two else [[*listed.cells]]
+    directions = halves if two else [_in_order(contents, listed)]
     if two and [len(half) for half in halves] != [1, 1]:
         found = f"layer {printable(path[-1])!r} has stacked cells in two directions"
         raise UnsupportedError(contents.path, found, "compare another part")
@@ -125,6 +127,33 @@ def _layer(contents: Contents, listed: Listed) -> KerasLayer:
         merge_mode="concat" if two else None,
         tensors=tuple(tuple(cell.in_order for cell in half) for half in directions),
     )
+
+
+def _in_order(contents: Contents, listed: Listed) -> list[CellNames]:
+    """The cells of a layer as they follow each other. Keras 3 counts those of each class by themselves."""
+    cells = [*listed.cells]
+    classes = {cell.outer: re.sub(r"_\d+$", "", cell.outer) for cell in cells}
+    if isinstance(contents.metadata.get("layer_weights"), dict) or len(set(classes.values())) == 1:
+        return cells
+    by_class = sorted(cells, key=lambda cell: classes[cell.outer])
+    orders = [
+        [*order]
+        for order in (permutations(cells) if len(cells) <= _MOST_PERMUTED else ())
+        if sorted(order, key=lambda cell: classes[cell.outer]) == by_class and _cells_chain(contents, order)
+    ]
+    if len(orders) != 1:
+        found = (
+            f"layer {printable(listed.path[-1])!r} stacks cells of several classes, and weights do not tell their order"
+        )
+        raise UnsupportedError(contents.path, found, "give the whole model, as .keras or .h5")
+    return orders[0]
+
+
+def _cells_chain(contents: Contents, order: Sequence[CellNames]) -> bool:
+    """Whether each cell can read what the one before it gives."""
+    stored = [[contents.tensors.get(name) for name in cell.in_order[:2]] for cell in order]
+    shapes = [[each.shape[:1] if each else () for each in kernels] for kernels in stored]
+    return all(below[1] == above[0] for below, above in pairwise(shapes))
 
 
 def _cell(contents: Contents, names: CellNames) -> Cell:

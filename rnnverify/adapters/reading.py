@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rnnverify.around import NOTHING, Around
 from rnnverify.canonical import Array, Network
 from rnnverify.containers.contents import FrameworkName
 
@@ -27,6 +28,7 @@ class Recipe:
     tensors: Mapping[str, Array]
     loadable: bool = True  # the framework's own loader may be tried on the file
     why_not: str = ""  # why it may not, for the report
+    head: tuple[Mapping[str, object], ...] = ()  # {"kernel": key of tensors, "bias": key or "", "transposed": (O, F)}
 
 
 @dataclass(frozen=True)
@@ -43,4 +45,5 @@ class Reading:
     assumptions: tuple[str, ...] = ()  # facts the file does not state, other than the activation
     notes: tuple[str, ...] = ()  # what the user should know: steps returned, dtype computed in, ...
     open: frozenset[Open] = frozenset()  # what the network has as the framework's default, since no file states it
+    around: Around = NOTHING  # the embedding and the dense layers that belong to it
     mask_value: float | None = None  # steps whose features all equal it are skipped; None: no step is

@@ -77,8 +77,8 @@ def as_keras_model(layout: Layout) -> Contents:
     listed, groups = [], {}
     for spec in layout.layers:
         facts = {key: spec[key] for key in ("units", "activation", "use_bias", "go_backwards")}
-        inner = rnn(spec["name"], class_name="SimpleRNN", **facts)
-        both = spec["class"] == "Bidirectional"
+        inner = rnn(spec["name"], class_name=spec["class"], **facts, **spec["gates"])
+        both = spec["bidirectional"]
         listed.append(
             layer("Bidirectional", spec["name"], layer=inner, merge_mode=spec["merge_mode"]) if both else inner
         )

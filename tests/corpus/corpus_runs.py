@@ -111,13 +111,19 @@ def choices(case: Case) -> list[str]:
     return [given]
 
 
+def gates_of(case: Case, side: Opened) -> str:
+    """What the gates of a file compute that does not say it; empty where it does."""
+    known = str(case.facts.get("recurrent_activation"))
+    return GATES.get(known, known) if side.reading and "gate_activation" in side.reading.open else ""
+
+
 def settled(case: Case, side: Opened) -> Opened:
     """`side` with what its file leaves open set by options, the way a user who knows the model would."""
     reading, facts = side.reading, case.facts
     assert reading is not None and side.network is not None
     known: dict[str, tuple[str, ...]] = {}
-    if "gate_activation" in reading.open:
-        known["gate_activations"] = (GATES.get(facts["recurrent_activation"], facts["recurrent_activation"]),)
+    if gates := gates_of(case, side):
+        known["gate_activations"] = (gates,)
     if "reset" in reading.open:
         known["gru_resets"] = ("after" if facts["reset_after"] else "before",)
     if reading.activation_stated:
@@ -160,8 +166,8 @@ def in_memory(trace: Trace) -> Trace:
     """`trace` without the files that it is mapped from."""
     runs = {}
     for name, run in trace.runs.items():
-        y, h_n, states = np.array(run.y), tuple(map(np.array, run.h_n)), tuple(map(np.array, run.states))
-        runs[name] = Run(run.batch, y, h_n, states)
+        h_n, states, c_n = (tuple(map(np.array, each)) for each in (run.h_n, run.states, run.c_n))
+        runs[name] = Run(run.batch, np.array(run.y), h_n, states, c_n)
     return Trace(runs, trace.provenance)
 
 

@@ -17,7 +17,7 @@ from rnnverify.adapters.tensorflow_gates import LAYOUTS
 from rnnverify.adapters.tensorflow_names import Cell, ordered
 from rnnverify.adapters.tensorflow_open import (
     DEFAULT_FORGET_BIAS,
-    assumed_forget_biases,
+    assumed,
     has_tanh,
     leaves_forget_bias_open,
     left_open,
@@ -72,7 +72,7 @@ def read(contents: Contents, selector: str | None) -> Reading:
         roles=arrays.roles,
         unused=unused,
         not_compared=not_compared,
-        assumptions=(*assumptions(contents, facts, layer_cells, selection), *assumed_forget_biases(unknown, opened)),
+        assumptions=(*assumptions(contents, facts, layer_cells, selection), *assumed(unknown, opened)),
         notes=notes(contents, facts, layer_cells, selection),
         open=opened,
     )

@@ -51,6 +51,9 @@ _GRU_ROLES = {
     "candidate/hidden_projection/kernel": "hidden_kernel",
     "candidate/hidden_projection/bias": "hidden_bias",
 }
+_NAMED = re.compile(r"(?:\w+_)?(?:lstm|gru)_?\d*", re.IGNORECASE)
+"""What a user may call a cell, beside the names that it has by default: LSTMCell(8, name="encoder_lstm")."""
+_GATES = re.compile(r"(?:gates|candidate)/")
 _NUMBER = re.compile(r"(?:_\d+)?$")
 
 
@@ -67,14 +70,26 @@ def is_gated(cell: str) -> bool:
 def gated_variable(name: str) -> tuple[str, str, str] | None:
     """The scope of a gated cell, its name, and which of its variables `name` is, empty where it has none so called.
 
-    None where no word of `name` is a gated cell that is known.
+    None where no word of `name` is a gated cell that is known, and none that its user named belongs to it.
     """
     words = name.split("/")
     for k, text in enumerate(words[:-1]):
         if is_gated(text):
-            roles = _LSTM_ROLES if word_of(text) in _LSTM else _GRU_ROLES
-            return "/".join(words[:k]), text, _role("/".join(words[k + 1 :]), roles)
+            return "/".join(words[:k]), text, _role("/".join(words[k + 1 :]), _roles(text))
+    for k, text in enumerate(words[:-1]):
+        variable = "/".join(words[k + 1 :])
+        if (_NAMED.fullmatch(text) or _GATES.match(variable)) and (role := _role(variable, _roles(text))):
+            return "/".join(words[:k]), text, role
     return None
+
+
+def lstm_variable(name: str) -> tuple[str, str]:
+    """The scope in which `name` may be a variable of an LSTM, and which; empty where it is so called by none."""
+    words = name.split("/")
+    for k in range(1, len(words)):
+        if role := _role("/".join(words[k:]), _LSTM_ROLES):
+            return "/".join(words[:k]), role
+    return "", ""
 
 
 def kind_of(cell: str, roles: Collection[str]) -> str:
@@ -84,13 +99,22 @@ def kind_of(cell: str, roles: Collection[str]) -> str:
         return "coupled"
     if word == _CUDNN_GRU:
         return "cudnn_gru"
-    family = "lstm" if word in _LSTM else "gru"
+    family = "lstm" if _is_lstm(cell) else "gru"
     return f"keras_{family}" if "recurrent_kernel" in roles else family
 
 
 def adds_no_forget_bias(cell: str) -> bool:
     """Whether the cell of that name adds none: a CudnnCompatibleLSTMCell has its own in the file."""
     return word_of(cell) == "cudnncompatiblelstmcell"
+
+
+def _is_lstm(cell: str) -> bool:
+    """Whether a cell of that name is an LSTM, where it is either that or a GRU."""
+    return word_of(cell) in _LSTM or "lstm" in cell.lower()
+
+
+def _roles(cell: str) -> dict[str, str]:
+    return _LSTM_ROLES if _is_lstm(cell) else _GRU_ROLES
 
 
 def _role(variable: str, roles: dict[str, str]) -> str:

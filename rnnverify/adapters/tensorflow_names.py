@@ -18,7 +18,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from rnnverify.adapters.tensorflow_kinds import gated_variable, is_gated, kind_of
+from rnnverify.adapters.tensorflow_kinds import gated_variable, kind_of
 from rnnverify.errors import printable
 
 SHADOW = "/ExponentialMovingAverage"  # tensorflow/python/training/moving_averages.py
@@ -106,11 +106,12 @@ def shadowed(name: str, names: Collection[str]) -> str:
 def find_cells(names: Collection[str], shadows: bool) -> list[Cell]:
     """The cells that `names` make up; with `shadows`, those that moving averages make up."""
     cells: dict[str, Cell] = {}
+    known: set[str] = set()  # scopes of gated cells
     for name in names:
         if name.endswith(SHADOW) != shadows:
             continue
         plain = shadowed(name, names) if shadows else name
-        gated = ""
+        gated, found = "", None
         if match := _VANILLA.fullmatch(plain):
             scope, word, role = match["scope"] or "", match["cell"], _ROLE[match["variable"]]
         elif found := gated_variable(plain):
@@ -123,14 +124,15 @@ def find_cells(names: Collection[str], shadows: bool) -> list[Cell]:
         if word:
             scope = _LOOP.sub("", scope).lstrip("/")
             at = f"{scope}/{word}".lstrip("/")
+            known |= {at} if found else set()
             cell = cells.setdefault(at, Cell(at, scope, gated=gated, alone=at))
             cell.variables.setdefault(role, []).append(name)
     for cell in cells.values():
         word = cell.scope.rpartition("/")[2]
-        cell.kind = "" if cell.gated or not is_gated(word) else kind_of(word, cell.variables)
-    placed = [_placed(cell) for cell in cells.values()]
-    _part_shared_scopes(placed)
-    return sorted(placed, key=lambda cell: (cell.part, cell.spot))
+        cell.kind = kind_of(word, cell.variables) if cell.scope in known else ""
+    found_cells = [placed(cell) for cell in cells.values()]
+    _part_shared_scopes(found_cells)
+    return sorted(found_cells, key=lambda cell: (cell.part, cell.spot))
 
 
 def _other_gated_cell(name: str) -> tuple[str, str]:
@@ -142,7 +144,7 @@ def _other_gated_cell(name: str) -> tuple[str, str]:
     return "", ""
 
 
-def _placed(cell: Cell) -> Cell:
+def placed(cell: Cell) -> Cell:
     """Reads the scope from the cell outwards: MultiRNNCell, direction, level of a stack, the user's own."""
     if multi := _MULTI.fullmatch(cell.part):
         cell.nested = bool(multi["inner"] and _MULTI.search(multi["inner"]))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rnnverify.adapters.reading import Open
 from rnnverify.adapters.tensorflow_gates import LAYOUTS
-from rnnverify.adapters.tensorflow_kinds import adds_no_forget_bias, word_of
+from rnnverify.adapters.tensorflow_kinds import adds_no_forget_bias, is_gated, word_of
 from rnnverify.adapters.tensorflow_names import Cell
 
 DEFAULT_FORGET_BIAS = 1.0  # of every LSTM cell that adds one, TensorFlow 0.12 to 2.21
@@ -15,6 +15,10 @@ _ONLY_TANH = {
     *("grublockcell", "grublockcellv2", "lstmblockcell", "lstmblockwrapper", "lstmfusedcell", "lstmblockfusedcell"),
     *("cudnncompatiblegrucell", "cudnncompatiblelstmcell"),
 }
+
+
+_KINDS = {"lstm": "an LSTMCell", "gru": "a GRUCell", "cudnn_gru": "a CudnnCompatibleGRUCell"}
+_KINDS |= {"keras_lstm": "an LSTM of Keras", "keras_gru": "a GRU of Keras"}
 
 
 def has_tanh(cell: Cell) -> bool:
@@ -43,10 +47,14 @@ def left_open(cells: Sequence[Cell], unknown: Sequence[Cell]) -> frozenset[Open]
     return frozenset(found)
 
 
-def assumed_forget_biases(unknown: Sequence[Cell], opened: frozenset[Open]) -> tuple[str, ...]:
-    """What is said of cells that leave theirs open beside others that do not."""
+def assumed(unknown: Sequence[Cell], opened: frozenset[Open]) -> tuple[str, ...]:
+    """What is said of cells that no graph shows: what they are, and of forget biases that are open for some only."""
+    named = [cell for cell in unknown if cell.kind and not is_gated(_word(cell))]
     left = () if "forget_bias" in opened else _adding(unknown)
-    return tuple(f"{cell.shown} adds a forget bias of {DEFAULT_FORGET_BIAS:g}, as it does by default" for cell in left)
+    return (
+        *(f"{cell.shown} is {_KINDS[cell.kind]}, as its name and its variables say" for cell in named),
+        *(f"{cell.shown} adds a forget bias of {DEFAULT_FORGET_BIAS:g}, as it does by default" for cell in left),
+    )
 
 
 def _adding(unknown: Sequence[Cell]) -> list[Cell]:

@@ -147,6 +147,19 @@ def test_cells_of_keras() -> None:
         assert direction.has_bias == bool(shape)
 
 
+@pytest.mark.parametrize("name", ["lstm", "encoder_lstm", "LSTM_1", "lstm2"])
+def test_cells_that_a_user_named(name: str) -> None:
+    """As LSTMCell(4, name=...) in a scope of the same name; what lies beside is none of its variables."""
+    tensors = lstm(f"lstm/rnn/{name}", I, H, names={"kernel": "kernel", "bias": "bias"})
+    found = reading({**tensors, "lstm/embedding": some(7, I)})
+    assert found.part == "lstm/rnn" and found.network.layers[0].cell == "lstm"
+    assert f"lstm/rnn/{name} is an LSTMCell, as its name and its variables say" in found.assumptions
+    tensors = gru("rnn/memory", I, H, GRUS["r/gru_cell_2"])
+    assert reading(tensors).assumptions == ("rnn/memory is a GRUCell, as its name and its variables say",)
+    with pytest.raises(FileError, match="no recurrent cell"):
+        reading({"rnn/memory/kernel": some(I + H, 4 * H), "rnn/memory/bias": some(4 * H)})
+
+
 def test_stacks_mix_cells() -> None:
     at = "rnn/multi_rnn_cell/cell_{}/"
     tensors = {

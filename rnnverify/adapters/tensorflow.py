@@ -17,10 +17,11 @@ from rnnverify.adapters.tensorflow_gates import LAYOUTS
 from rnnverify.adapters.tensorflow_names import Cell, ordered
 from rnnverify.adapters.tensorflow_open import (
     DEFAULT_FORGET_BIAS,
+    all_add_forget_bias,
     assumed,
     has_tanh,
-    leaves_forget_bias_open,
     left_open,
+    may_add_forget_bias,
 )
 from rnnverify.adapters.tensorflow_parts import LayerCells, select, stack
 from rnnverify.adapters.tensorflow_remarks import assumptions, leftovers, notes
@@ -75,6 +76,7 @@ def read(contents: Contents, selector: str | None) -> Reading:
         assumptions=(*assumptions(contents, facts, layer_cells, selection), *assumed(unknown, opened)),
         notes=notes(contents, facts, layer_cells, selection),
         open=opened,
+        adds_forget_bias=all_add_forget_bias(cells),
     )
 
 
@@ -133,7 +135,7 @@ class _Reader:
         known = self._known(cell)
         if known:
             return known.forget_bias
-        return DEFAULT_FORGET_BIAS if leaves_forget_bias_open(cell) else 0.0
+        return DEFAULT_FORGET_BIAS if may_add_forget_bias(cell) else 0.0
 
     def _known(self, cell: Cell) -> Recurrence | None:
         """What the graph says of `cell`. Raises `UnsupportedError` for what this version cannot compare."""

@@ -26,8 +26,8 @@ def has_tanh(cell: Cell) -> bool:
     return bool(cell.kind) and word_of(_word(cell)) in _ONLY_TANH
 
 
-def leaves_forget_bias_open(cell: Cell) -> bool:
-    """Whether a cell of that name adds a forget bias that only its graph states."""
+def may_add_forget_bias(cell: Cell) -> bool:
+    """Whether a cell of that name adds a forget bias, which only its graph states."""
     return cell.kind in ("lstm", "coupled") and not adds_no_forget_bias(_word(cell))
 
 
@@ -47,6 +47,12 @@ def left_open(cells: Sequence[Cell], unknown: Sequence[Cell]) -> frozenset[Open]
     return frozenset(found)
 
 
+def all_add_forget_bias(cells: Sequence[Cell]) -> bool:
+    """Whether every LSTM among `cells` adds one, stated or not."""
+    lstms = [cell for cell in cells if cell.kind and LAYOUTS[cell.kind].cell == "lstm"]
+    return bool(lstms) and all(map(may_add_forget_bias, lstms))
+
+
 def assumed(unknown: Sequence[Cell], opened: frozenset[Open]) -> tuple[str, ...]:
     """What is said of cells that no graph shows: what they are, and of forget biases that are open for some only."""
     named = [cell for cell in unknown if cell.kind and not is_gated(_word(cell))]
@@ -58,7 +64,7 @@ def assumed(unknown: Sequence[Cell], opened: frozenset[Open]) -> tuple[str, ...]
 
 
 def _adding(unknown: Sequence[Cell]) -> list[Cell]:
-    return [cell for cell in unknown if leaves_forget_bias_open(cell)]
+    return [cell for cell in unknown if may_add_forget_bias(cell)]
 
 
 def _word(cell: Cell) -> str:

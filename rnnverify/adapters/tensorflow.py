@@ -19,6 +19,7 @@ from rnnverify.adapters.tensorflow_open import (
     DEFAULT_FORGET_BIAS,
     all_add_forget_bias,
     assumed,
+    default_clip,
     has_tanh,
     left_open,
     may_add_forget_bias,
@@ -103,7 +104,10 @@ class _Reader:
                 found = f"{cells[1].shown} maps {here[0]} features to {here[1]} units, forward {there[:2]}"
                 raise FileError(self._contents.path, found, "both directions must have the same sizes")
         known = [self._known(cell) for cell in cells]
-        formulas = {(k.activation, k.cell_clip) for k in known if k and self._stated} or {("tanh", 0.0)}
+        formulas = {
+            (k.activation if k and self._stated else "tanh", k.cell_clip if k else default_clip(cell))
+            for k, cell in zip(known, cells, strict=True)
+        }
         if len(formulas) > 1:
             names = ", ".join(sorted(name + f" with a cell_clip of {clip:g}" * bool(clip) for name, clip in formulas))
             found = f"the directions of {cells[0].shown} compute differently: {names}"

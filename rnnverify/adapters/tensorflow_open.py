@@ -26,6 +26,14 @@ def has_tanh(cell: Cell) -> bool:
     return bool(cell.kind) and word_of(_word(cell)) in _ONLY_TANH
 
 
+def default_clip(cell: Cell) -> float:
+    """The bound of the cell state that a cell of that name has; 0: none.
+
+    In 0.12 alone a LSTMBlockCell is called so, and has the default of its operation, 3. Later ones are called lstm_cell.
+    """
+    return 3.0 if cell.kind and _word(cell).startswith("LSTMBlockCell") else 0.0
+
+
 def may_add_forget_bias(cell: Cell) -> bool:
     """Whether a cell of that name adds a forget bias, which only its graph states."""
     return cell.kind in ("lstm", "coupled") and not adds_no_forget_bias(_word(cell))

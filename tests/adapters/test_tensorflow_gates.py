@@ -51,14 +51,17 @@ def test_an_lstm_of_any_generation_computes_what_its_cell_does(scope: str, P: in
         role: tensors[f"{scope}/{name}"].astype(float) for role, name in LSTMS[scope].items() if role != "P" or P
     }
     found = reading(tensors)
-    x, h, c = some(2, I), some(2, P or H), some(2, H)
+    x, h, c = some(2, I), some(2, P or H), 4 * some(2, H)
     look = {gate: by_role.get(gate, np.zeros(H)) for gate in "ifo"}
     i, j, f, o = np.split(np.concatenate([x, h], axis=1) @ by_role["kernel"] + by_role["bias"], 4, axis=1)
     added = 0.0 if "cudnn" in scope else 1.0
     new = sigmoid(f + added + look["f"] * c) * c + sigmoid(i + look["i"] * c) * np.tanh(j)
+    new = np.clip(new, -3, 3) if "LSTMBlockCell" in scope else new
     wanted = sigmoid(o + look["o"] * new) * np.tanh(new)
     np.testing.assert_allclose(step_of(found, x, h, c), wanted @ by_role["P"] if P else wanted, rtol=1e-9)
     assert set(found.roles) == set(tensors)
+    (layer,) = found.network.layers
+    assert layer.gating.cell_clip == (3.0 if "LSTMBlockCell" in scope else 0.0)
     assert found.open == (frozenset() if "cudnn" in scope else frozenset({"forget_bias"}))
 
 
@@ -178,7 +181,7 @@ def test_a_forget_bias_is_open_only_where_every_lstm_leaves_it_so() -> None:
     names = {"kernel": "kernel", "bias": "bias"}
     tensors = lstm(at.format(0) + "cudnn_compatible_lstm_cell", I, H, names=names)
     found = reading({**tensors, **lstm(at.format(1) + "lstm_cell", H, H, names=names)})
-    assert not found.open
+    assert not found.open and not found.adds_forget_bias
     assert "rnn/multi_rnn_cell/cell_1/lstm_cell adds a forget bias of 1" in found.assumptions[0]
 
 

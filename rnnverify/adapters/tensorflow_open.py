@@ -29,7 +29,7 @@ def has_tanh(cell: Cell) -> bool:
 def default_clip(cell: Cell) -> float:
     """The bound of the cell state that a cell of that name has; 0: none.
 
-    In 0.12 alone a LSTMBlockCell is called so, and has the default of its operation, 3. Later ones are called lstm_cell.
+    In 0.12 alone a LSTMBlockCell is called so, and has 3, the default of its operation; later ones are a lstm_cell.
     """
     return 3.0 if cell.kind and _word(cell).startswith("LSTMBlockCell") else 0.0
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from rnnverify.adapters.layout import Layout
 from rnnverify.adapters.reading import Reading
-from rnnverify.canonical import Array, Layer
+from rnnverify.canonical import GATES, Array, Direction, Layer
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import OptionError, RunnerError, printable
 from rnnverify.packed import Pack, Reference, Unpack
@@ -256,7 +256,14 @@ def _gates(layer: Layer) -> dict[str, Any]:
         "output_activation": gating.output or layer.activation,
         "reset_after": gating.reset_after,
         "cell_clip": gating.cell_clip,
+        "forget_bias": [_added(direction) for direction in layer.directions] if layer.cell == "lstm" else [],
     }
+
+
+def _added(direction: Direction) -> float:
+    """The forget bias that is added at run time, where `bias_recurrent` holds nothing else; otherwise 0."""
+    forget = direction.bias_recurrent[GATES["lstm"].index("f")]
+    return float(forget[0]) if (forget == forget[0]).all() else 0.0
 
 
 def _head(reading: Reading) -> list[dict[str, Any]]:

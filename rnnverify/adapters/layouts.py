@@ -27,8 +27,9 @@ LAYOUTS: dict[FrameworkName, str] = {
 _WRITTEN: dict[FrameworkName, tuple[CellKind, ...]] = {
     "keras": ("rnn", "gru", "lstm"),
     "torch": ("rnn", "gru", "lstm"),
-    "tensorflow": ("rnn",),
+    "tensorflow": ("rnn", "gru", "lstm"),
 }
+"""The kinds of cells that a framework's layout takes; only vanilla ones where it is not named."""
 
 
 class Layouter(Protocol):

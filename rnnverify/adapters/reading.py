@@ -47,4 +47,5 @@ class Reading:
     settled_layers: tuple[int, ...] = ()  # layers whose activation is known though that of others is not
     open: frozenset[Open] = frozenset()  # what the network has as the framework's default, since no file states it
     around: Around = NOTHING  # the embedding and the dense layers that belong to it
+    adds_forget_bias: bool = False  # its LSTMs do so at run time, each by a number that is no part of the weights
     mask_value: float | None = None  # steps whose features all equal it are skipped; None: no step is

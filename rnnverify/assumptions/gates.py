@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnverify.activations import ACTIVATIONS, ALIASES
-from rnnverify.adapters.reading import Open
+from rnnverify.adapters.reading import Open, Reading
 from rnnverify.assumptions.labelled import by_label
 from rnnverify.canonical import GATES, Direction, Layer, Network
 from rnnverify.errors import OptionError, printable
 from rnnverify.sides import Opened
 
-_FORGET = GATES["lstm"].index("f")
+_INPUT, _FORGET = (GATES["lstm"].index(gate) for gate in "if")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _Fact:
     concerns: Callable[[Layer], bool]
     of: Callable[[Layer], str]
     put: Callable[[Layer, str], Layer]
-    elsewhere: bool = True  # another framework means the same by it, so it may be borrowed from there
+    lends: Callable[[Reading], bool] = lambda _: True  # whether what another file states may hold for this one, too
 
 
 def settle_gates(
@@ -95,17 +95,13 @@ def _settled(fact: _Fact, side: Opened, everywhere: str, wanted: Mapping[str, st
     how = f"({fact.option} {label}=... sets another)"
     for donor in donors:
         theirs = _values(fact, donor.network) if donor.network else ()
-        if len(theirs) == len(own) and (fact.elsewhere or _framework(donor) == _framework(side)):
+        if len(theirs) == len(own) and all(theirs) and donor.reading and fact.lends(donor.reading):
             return _with(fact, side, theirs, f"not in the file, borrowed from {donor.source.label} {how}")
     return _with(fact, side, own, f"not in the file, the framework's default {how}")
 
 
 def _open(fact: _Fact, side: Opened) -> bool:
     return side.reading is not None and fact.name in side.reading.open
-
-
-def _framework(side: Opened) -> str:
-    return side.reading.recipe.framework if side.reading else ""
 
 
 def _values(fact: _Fact, network: Network) -> tuple[str, ...]:
@@ -152,9 +148,17 @@ def _with_forget_bias(layer: Layer, value: str) -> Layer:
     def change(direction: Direction) -> Direction:
         bias = np.array(direction.bias_recurrent)
         bias[_FORGET] = float(value)
+        if _coupled(direction):
+            bias[_INPUT] = -float(value)
         return replace(direction, bias_recurrent=bias)
 
     return replace(layer, directions=tuple(map(change, layer.directions)))
+
+
+def _coupled(direction: Direction) -> bool:
+    """Whether the input gate is 1 minus the forget gate, which has to stay so."""
+    into, forget = direction.kernel[_INPUT], direction.kernel[_FORGET]
+    return bool(forget.any() and (into == -forget).all())
 
 
 FACTS = (
@@ -187,7 +191,7 @@ FACTS = (
         lambda layer: layer.cell == "lstm",
         _forget_bias,
         _with_forget_bias,
-        elsewhere=False,
+        lends=lambda reading: reading.adds_forget_bias,
     ),
 )
 """In the order in which `Assumed` has their options."""

@@ -72,7 +72,7 @@ def test_the_form_of_a_gru_is_settled_alone() -> None:
     assert "reset gate after: not in the file, borrowed from B" in words(settle([a, other], Assumed())[0])
 
 
-def test_a_forget_bias_lies_in_the_recurrent_bias_and_is_borrowed_within_a_framework_alone() -> None:
+def test_a_forget_bias_lies_in_the_recurrent_bias_and_is_borrowed_from_cells_that_add_one() -> None:
     a = side("A", LSTM, leaves=("forget_bias",), framework="tensorflow")
     before = a.network.layers[0].directions[0] if a.network else None
     (settled,) = settle_gates([a], (), (), ["A=1"])
@@ -83,11 +83,27 @@ def test_a_forget_bias_lies_in_the_recurrent_bias_and_is_borrowed_within_a_frame
     assert "forget bias 0: not in the file, the framework's default" in words(settle_gates([a], (), (), ())[0])
     (stating,) = settle_gates([side("B", LSTM, leaves=("forget_bias",))], (), (), ["0.5"])
     assert stating.reading
-    lending: tuple[tuple[FrameworkName, set[float]], ...] = (("tensorflow", {0.5}), ("torch", forget_bias(a)))
-    for framework, lent in lending:
-        recipe = Recipe(framework, (), {})
-        b = replace(stating, reading=replace(stating.reading, open=frozenset(), recipe=recipe))
+    for adds, lent in ((True, {0.5}), (False, forget_bias(a))):
+        b = replace(stating, reading=replace(stating.reading, open=frozenset(), adds_forget_bias=adds))
         assert forget_bias(settle_gates([a, b], (), (), ())[0]) == lent
+    differ = np.array([[0, 0, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0], [0, 0, 0, 0]], np.float32)
+    one_each = edited(Network((LSTM,)), bias_recurrent=differ).layers[0]
+    b = side("B", one_each)
+    assert b.reading
+    b = replace(b, reading=replace(b.reading, adds_forget_bias=True))
+    assert forget_bias(settle_gates([a, b], (), (), ())[0]) == {0.0}
+
+
+def test_coupled_gates_stay_opposite_under_a_forget_bias() -> None:
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(4, 4, 4)).astype(np.float32)
+    kernel[0] = -kernel[1]
+    coupled = edited(Network((LSTM,)), kernel=kernel).layers[0]
+    for layer, wanted in ((coupled, -0.5), (LSTM, 0.0)):
+        (settled,) = settle_gates([side("A", layer, leaves=("forget_bias",))], (), (), ["0.5"])
+        assert settled.network
+        bias = settled.network.layers[0].directions[0].bias_recurrent
+        assert (bias[0] == wanted).all() and (bias[1] == 0.5).all() and not bias[2:].any()
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,8 @@ def settled(case: Case, side: Opened) -> Opened:
         known["gate_activations"] = (gates,)
     if "reset" in reading.open:
         known["gru_resets"] = ("after" if facts["reset_after"] else "before",)
+    if "forget_bias" in reading.open and facts.get("forget_bias") is not None:
+        known["forget_biases"] = (str(facts["forget_bias"]),)
     if reading.activation_stated:
         return settle([side], Assumed(**known))[0]
     part = submodel(case, side.network.input_size, side.network.output_size)

@@ -1,8 +1,8 @@
 """The embedding before the cells of a TensorFlow 1 checkpoint, and the dense layers behind them.
 
 tf.layers.dense has `dense/kernel` (F, O) and `dense/bias` (O,), OutputProjectionWrapper `weights` and `biases`, later
-`kernel` and `bias` (tensorflow/python/ops/rnn_cell_impl.py, contrib/rnn/python/ops/core_rnn_cell.py); most are variables
-of the user's own: `softmax_w`, `softmax_b`, `embedding`. So shapes tell them: a matrix and the vector that fits it and
+`kernel` and `bias` (tensorflow/python/ops/rnn_cell_impl.py, contrib/rnn/python/ops/core_rnn_cell.py); most are of the
+user's own names: `softmax_w`, `softmax_b`, `embedding`. So shapes tell them: a matrix, and the vector that fits it and
 has the name most like it. They are taken where that leaves one way, and no other variable of the model.
 """
 

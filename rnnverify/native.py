@@ -29,8 +29,13 @@ from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import OptionError, RunnerError, printable
 from rnnverify.trace import Batch, Run, Trace
 
-RUNTIMES: dict[FrameworkName, str] = {"keras": "tensorflow", "torch": "torch", "tensorflow": "tensorflow"}
-_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow"}
+RUNTIMES: dict[FrameworkName, str] = {
+    "keras": "tensorflow",
+    "torch": "torch",
+    "tensorflow": "tensorflow",
+    "onnx": "onnx",
+}
+_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow", "onnx": "onnx"}
 _SERVE = Path(__file__).parent / "runners" / "serve.py"
 _SMALL = 1e8  # floating-point operations below which a second thread costs more than it gives
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnverify.activations import ACTIVATIONS
+from rnnverify.activations import activation as activation_of
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Direction, Layer, Merge, Network
 from rnnverify.trace import Batch, Run, Trace
@@ -49,7 +49,7 @@ def _initial(direction: Direction, B: int, h0: Array | None) -> Array:
 
 def run_layer(layer: Layer, x: Array, h0: list[Array]) -> tuple[list[Array], list[Array]]:
     """One layer on x (B, T, I) from h0; for each direction its states as emitted (B, T, H), and the last (B, H)."""
-    activation = ACTIVATIONS[layer.activation]
+    activation = activation_of(layer.activation)
     parts, finals = [], []
     for direction, h in zip(layer.directions, h0, strict=True):
         y = allocate((x.shape[0], x.shape[1], layer.hidden_size))

@@ -1,4 +1,4 @@
-"""One argument of a comparison: `[keras:|torch:|tf:]PATH[#selector]`, a model file or a trace, and what it holds."""
+"""One argument of a comparison, `[keras:|torch:|tf:|onnx:]PATH[#selector]`: a model file or a trace, opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnverify.containers import FORMS, Contents, FrameworkName, form_of, open_m
 from rnnverify.errors import FileError, OptionError, printable
 from rnnverify.trace import Trace, is_trace, load
 
-PREFIXES: dict[str, FrameworkName] = {"keras": "keras", "torch": "torch", "tf": "tensorflow"}
+PREFIXES: dict[str, FrameworkName] = {"keras": "keras", "torch": "torch", "tf": "tensorflow", "onnx": "onnx"}
 
 
 @dataclass(frozen=True)

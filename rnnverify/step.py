@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnverify.activations import ACTIVATIONS
+from rnnverify.activations import activation as activation_of
 from rnnverify.canonical import Array
 from rnnverify.errors import OptionError, printable
+from rnnverify.parametrised import parsed
 from rnnverify.precision import UNIT_ROUNDOFF, smallest, spacing
 
 
@@ -91,7 +92,16 @@ ACTIVATION_ERRORS: dict[str, ActivationError] = {
 
 def activation_error(name: str) -> ActivationError:
     """That of an activation, by its name in `activations`."""
-    return ACTIVATION_ERRORS.get(name, _COMPOSED)
+    return ACTIVATION_ERRORS.get(name) or _parametrised_error(name)
+
+
+def _parametrised_error(name: str) -> ActivationError:
+    parts = parsed(name)
+    if parts.family is None:  # a clip before what the table has adds no rounding; the slope may be 0 anywhere
+        return replace(ACTIVATION_ERRORS.get(parts.base, _COMPOSED), least_slope=None)
+    ulps, units = parts.family.error(*parts.numbers)
+    rises = parts.family.rises(*parts.numbers)
+    return ActivationError(ulps, units, largest_slope=0.0 if rises else parts.family.steepest(*parts.numbers))
 
 
 class Step:
@@ -106,7 +116,7 @@ class Step:
         dtype: str,
         allowed: Allowed | None = None,
     ) -> None:
-        self._act = ACTIVATIONS[activation]
+        self._act = activation_of(activation)
         self._error = activation_error(activation)
         if allowed:
             self._error = replace(self._error, ulps=allowed.ulps, units=allowed.units)

@@ -13,6 +13,7 @@ import rnnverify
 ORDER = [
     {"errors", "options", "finding"},
     {"canonical", "output"},
+    {"parametrised"},
     {"activations", "arrays", "narrowing", "mistakes", "precision", "symmetry"},
     {"trace"},
     {"recorded", "step", "reference", "inputs", "probes"},
@@ -41,7 +42,7 @@ ORDER = [
 """A unit (a module, or a folder of them) imports from lines above its own, and a folder from itself."""
 
 RANK = {unit: rank for rank, units in enumerate(ORDER) for unit in units}
-FRAMEWORKS = {"jax", "keras", "tensorflow", "tf_keras", "torch"}
+FRAMEWORKS = {"jax", "keras", "onnx", "onnxruntime", "tensorflow", "tf_keras", "torch"}
 PACKAGE = Path(rnnverify.__file__).parent
 
 

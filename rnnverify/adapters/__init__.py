@@ -17,6 +17,7 @@ ADAPTERS: dict[FrameworkName, str] = {
     "keras": "rnnverify.adapters.keras",
     "torch": "rnnverify.adapters.torch",
     "tensorflow": "rnnverify.adapters.tensorflow",
+    "onnx": "rnnverify.adapters.onnx",
 }
 """Framework to its module, imported when a file of it is read."""
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
 from rnnverify.containers.foreign import refuse_directory, refuse_file, refuse_npz
+from rnnverify.containers.onnx_graph import is_onnx
 from rnnverify.containers.tf_graph import is_graph, refuse_without_weights
 from rnnverify.errors import FileError
 
@@ -33,6 +34,7 @@ FormName = Literal[
     "safetensors_index",
     "tf_checkpoint",
     "tf_frozen",
+    "onnx_model",
     "npz",
 ]
 
@@ -48,6 +50,7 @@ FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
     "safetensors_index": ("rnnverify.containers.safetensors_index", None),
     "tf_checkpoint": ("rnnverify.containers.tf_checkpoint", "tensorflow"),
     "tf_frozen": ("rnnverify.containers.tf_frozen", "tensorflow"),
+    "onnx_model": ("rnnverify.containers.onnx_model", "onnx"),
     "npz": ("rnnverify.containers.npz", None),
 }
 """Form to its module (imported when a file of that form is opened) and the framework that writes it."""
@@ -56,7 +59,9 @@ FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
 _TORCH_MAGIC = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038801333356L\n")
 _STATE_DICT = re.compile(r"(?:.*[./])?weight_(?:ih|hh)(?:_l\d+(?:_reverse)?)?\.npy", re.DOTALL)
 """Members of an .npz that holds a state_dict: names that no trace has."""
-_KNOWN = "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and graphs"
+_KNOWN = (
+    "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and graphs, ONNX"
+)
 
 
 def open_model(path: Path) -> Contents:
@@ -135,6 +140,8 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
         raise FileError(path, "only points at a checkpoint", "give its directory, or the prefix beside it")
     if is_graph(start):
         return "tf_frozen"
+    if is_onnx(start):
+        return "onnx_model"
     refuse_without_weights(path, start)
     if path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
         raise FileError(path, "is only a part of a TensorFlow checkpoint, or damaged", "give the checkpoint's prefix")

@@ -12,8 +12,9 @@ _ADVICE = "run it in its own runtime, and give what it did as a trace: an .npz w
 
 def refuse_file(path: Path, start: bytes) -> None:
     """Raise UnsupportedError where the first bytes of the file at `path` are those of a form that is not read."""
-    if _is_onnx(start):
-        raise _unsupported(path, "is an ONNX model")
+    if start[4:8] == b"ORTM":
+        found = "is an ONNX model in onnxruntime's own format, which this version does not read"
+        raise UnsupportedError(path, found, "give the .onnx that it was made from")
     if _is_msgpack(start):
         raise _unsupported(path, "is MessagePack, as Flax writes it")
 
@@ -32,11 +33,6 @@ def refuse_npz(path: Path, members: Iterable[str]) -> None:
 
 def _unsupported(path: Path, found: str) -> UnsupportedError:
     return UnsupportedError(path, f"{found}, which this version does not read", _ADVICE)
-
-
-def _is_onnx(start: bytes) -> bool:
-    """ModelProto begins with ir_version, below 32 so far, and producer_name or opset_import (onnx/onnx.proto, 1.21)."""
-    return len(start) > 3 and start[0] == 0x08 and start[1] < 32 and start[2] in (0x12, 0x42)
 
 
 def _is_msgpack(start: bytes) -> bool:

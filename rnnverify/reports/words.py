@@ -19,6 +19,7 @@ START = {
 
 _MATTERS = ("machine", "instructions", "device", "products", "threads", "dtype")
 _PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
+_PACKAGES |= {"onnx": ("onnxruntime", "onnx")}
 
 Rows = Iterator[tuple[str, str]]
 """A name and what is to be said about it."""

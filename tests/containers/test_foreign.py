@@ -10,15 +10,12 @@ import pytest
 from rnnverify.containers import form_of
 from rnnverify.errors import FileError, UnsupportedError
 
-ONNX = b"\x08\x09\x12\x07pytorch\x1a\x062.13.0:\x10"
 FLAX = b"\x81\xa6params\x82\xacbackward_rnn\x81\xa4cell"
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (ONNX, "is an ONNX model"),
-        (b"\x08\x06\x42\x02\x10\x09", "is an ONNX model"),
         (FLAX, "is MessagePack"),
         (b"\xde\x00\x11\xa6params", "is MessagePack"),
         (b"\x82\xd9\x28" + b"a" * 40, "is MessagePack"),

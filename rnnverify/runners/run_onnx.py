@@ -149,7 +149,7 @@ def cut_out(source: Any, levels: Any) -> Any:
     for level in levels:
         level.outputs = []
         for k, node in enumerate(level.nodes):
-            inputs, outputs = rewire(nodes[node["index"]], level.initial(k))
+            inputs, outputs = rewire(nodes[node["index"]], level.initial(k), node["hidden_size"])
             fed += inputs
             wanted += outputs
             level.outputs.append(outputs)
@@ -165,8 +165,13 @@ def cut_out(source: Any, levels: Any) -> Any:
     return onnx.helper.make_model(cut, opset_imports=opsets, ir_version=max(low, min(high, source.ir_version))), said
 
 
-def rewire(node: Any, initial: Any) -> Any:
-    """Let `node` read its initial states from `initial`, run to the end, and give every output; their names."""
+def rewire(node: Any, initial: Any, hidden_size: int) -> Any:
+    """Let `node` read its initial states from `initial`, run to the end, and give every output; their names.
+
+    It states its `hidden_size` then, which a file may leave to the shape of R, and onnxruntime wants to be told.
+    """
+    if not any(each.name == "hidden_size" for each in node.attribute):
+        node.attribute.append(onnx.helper.make_attribute("hidden_size", hidden_size))
     inputs = list(node.input) + [""] * 8
     inputs[4] = ""
     inputs[5 : 5 + len(initial)] = initial

@@ -1,0 +1,259 @@
+"""What onnxruntime makes of the file's own nodes, against the float64 reference of what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_files import external, graph, model, node, recurrent, tensor, value, weights
+from tf_files import chunk, number
+
+import rnnverify
+from rnnverify import reference, rounding
+from rnnverify.canonical import Array
+from rnnverify.errors import OptionError, RunnerError
+from rnnverify.native import Job, Limits, Runners
+from rnnverify.sides import open_side, parse
+from rnnverify.trace import FROM_H0, ZERO, Batch
+from rnnverify.verify import Options
+
+
+def batches(I: int, sizes: Sequence[int], T: int = 6) -> tuple[Batch, ...]:
+    """float32 sequences from zero and from random initial states."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2, T, I)).astype(np.float32)
+    return Batch(ZERO, x), Batch(FROM_H0, x, tuple(rng.normal(size=(2, size)).astype(np.float32) for size in sizes))
+
+
+def run(path: Path, selector: str = "", T: int = 6) -> dict[str, Any]:
+    """Run `path` and hold every state that was recorded against the steps that its weights prescribe."""
+    side = open_side(parse(f"{path}#{selector}" if selector else str(path), "A"))
+    assert side.reading and side.contents and side.network
+    network = side.network
+    given = batches(network.input_size, [d.hidden_size for _, _, d in network.directions()], T)
+    job = Job("A", str(path), side.contents.path, side.reading, given)
+    with Runners(Limits()) as runners:
+        runners.submit([job])
+        trace, result = runners.collect(job)
+        expected = reference.run(network, given)
+        for name, found in trace.runs.items():
+            wanted = expected.runs[name]
+            assert np.abs(found.y - wanted.y).max() < 1e-5
+            assert [h.shape for h in found.h_n] == [h.shape for h in wanted.h_n]
+            assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(found.h_n, wanted.h_n, strict=True))
+        budget = rounding.check(network, list(trace.runs.values()), "float32")
+        assert budget is not None and budget.holds
+    return dict(result)
+
+
+def written(data: bytes, folder: Path) -> Path:
+    path = folder / "model.onnx"
+    path.write_bytes(data)
+    return path
+
+
+def stacked(*, both: bool, join: Sequence[bytes], opset: int = 14) -> bytes:
+    """Two nodes, of which `join` leads from the output Y of the lower one to the input Z of the upper one."""
+    D = 1 + both
+    arrays = weights(D=D, prefix="a.") | weights(I=4 * D, D=D, prefix="b.", seed=1)
+    way = {"direction": "bidirectional"} if both else {}
+    lower = node("RNN", ["X", "a.W", "a.R", "a.B"], ["Y"], "a", **way)
+    upper = node("RNN", ["Z", "b.W", "b.R", "b.B"], ["", "last"], "b", **way)
+    constants = [tensor(name, array) for name, array in arrays.items()] + [tensor("one", np.array([1]))]
+    constants += [tensor("shape", np.array([0, 0, -1]))]
+    return model(graph([lower, *join, upper], constants, [value("X")], [value("last")]), opset)
+
+
+SQUEEZED = [node("Squeeze", ["Y", "one"], ["Z"])]
+SQUEEZED_OLD = [node("Squeeze", ["Y"], ["Z"], axes=[1])]
+RESHAPED = [node("Transpose", ["Y"], ["T"], perm=[0, 2, 1, 3]), node("Reshape", ["T", "shape"], ["Z"])]
+PASSED = [node("Identity", ["Y"], ["I"]), node("Dropout", ["I"], ["D"]), node("Squeeze", ["D", "one"], ["Z"])]
+
+
+@pytest.mark.parametrize(
+    ("both", "join", "opset"),
+    [(False, SQUEEZED, 14), (False, SQUEEZED_OLD, 9), (True, RESHAPED, 14), (False, PASSED, 22), (False, RESHAPED, 13)],
+)
+def test_a_stack_is_run_through_the_nodes_of_the_file(
+    both: bool, join: list[bytes], opset: int, tmp_path: Path
+) -> None:
+    path = written(stacked(both=both, join=join, opset=opset), tmp_path)
+    side = open_side(parse(str(path), "A"))
+    assert (
+        side.reading
+        and side.reading.part == "a+b"
+        and [x["joined"] for x in side.reading.recipe.layers] == [False, True]
+    )
+    assert run(path)["loaded"] == "onnx.load"
+
+
+def test_a_stack_that_the_user_names_is_run_one_after_the_other(tmp_path: Path) -> None:
+    between = [node("Squeeze", ["Y", "one"], ["S"]), node("Tanh", ["S"], ["Z"])]
+    path = written(stacked(both=False, join=between), tmp_path)
+    run(path, "a+b")
+    side = open_side(parse(f"{path}#a+b", "A"))
+    assert side.reading is not None
+    assert side.reading.assumptions == (
+        "a, then b: each reads the outputs of the one before, as selected; the graph has other operations between",
+    )
+
+
+def pair(join: str, *, reverse_first: bool = False) -> bytes:
+    """A forward and a backward node over one input, as CNTK and converters from Keras write a Bidirectional."""
+    arrays = weights(prefix="fw.") | weights(prefix="bw.", seed=1)
+    ways = {"fw": "forward", "bw": "reverse"}
+    nodes = [node("RNN", ["X", f"{k}.W", f"{k}.R", f"{k}.B"], [f"{k}.Y"], k, direction=way) for k, way in ways.items()][
+        :: -1 if reverse_first else 1
+    ]
+    nodes += [node("Squeeze", [f"{k}.Y", "one"], [f"{k}.S"]) for k in ways]
+    axis: dict[str, Any] = {"axis": 2} if join == "Concat" else {}
+    nodes.append(node(join, ["fw.S", "bw.S"], ["Z"], **axis))
+    constants = [tensor(name, array) for name, array in arrays.items()] + [tensor("one", np.array([1]))]
+    return model(graph(nodes, constants, [value("X")], [value("Z")]))
+
+
+@pytest.mark.parametrize(("join", "merge"), [("Concat", "concat"), ("Add", "sum"), ("Mul", "mul")])
+@pytest.mark.parametrize("T", [6, 1100])
+def test_two_nodes_are_the_directions_of_one_layer(join: str, merge: str, T: int, tmp_path: Path) -> None:
+    path = written(pair(join, reverse_first=True), tmp_path)
+    side = open_side(parse(str(path), "A"))
+    assert side.reading and side.reading.part == "fw,bw" and side.reading.network.layers[0].merge == merge
+    run(path, T=T)
+    run(path, "bw", T=T)
+
+
+@pytest.mark.parametrize("op", ["RNN"])
+@pytest.mark.parametrize("T", [6, 300, 1100])
+def test_both_directions_of_one_node(op: str, T: int, tmp_path: Path) -> None:
+    run(written(recurrent(weights(D=2, op=op), op=op, direction="bidirectional"), tmp_path), T=T)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"activations": ["Relu"]},
+        {"activations": ["Sigmoid"], "clip": 0.3},
+        {"activations": ["Softsign"]},
+        {"activations": ["Softplus"]},
+        {"activations": ["LeakyRelu"]},
+        {"activations": ["LeakyRelu"], "activation_alpha": [-0.3]},
+        {"activations": ["HardSigmoid"]},
+        {"activations": ["HardSigmoid"], "activation_alpha": [-0.3], "activation_beta": [0.4]},
+        {"activations": ["Elu"], "activation_alpha": [0.7]},
+        {"activations": ["Elu"]},
+        {"activations": ["Affine"], "activation_alpha": [-0.5], "activation_beta": [0.25], "clip": 2.0},
+        {"activations": ["ScaledTanh"], "activation_alpha": [1.5], "activation_beta": [-0.7]},
+        {"activations": ["ThresholdedRelu"], "activation_alpha": [0.2]},
+        {"activations": ["Tanh"], "clip": 0.5, "direction": "reverse"},
+    ],
+)
+def test_activations_are_what_onnxruntime_makes_of_them(attributes: dict[str, Any], tmp_path: Path) -> None:
+    run(written(recurrent(weights(), **attributes), tmp_path))
+
+
+@pytest.mark.parametrize("opset", [1, 3, 6])
+def test_old_operator_sets_are_read_as_the_oldest_that_runs(opset: int, tmp_path: Path) -> None:
+    path = written(recurrent(weights(), opset=opset, output_sequence=1), tmp_path)
+    assert run(path)["loaded"] == f"onnx.load, its operator set {opset} read as 7"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_weights_are_computed_in_float32(dtype: str, tmp_path: Path) -> None:
+    arrays = weights()
+    bits = {
+        "float16": lambda a: a.astype(np.float16),
+        "bfloat16": lambda a: (a.view(np.uint32) >> 16).astype(np.uint16),
+    }
+    constants = [tensor(name, bits[dtype](array), dtype) for name, array in arrays.items()]
+    data = model(graph([node("RNN", ["X", "W", "R", "B"], ["Y"], "rnn")], constants, [value("X")]), 22)
+    assert run(written(data, tmp_path))["loaded"] == "onnx.load, its narrow floats as float32"
+
+
+def test_weights_behind_operations_are_the_file_s_own(tmp_path: Path) -> None:
+    arrays = weights()
+    turned = arrays | {"W": arrays["W"].swapaxes(1, 2), "R": arrays["R"].astype(np.float16), "B": arrays["B"][0]}
+    before = [
+        node("Transpose", ["W"], ["W.t"], perm=[0, 2, 1]),
+        node("Cast", ["R"], ["R.c"], to=1),
+        node("Unsqueeze", ["B", "zero"], ["B.u"]),
+    ]
+    turned["zero"] = np.array([0])
+    run(written(recurrent(turned, *before, inputs=["X", "W.t", "R.c", "B.u"]), tmp_path))
+
+
+def test_quantised_weights_are_compared_as_computed(tmp_path: Path) -> None:
+    arrays: dict[str, Array] = dict(weights())
+    for name in ("W", "R"):
+        scale = np.abs(arrays[name]).max() / 127
+        arrays[f"{name}.q"] = np.round(arrays.pop(name) / scale).astype(np.int8)
+        arrays[f"{name}.s"], arrays[f"{name}.z"] = np.array(scale, np.float32), np.array(3, np.int8)
+    before = [node("DequantizeLinear", [f"{k}.q", f"{k}.s", f"{k}.z"], [k]) for k in ("W", "R")]
+    arrays = {"I": np.zeros((1, 3), np.float32)} | arrays  # for the width of the input
+    path = written(recurrent(arrays, *before), tmp_path)
+    run(path)
+    side = open_side(parse(str(path), "A"))
+    assert side.reading and any("weights are computed from stored constants" in note for note in side.reading.notes)
+    assert side.reading.network.layers[0].directions[0].rebuilt
+
+
+def test_weights_in_a_file_beside_the_model(tmp_path: Path) -> None:
+    arrays = weights()
+    data, constants = b"", []
+    for name, array in arrays.items():
+        constants.append(external(name, array, location="w.bin", offset=len(data), length=array.nbytes))
+        data += array.tobytes()
+    (tmp_path / "w.bin").write_bytes(data)
+    one = node("RNN", ["X", "W", "R", "B"], ["Y"], "rnn")
+    run(written(model(graph([one], constants, [value("X")])), tmp_path))
+
+
+def test_states_and_lengths_of_the_graph_are_left_out(tmp_path: Path) -> None:
+    one = node("RNN", ["X", "W", "R", "B", "lens", "h"], ["Y"], "rnn")
+    constants = [tensor(name, array) for name, array in weights().items()]
+    inputs = [value("X"), value("lens", dtype=6), value("h")]
+    path = written(model(graph([one], constants, inputs, [value("Y")])), tmp_path)
+    run(path)
+
+
+def test_a_model_that_needs_more_of_the_graph_is_cut_from_it(tmp_path: Path) -> None:
+    """What stands before and behind the node, with inputs of its own and operations of other runtimes, is not run."""
+    before = node("Mystery", ["tokens"], ["X"], domain="mine")
+    behind = node("Mystery", ["Y"], ["out"], domain="mine")
+    one = node("RNN", ["X", "W", "R", "B"], ["Y"], "rnn")
+    constants = [tensor(name, array) for name, array in weights().items()]
+    inside = graph([before, one, behind], constants, [value("tokens")], [value("out")])
+    run(written(model(inside, extra=chunk(8, chunk(1, b"mine") + number(2, 1))), tmp_path))
+
+
+def test_what_onnxruntime_does_not_compute_falls_to_the_reference(tmp_path: Path) -> None:
+    first = written(recurrent(weights(), layout=1), tmp_path)
+    second = tmp_path / "double.onnx"
+    second.write_bytes(recurrent(weights(dtype="float64")))
+    result = rnnverify.compare(first, second)
+    assert [side.engine for side in result.sides] == ["reference", "reference"]
+    assert "because onnxruntime computes layout 0 only, and rnn states 1" in result.sides[0].how
+    assert "because onnxruntime computes RNN in float32 only, and the weights are float64" in result.sides[1].how
+    with pytest.raises(OptionError, match=r"--engine native: .*layout 0 only"):
+        rnnverify.compare(first, second, options=Options(engine="native"))
+    third = tmp_path / "third.onnx"
+    third.write_bytes(recurrent(weights()))
+    result = rnnverify.compare(third, third, options=Options(dtype="float64"))
+    assert "onnxruntime computes recurrent nodes in float32 only, not in float64" in result.sides[0].how
+
+
+def test_a_model_that_onnxruntime_refuses_is_one_sentence(tmp_path: Path) -> None:
+    path = written(recurrent(weights(), opset=900), tmp_path)
+    with pytest.raises(RunnerError, match=r"model.onnx: its runner failed, .*(opset|Opset)") as caught:
+        run(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_genuine_files_of_two_versions_are_the_same_network(fixtures: Path) -> None:
+    old, new = (fixtures / f"genuine/onnx-from-torch-{v}/rnn_a_onnx/model.onnx" for v in ("1.5.1", "2.13.0"))
+    result = rnnverify.compare(old, new)
+    assert result.verdict == "IDENTICAL"
+    assert [side.engine for side in result.sides] == ["native", "native"]
+    assert result.sides[0].versions.keys() >= {"onnx", "onnxruntime", "python", "numpy"}

@@ -46,7 +46,7 @@ def _batches(sides: Sequence[Opened], inputs: InputOptions, native: bool) -> tup
     batches = tuple(trace.runs[name].batch for name in names)
     for side, its in recorded:
         for batch in (run.batch for run in its.runs.values()):
-            if not all(is_finite(array) for array in (batch.x, *(batch.h0 or ()))):
+            if not all(is_finite(array) for array in (batch.x, *batch.starts)):
                 raise InputsError(f"{side.source}: its inputs hold NaN or infinity; record it with finite ones")
     for other, its in recorded[1:]:
         _check_same_outputs(first, trace, other, its)
@@ -68,7 +68,8 @@ def _check_same_outputs(first: Opened, trace: Trace, other: Opened, its: Trace) 
 
 def _outputs(trace: Trace) -> set[str]:
     names = {_OUTPUTS[name] for name in trace.runs if name in _OUTPUTS}
-    return names | {"h_n"} if any(run.h_n for run in trace.runs.values()) else names
+    finals = {"h_n": any(run.h_n for run in trace.runs.values()), "c_n": any(run.c_n for run in trace.runs.values())}
+    return names | {name for name, recorded in finals.items() if recorded}
 
 
 def _in_dtype(batches: tuple[Batch, ...], sides: Sequence[Opened], dtype: DtypeName | None) -> tuple[Batch, ...]:
@@ -78,7 +79,11 @@ def _in_dtype(batches: tuple[Batch, ...], sides: Sequence[Opened], dtype: DtypeN
     recorded = next((str(side.source) for side in sides if side.trace), None)
     if recorded:
         raise OptionError(f"--dtype {dtype}: the inputs of {recorded} do not fit in it; record the trace with --dtype")
-    return tuple(Batch(b.name, narrow(b.x, dtype), b.h0 and tuple(narrow(h, dtype) for h in b.h0)) for b in batches)
+    narrowed = []
+    for batch in batches:
+        h0, c0 = (states and tuple(narrow(state, dtype) for state in states) for states in (batch.h0, batch.c0))
+        narrowed.append(Batch(batch.name, narrow(batch.x, dtype), h0, c0))
+    return tuple(narrowed)
 
 
 def _check_sizes(sides: Sequence[Opened], batches: Sequence[Batch]) -> None:
@@ -108,12 +113,19 @@ def _merge_mode_of(sides: Sequence[Opened]) -> str:
 def _that_all_can_start_from(sides: Sequence[Opened], batches: tuple[Batch, ...]) -> tuple[Batch, ...]:
     """Without the batches whose initial states do not fit every network: other layers differ from zero states too."""
     networks = [side.network for side in sides if side.network]
-    sizes = [[d.hidden_size for _, _, d in network.directions()] for network in networks]
-    fitting = tuple(b for b in batches if b.h0 is None or all([h.shape[1] for h in b.h0] == each for each in sizes))
+    sizes = [network.state_sizes() for network in networks]
+    fitting = tuple(b for b in batches if b.h0 is None or all(_fits(b, *each) for each in sizes))
     if not fitting or (len(fitting) < len(batches) and any(side.trace for side in sides)):
-        found = f"the initial states of the trace do not fit the networks, whose layers have {sizes} units"
+        units = [each for each, _ in sizes]
+        found = f"the initial states of the trace do not fit the networks, whose layers have {units} units"
         raise MismatchError(f"{found}; record the trace from zero states")
     return fitting
+
+
+def _fits(batch: Batch, sizes: list[int], cell_sizes: list[int]) -> bool:
+    """Whether a network with states of these sizes can start from those of `batch`; cell states may be left out."""
+    h0, c0 = ([state.shape[1] for state in states or ()] for states in (batch.h0, batch.c0))
+    return h0 == sizes and c0 in ([], cell_sizes)
 
 
 def _width(trace: Trace | None) -> int:

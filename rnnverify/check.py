@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from rnnverify import lock as locks
 from rnnverify.comparison import EXIT_CODES, Comparison
 from rnnverify.config import Config, Declared
-from rnnverify.errors import EXIT_ERROR, OptionError, as_sentence, printable
+from rnnverify.errors import EXIT_ERROR, FileError, OptionError, RnnverifyError, as_sentence, printable
 from rnnverify.native import Limits, Runners
 from rnnverify.sides import parse_all
 from rnnverify.verify import Prepared, finish, prepare, start
@@ -32,6 +32,8 @@ class Outcome:
     error: str  # why not; empty where it was made
     complaints: tuple[str, ...]  # sentences: why it fails although it was made; empty where it passes
     command: str  # that makes it by itself
+    kind: str = ""  # of the error, as in errors.py
+    file: str = ""  # that the error is about, the last side where it names none
 
     @property
     def passed(self) -> bool:
@@ -146,8 +148,17 @@ def _outcome(declared: Declared, prepared: Prepared | Exception, runners: Runner
             raise prepared
         result = finish(prepared, runners)
     except Exception as problem:  # as above
-        return replace(blank, error=str(as_sentence(problem)))
+        error = as_sentence(problem)
+        return replace(blank, error=str(error), kind=error.kind, file=_file_of(error, declared))
     return replace(blank, result=result, complaints=tuple(_unexpected(declared, result)))
+
+
+def _file_of(error: RnnverifyError, declared: Declared) -> str:
+    if isinstance(error, FileError):
+        return error.path
+    with suppress(OptionError):
+        return str(parse_all(declared.sides)[-1].path)
+    return declared.sides[-1]
 
 
 def _unexpected(declared: Declared, result: Comparison) -> list[str]:

@@ -1,4 +1,4 @@
-"""Back-propagation through time on the reference: how a number read off the outputs changes with the inputs."""
+"""Back-propagation through the layers of the reference: how a number read off the outputs changes with the inputs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from rnnverify import reference
-from rnnverify.activations import SLOPES
-from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.canonical import Array, Layer, Network
+from rnnverify.cells.gradients import through_time
 from rnnverify.trace import Run
 
 
@@ -23,9 +23,8 @@ def input_gradient(network: Network, run: Run, outputs: Array) -> Array:
         below = np.zeros(x.shape)
         for direction, h, g in zip(layer.directions, parts, _split(layer, parts, gradient), strict=True):
             restored = direction.reverse and layer.time_restored
-            found = _through_time(
-                layer.activation, direction, _turn(x, direction.reverse), _turn(h, restored), _turn(g, restored)
-            )
+            seen = (_turn(x, direction.reverse), _turn(h, restored), _turn(g, restored))
+            found = through_time(layer, direction, *seen)
             below += _turn(found, direction.reverse)
         gradient = below
     return gradient
@@ -49,7 +48,7 @@ def _split(layer: Layer, parts: list[Array], gradient: Array) -> Iterator[Array]
         if not layer.bidirectional or layer.merge == "sum":
             yield gradient
         elif layer.merge == "concat":
-            yield gradient[..., k * layer.hidden_size : (k + 1) * layer.hidden_size]
+            yield gradient[..., k * layer.state_size : (k + 1) * layer.state_size]
         elif layer.merge == "mul":
             yield gradient * parts[1 - k]
         else:
@@ -58,17 +57,3 @@ def _split(layer: Layer, parts: list[Array], gradient: Array) -> Iterator[Array]
 
 def _turn(array: Array, reverse: bool) -> Array:
     return array[:, ::-1] if reverse else array
-
-
-def _through_time(activation: str, direction: Direction, x: Array, h: Array, gradient: Array) -> Array:
-    """The gradient with respect to x (B, T, I), for states h (B, T, H) and theirs; all in the order of processing."""
-    kernel = direction.kernel[0].astype(np.float64)
-    recurrent = direction.recurrent_kernel[0].astype(np.float64)
-    before = np.concatenate([np.zeros_like(h[:, :1]), h[:, :-1]], axis=1)
-    slope = SLOPES[activation](x @ kernel + before @ recurrent + direction.bias[0])
-    reached = np.empty_like(h)  # of the pre-activation of each step
-    carried = np.zeros_like(h[:, 0])
-    for t in range(h.shape[1] - 1, -1, -1):
-        reached[:, t] = (gradient[:, t] + carried) * slope[:, t]
-        carried = reached[:, t] @ recurrent.T
-    return np.asarray(reached @ kernel.T)

@@ -48,23 +48,26 @@ def make_batches(options: InputOptions, network: Network) -> tuple[Batch, ...]:
     Raises InputsError where a file of inputs does not fit `network`.
     """
     source = _Uniform(options.seed)
-    h0: tuple[Array, ...] | None = None
+    states: tuple[Array, ...] = ()
+    cells: tuple[Array, ...] = ()
     if options.file is None:
         shape = (options.sequences, options.steps, network.input_size)
         amplitude = np.resize(_AMPLITUDES, options.sequences) * input_scale(network)
         x = source.take(shape) * amplitude.astype(np.float32)[:, None, None]
     else:
-        x, h0 = read_inputs(options.file)
+        x, states, cells = read_inputs(options.file)
         if x.shape[2] != network.input_size:
             found = f"has {x.shape[2]} features in its last axis, the baseline reads {network.input_size}"
             raise InputsError(f"{printable(options.file)}: {found}; wanted (B, T, {network.input_size})")
-    sizes = [direction.hidden_size for _, _, direction in network.directions()]
-    if h0:
-        _check_states(options.file, h0, x.shape[0], sizes)
-        return Batch(ZERO, x), Batch(FROM_H0, x, h0)
+    sizes, cell_sizes = network.state_sizes()
+    if states or cells:
+        for name, given, wanted in (("h0", states, sizes), ("c0", cells, cell_sizes)):
+            if given or name == "h0":
+                _check_states(options.file, name, given, x.shape[0], wanted)
+        return Batch(ZERO, x), Batch(FROM_H0, x, states, cells or None)
     part = x[:_H0_SEQUENCES, :_H0_STEPS]
-    states = tuple(source.take((part.shape[0], size)) for size in sizes)
-    return Batch(ZERO, x), Batch(FROM_H0, part, states)
+    states, cells = (tuple(source.take((len(part), size)) for size in each) for each in (sizes, cell_sizes))
+    return Batch(ZERO, x), Batch(FROM_H0, part, states, cells or None)
 
 
 def input_scale(network: Network) -> float:
@@ -79,8 +82,8 @@ def input_scale(network: Network) -> float:
     return float(2.0 ** np.clip(np.round(np.log2(np.sqrt(3.0) / typical)), -10, 10))
 
 
-def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...] | None]:
-    """`x` (B, T, I) and, where an `.npz` holds `h0` (L*D, B, H), the initial states.
+def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
+    """`x` (B, T, I) and, where an `.npz` holds `h0` and `c0` (L*D, B, H), the initial states; else none.
 
     An `.npz` holds x under that name, or as its only array. Raises FileError or InputsError.
     """
@@ -93,22 +96,25 @@ def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...] | None]:
         raise FileError(path, f"cannot be read ({error.strerror})", "check the path and its permissions") from error
     if not start:
         raise FileError(path, "the file is empty", "wanted an .npy or .npz with shape (B, T, I)")
-    h0 = None
+    h0: tuple[Array, ...] = ()
+    c0: tuple[Array, ...] = ()
     if start[:2] == b"PK":
         arrays = open_npz(path)
         if "x" not in arrays and len(arrays) != 1:
             names = ", ".join(printable(name) for name in sorted(arrays)[:8]) or "no array"
             raise FileError(path, f"holds {names}", "name the input sequences x")
         x = arrays["x"] if "x" in arrays else next(iter(arrays.values()))
-        states = read_states(path, arrays, "h0", "", set())
-        h0 = tuple(_as_floats(path, "h0", state) for state in states) or None
+        h0, c0 = (
+            tuple(_as_floats(path, name, state) for state in read_states(path, arrays, name, "", set()))
+            for name in ("h0", "c0")
+        )
     elif start == b"\x93NUMPY":
         x = open_npy(path)
     else:
         raise FileError(path, "is neither .npy nor .npz", "write the inputs with numpy.save, shape (B, T, I)")
     if x.ndim != 3 or x.size == 0:
         raise InputsError(f"{printable(path)}: x has shape {x.shape}; wanted (B, T, I), no axis empty")
-    return _as_floats(path, "x", x), h0
+    return _as_floats(path, "x", x), h0, c0
 
 
 def _as_floats(path: Path, name: str, array: Array) -> Array:
@@ -132,11 +138,11 @@ def is_finite(array: Array) -> bool:
     return True
 
 
-def _check_states(path: Path | None, h0: tuple[Array, ...], B: int, sizes: list[int]) -> None:
-    found = [state.shape for state in h0]
+def _check_states(path: Path | None, name: str, given: tuple[Array, ...], B: int, sizes: list[int]) -> None:
+    found = [state.shape for state in given]
     wanted = [(B, size) for size in sizes]
     if found != wanted:
-        raise InputsError(f"{printable(path)}: h0 has states of shape {found}, the baseline takes {wanted}")
+        raise InputsError(f"{printable(path)}: {name} has states of shape {found}, the baseline takes {wanted}")
 
 
 class _Uniform:

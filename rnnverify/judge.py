@@ -151,7 +151,8 @@ def _rule(baseline: Observed, candidate: Observed) -> tuple[Tolerance, str]:
     """The rule that stands in where states were not recorded: by the coarser dtype and the largest state."""
     coarser = _coarser(baseline, candidate)
     runs = [run for name, run in baseline.trace.runs.items() if name != PROBE]
-    scale = max(1.0, *(magnitude(values) for run in runs for values in (run.y, *(h[:, None] for h in run.h_n))))
+    finals = (state[:, None] for run in runs for state in (*run.h_n, *run.c_n))
+    scale = max(1.0, *(magnitude(values) for values in (*(run.y for run in runs), *finals)))
     unit = UNIT[coarser]
     return Tolerance(atol=unit * scale), f"{coarser} rule: {unit:g} x the largest state, {scale:.3g}"
 
@@ -264,7 +265,7 @@ def _blind(batches: Sequence[Batch]) -> str:
     """Why these inputs could not have shown a difference, where they could not; weights then have to be known."""
     if not any(np.any(batch.x) for batch in batches):
         return "all inputs are zero: an error in the kernel could not be seen"
-    started = any(np.any(h) for batch in batches for h in batch.h0 or ())
+    started = any(np.any(state) for batch in batches for state in batch.starts)
     if all(batch.x.shape[1] == 1 for batch in batches) and not started:
         return "one step from zero states: an error in the recurrent kernel could not be seen"
     return ""

@@ -66,13 +66,14 @@ def _run(model: Opened, run: Run) -> Run:
     if kept is None:
         return run
     turned = model.network is not None and not model.network.layers[-1].time_restored
-    finals = tuple(h[kept.rows] for h in run.h_n) if kept.whole else ()
+    h_n, c_n = (tuple(h[kept.rows] for h in finals) if kept.whole else () for finals in (run.h_n, run.c_n))
     states = tuple(kept.of(values, turned) for values in run.states)
-    return Run(_batch(run.batch, kept, kept.of(run.batch.x)), kept.of(run.y, turned), finals, states)
+    return Run(_batch(run.batch, kept, kept.of(run.batch.x)), kept.of(run.y, turned), h_n, states, c_n)
 
 
 def _batch(batch: Batch, kept: _Kept, x: Array) -> Batch:
-    return Batch(batch.name, x, None if batch.h0 is None else tuple(h[kept.rows] for h in batch.h0))
+    h0, c0 = (states and tuple(h[kept.rows] for h in states) for states in (batch.h0, batch.c0))
+    return Batch(batch.name, x, h0, c0)
 
 
 def _kept(model: Opened, batch: Batch) -> _Kept | None:

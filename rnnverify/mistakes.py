@@ -27,7 +27,10 @@ def planted(network: Network) -> Iterator[tuple[str, Network]]:
 
 def recurrent_transposed(network: Network) -> Network | None:
     """the recurrent kernel is transposed"""
-    return each(network, lambda d: replace(d, recurrent_kernel=d.recurrent_kernel.swapaxes(1, 2)))
+    return each(
+        network,
+        lambda d: replace(d, recurrent_kernel=d.recurrent_kernel.swapaxes(1, 2)) if d.projection is None else d,
+    )
 
 
 def kernel_transposed(network: Network) -> Network | None:
@@ -54,8 +57,8 @@ def concatenated_the_other_way(network: Network) -> Network | None:
 
     def change(d: Direction) -> Direction:
         rows = np.concatenate([d.kernel, d.recurrent_kernel], axis=1)
-        H = d.hidden_size
-        return replace(d, kernel=rows[:, H:], recurrent_kernel=rows[:, :H])
+        P = d.state_size
+        return replace(d, kernel=rows[:, P:], recurrent_kernel=rows[:, :P])
 
     return each(network, change)
 
@@ -145,16 +148,7 @@ def float16_rounded(network: Network) -> Network | None:
         with np.errstate(over="ignore"):
             return w.astype(np.float16).astype(w.dtype)
 
-    return each(
-        network,
-        lambda d: replace(
-            d,
-            kernel=narrow(d.kernel),
-            recurrent_kernel=narrow(d.recurrent_kernel),
-            bias_input=narrow(d.bias_input),
-            bias_recurrent=narrow(d.bias_recurrent),
-        ),
-    )
+    return each(network, lambda d: d.mapped(narrow))
 
 
 MISTAKES: tuple[Mistake, ...] = (
@@ -182,16 +176,20 @@ MISTAKES: tuple[Mistake, ...] = (
 def same(a: Network, b: Network) -> bool:
     """Whether two networks compute the same: quick to tell where they do not."""
     for ours, theirs in zip(a.layers, b.layers, strict=True):
-        if (ours.activation, ours.merge, ours.time_restored) != (theirs.activation, theirs.merge, theirs.time_restored):
+        if (ours.formula, ours.merge, ours.time_restored) != (theirs.formula, theirs.merge, theirs.time_restored):
             return False
-    pairs = zip(a.directions(), b.directions(), strict=True)
-    return all(
-        d.reverse == e.reverse
-        and np.array_equal(d.bias, e.bias)
-        and np.array_equal(d.recurrent_kernel, e.recurrent_kernel)
-        and np.array_equal(d.kernel, e.kernel)
-        for (_, _, d), (_, _, e) in pairs
-    )
+        if any(_differ(ours, *pair) for pair in zip(ours.directions, theirs.directions, strict=True)):
+            return False
+    return True
+
+
+def _differ(layer: Layer, d: Direction, e: Direction) -> bool:
+    if d.reverse != e.reverse or not np.array_equal(d.bias, e.bias):
+        return True
+    if layer.cell == "gru" and layer.gating.reset_after and not np.array_equal(d.bias_recurrent, e.bias_recurrent):
+        return True
+    weights = zip(d.tensors(), e.tensors(), strict=True)
+    return any(not np.array_equal(ours, theirs) for (name, ours), (_, theirs) in weights if "bias" not in name)
 
 
 def each(network: Network, change: Callable[[Direction], Direction]) -> Network:
@@ -230,14 +228,17 @@ def _scaled_bias(network: Network, first: float, second: float) -> Network:
 
 def _rolled(d: Direction) -> Direction:
     """The units of `d`, each in the place of the one before."""
+    inner = (0, 1) if d.projection is not None else (1, 1)  # a projection stands between the units and h
     return replace(
         d,
         kernel=np.roll(d.kernel, 1, axis=2),
-        recurrent_kernel=np.roll(d.recurrent_kernel, (1, 1), axis=(1, 2)),
+        recurrent_kernel=np.roll(d.recurrent_kernel, inner, axis=(1, 2)),
         bias_input=np.roll(d.bias_input, 1, axis=1),
         bias_recurrent=np.roll(d.bias_recurrent, 1, axis=1),
+        peephole=d.peephole if d.peephole is None else np.roll(d.peephole, 1, axis=1),
+        projection=d.projection if d.projection is None else np.roll(d.projection, 1, axis=1),
     )
 
 
 def _is_square(d: Direction) -> bool:
-    return d.input_size == d.hidden_size
+    return d.input_size == d.hidden_size == d.state_size

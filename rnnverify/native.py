@@ -24,7 +24,7 @@ import numpy as np
 
 from rnnverify.adapters.layout import Layout
 from rnnverify.adapters.reading import Reading
-from rnnverify.canonical import Array
+from rnnverify.canonical import Array, Layer
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import OptionError, RunnerError, printable
 from rnnverify.trace import Batch, Run, Trace
@@ -159,10 +159,8 @@ class Runners:
         runs = {}
         for batch in job.batches:
             output = result["outputs"][batch.name]
-            finals = tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in output["h_n"])
-            states = tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in output["states"])
-            y = np.load(output["y"], mmap_mode="r", allow_pickle=False)
-            runs[batch.name] = Run(batch, y, finals, states)
+            h_n, states, c_n = (tuple(map(_mapped, output[name])) for name in ("h_n", "states", "c_n"))
+            runs[batch.name] = Run(batch, _mapped(output["y"]), h_n, states, c_n)
         return Trace(runs, {"engine": "native", "dtype": computing_dtype(job), **result}), result
 
     def write(self, *orders: Order) -> list[Mapping[str, Any]]:
@@ -213,6 +211,7 @@ class Runners:
             "path": str(job.path.absolute()),
             "layers": [dict(layer) for layer in recipe.layers],
             "activations": [layer.activation for layer in network.layers],
+            "gates": [_gates(layer) for layer in network.layers],
             "tensors": {name: self._save(array) for name, array in recipe.tensors.items()},
             "loadable": recipe.loadable or job.trusted,
             "trusted": job.trusted,
@@ -221,11 +220,13 @@ class Runners:
             "threads": _threads(job),
             "input_size": network.input_size,
             "output_size": network.output_size,
-            "batches": [
-                {"name": b.name, "x": self._save(b.x), "h0": None if b.h0 is None else [self._save(h) for h in b.h0]}
-                for b in job.batches
-            ],
+            "batches": [self._batch(batch) for batch in job.batches],
         }
+
+    def _batch(self, batch: Batch) -> dict[str, Any]:
+        states = {"h0": batch.h0, "c0": batch.c0}
+        saved = {name: given and [self._save(array) for array in given] for name, given in states.items()}
+        return {"name": batch.name, "x": self._save(batch.x), **saved}
 
     def _save(self, array: Array) -> str:
         key = id(array)
@@ -234,6 +235,22 @@ class Runners:
             np.save(path, array, allow_pickle=False)
             self._arrays[key] = (array, path)
         return self._arrays[key][1]
+
+
+def _mapped(path: str) -> Array:
+    return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _gates(layer: Layer) -> dict[str, Any]:
+    """What a runner has to know of a gated layer that it makes itself."""
+    gating = layer.gating
+    return {
+        "cell": layer.cell,
+        "gate_activation": gating.activation,
+        "output_activation": gating.output or layer.activation,
+        "reset_after": gating.reset_after,
+        "cell_clip": gating.cell_clip,
+    }
 
 
 def _what(job: Job) -> str:

@@ -83,8 +83,8 @@ def compared(a: Trace, b: Trace) -> Iterator[tuple[str, str, Array, Array]]:
             continue
         other = b.runs[name]
         yield name, "y", run.y, other.y
-        for k, (ours, theirs) in enumerate(_finals(run, other)):
-            yield name, f"h_n[{k}]", ours[:, None], theirs[:, None]
+        for output, ours, theirs in _finals(run, other):
+            yield name, output, ours[:, None], theirs[:, None]
 
 
 def largest_deviation(a: Trace | None, b: Trace | None) -> float | None:
@@ -97,11 +97,12 @@ def largest_deviation(a: Trace | None, b: Trace | None) -> float | None:
     return max(found) if not any(np.isnan(found)) else float("nan")
 
 
-def _finals(a: Run, b: Run) -> list[tuple[Array, Array]]:
+def _finals(a: Run, b: Run) -> Iterator[tuple[str, Array, Array]]:
     """Final states side by side, where both sides have them for the same layers and directions."""
-    if not a.h_n or not b.h_n or not _same_states(a, b):
-        return []
-    return list(zip(a.h_n, b.h_n, strict=True))
+    for name, ours, theirs in (("h_n", a.h_n, b.h_n), ("c_n", a.c_n, b.c_n)):
+        if [state.shape for state in ours] == [state.shape for state in theirs]:
+            for k, pair in enumerate(zip(ours, theirs, strict=True)):
+                yield f"{name}[{k}]", *pair
 
 
 def same_layers(a: Trace, b: Trace) -> bool:

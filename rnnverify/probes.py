@@ -4,6 +4,9 @@ A row is zero but for one input feature, x = s e_i, or one unit of the initial s
 of two is exact, so that the pre-activation meets the rounding of the biases alone, however large the network, and the
 budget of that one step is narrow. Scales span the range of the weights, with both signs: small weights show under large
 ones, and a unit that a bias saturates is brought back. Of layers above the first the recurrent weights are probed.
+
+Gates only show where they have something to let through: rows of x of a gated network start with one unit of h at 1,
+another for each feature, and every cell state is 1 throughout.
 """
 
 from __future__ import annotations
@@ -22,17 +25,22 @@ _ELEMENTS = 2**23  # at most, of x and h0 together; larger networks get fewer sc
 def make_probes(network: Network) -> Batch | None:
     """All probes as one batch of single steps, float32; None where even one scale would be too large."""
     I = network.input_size
-    sizes = [direction.hidden_size for _, _, direction in network.directions()]
+    sizes, cell_sizes = network.state_sizes()
+    gated = any(layer.cell != "rnn" for layer in network.layers)
     for count in range(_SCALES, 0, -1):
         scales = list(_scales(network, count))
         rows = 1 + len(scales) * (I + max(sizes))
-        if rows * (I + sum(sizes)) <= _ELEMENTS:
+        if rows * (I + sum(sizes) + sum(cell_sizes)) <= _ELEMENTS:
             x = np.zeros((rows, 1, I), np.float32)
             h0 = tuple(np.zeros((rows, size), np.float32) for size in sizes)
             _fill(x[:, 0], 1, scales)
             for states in h0:
                 _fill(states, 1 + len(scales) * I, scales)
-            return Batch(PROBE, x, h0)
+                if gated:
+                    below = np.arange(len(scales) * I)
+                    states[1 + below, below % states.shape[1]] = 1
+            c0 = tuple(np.ones((rows, size), np.float32) for size in cell_sizes)
+            return Batch(PROBE, x, h0, c0 or None)
     return None
 
 

@@ -1,6 +1,7 @@
 """What a run recorded, direction by direction, in the order of processing: the rows that every check of steps reads.
 
-Every recorded state is one step (x_t, h_{t-1}) -> h_t of its direction, whatever came before it.
+Every recorded state is one step (x_t, h_{t-1}) -> h_t of its direction, whatever came before it; the cell state of an
+LSTM, which no framework shows at every step, is known where it starts and where it ends.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ class Steps:
     layer: Layer
     direction: Direction
     x: Array  # (B, T, I)
-    h: Array  # (B, T, H)
-    h0: Array | None  # (B, H); None for zeros
+    h: Array  # (B, T, P)
+    h0: Array | None  # (B, P); None for zeros
+    c0: Array | None = None  # (B, H) of an LSTM; None for zeros
+    h_n: Array | None = None  # (B, P): the final state as it was handed out; None where it was not recorded
+    c_n: Array | None = None  # (B, H) likewise
 
 
 def recorded_steps(network: Network, run: Run, dtype: str = "") -> Iterator[Steps]:
@@ -33,18 +37,19 @@ def recorded_steps(network: Network, run: Run, dtype: str = "") -> Iterator[Step
     `dtype` is what the side computed in, where that is not the dtype of its arrays.
     """
     states = states_of(network, run)
-    h0 = iter(run.batch.h0 or ())
+    h0, c0, h_n, c_n = (iter(each) for each in (run.batch.h0 or (), run.batch.c0 or (), run.h_n, run.c_n))
     x = run.batch.x
     for k, layer in enumerate(network.layers):
         parts = []
         for direction in layer.directions:
             emitted = next(states, None)
-            if emitted is None or emitted.shape != (*x.shape[:2], direction.hidden_size):
+            if emitted is None or emitted.shape != (*x.shape[:2], direction.state_size):
                 return
             h = emitted[:, ::-1] if direction.reverse and layer.time_restored else emitted
             seen = x[:, ::-1] if direction.reverse else x
             where = f"layer {k}" + (" reverse" if direction.reverse else "")
-            yield Steps(where, layer, direction, seen, h, next(h0, None))
+            cells = (next(c0, None), next(c_n, None)) if layer.cell == "lstm" else (None, None)
+            yield Steps(where, layer, direction, seen, h, next(h0, None), cells[0], next(h_n, None), cells[1])
             parts.append(emitted)
         if k < len(network.layers) - 1:
             if is_merged(layer):
@@ -69,7 +74,7 @@ def merged(layer: Layer, parts: Sequence[Array], dtype: str = "") -> Array:
 
 
 def states_of(network: Network, run: Run) -> Iterator[Array]:
-    """Per layer and direction (B, T, H) as emitted; those of the top layer are read off y, which is compared."""
+    """Per layer and direction (B, T, P) as emitted; those of the top layer are read off y, which is compared."""
     top = network.layers[-1]
     below = run.states[: len(run.states) - len(top.directions)]
     if len(network.layers) > 1:
@@ -77,5 +82,5 @@ def states_of(network: Network, run: Run) -> Iterator[Array]:
     if is_merged(top):
         yield from run.states[len(below) :]
     else:
-        H = top.hidden_size
-        yield from (run.y[..., d * H : (d + 1) * H] for d in range(len(top.directions)))
+        P = top.state_size
+        yield from (run.y[..., d * P : (d + 1) * P] for d in range(len(top.directions)))

@@ -1,25 +1,23 @@
 """The recurrence itself, in float64 NumPy: what every framework should have computed.
 
-One step function for each cell formula. Blocks of time keep the projected inputs in cache, and memory independent of T.
+`cells/` has the step of each kind. Blocks of time keep the projected inputs in cache, and memory independent of T.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rnnverify.activations import activation as activation_of
 from rnnverify.arrays import release
-from rnnverify.canonical import Array, Direction, Layer, Merge, Network
+from rnnverify.canonical import Array, Layer, Merge, Network
+from rnnverify.cells import Recurrence, State, recurrence
 from rnnverify.trace import Batch, Run, Trace
 
 BLOCK = 128  # steps
 _IN_MEMORY = 2**26  # bytes; larger outputs are kept in a file
-
-Activation = Callable[[Array], Array]
 
 
 def run(network: Network, batches: Iterable[Batch]) -> Trace:
@@ -31,54 +29,54 @@ def run(network: Network, batches: Iterable[Batch]) -> Trace:
 
 def _run_batch(network: Network, batch: Batch) -> Run:
     outputs: Array = batch.x
-    finals: list[Array] = []
+    finals: list[State] = []
     states: list[Array] = []
-    h0 = iter(batch.h0 or ())
+    starts = initial_states(network, batch)
     for layer in network.layers:
-        first = [_initial(direction, outputs.shape[0], next(h0, None)) for direction in layer.directions]
-        parts, last = run_layer(layer, outputs, first)
+        parts, last = run_layer(layer, outputs, [next(starts) for _ in layer.directions])
         outputs = parts[0] if len(parts) == 1 else merge(layer.merge, parts)
         finals += last
         states += parts
-    return Run(batch, outputs, tuple(finals), tuple(states) if len(states) > 1 else ())
+    shown = tuple(states) if len(states) > 1 else ()
+    return Run(batch, outputs, tuple(s[0] for s in finals), shown, tuple(s[1] for s in finals if len(s) > 1))
 
 
-def _initial(direction: Direction, B: int, h0: Array | None) -> Array:
-    return np.zeros((B, direction.hidden_size)) if h0 is None else h0.astype(np.float64)
+def initial_states(network: Network, batch: Batch) -> Iterator[State]:
+    """What each direction starts from, float64: zeros where `batch` does not say."""
+    h0, c0 = iter(batch.h0 or ()), iter(batch.c0 or ())
+    B = batch.x.shape[0]
+    for _, layer, direction in network.directions():
+        h = next(h0, None)
+        state: State = (np.zeros((B, direction.state_size)) if h is None else h.astype(np.float64),)
+        if layer.cell == "lstm":
+            c = next(c0, None)
+            state = (*state, np.zeros((B, direction.hidden_size)) if c is None else c.astype(np.float64))
+        yield state
 
 
-def run_layer(layer: Layer, x: Array, h0: list[Array]) -> tuple[list[Array], list[Array]]:
-    """One layer on x (B, T, I) from h0; for each direction its states as emitted (B, T, H), and the last (B, H)."""
-    activation = activation_of(layer.activation)
+def run_layer(layer: Layer, x: Array, first: Sequence[State]) -> tuple[list[Array], list[State]]:
+    """One layer on x (B, T, I); for each direction its states as emitted (B, T, P), and the last one."""
     parts, finals = [], []
-    for direction, h in zip(layer.directions, h0, strict=True):
-        y = allocate((x.shape[0], x.shape[1], layer.hidden_size))
+    for direction, state in zip(layer.directions, first, strict=True):
+        y = allocate((x.shape[0], x.shape[1], layer.state_size))
         seen = x[:, ::-1] if direction.reverse else x
         written = y[:, ::-1] if direction.reverse and layer.time_restored else y
-        finals.append(_run_direction(direction, activation, seen, h, written))
+        finals.append(_run_direction(recurrence(layer, direction), seen, state, written))
         parts.append(y)
     return parts, finals
 
 
-def _run_direction(direction: Direction, activation: Activation, x: Array, h: Array, y: Array) -> Array:
-    """Fill y (B, T, H) from x (B, T, I), both in processing order; returns the last state (B, H)."""
-    kernel = direction.kernel[0].astype(np.float64)
-    recurrent = direction.recurrent_kernel[0].astype(np.float64)
-    bias = direction.bias[0]
+def _run_direction(formula: Recurrence, x: Array, state: State, y: Array) -> State:
+    """Fill y (B, T, P) from x (B, T, I), both in processing order; returns the last state."""
     for start in range(0, x.shape[1], BLOCK):
         block = x[:, start : start + BLOCK].astype(np.float64)
-        projected = block @ kernel + bias  # (B, t, H): one product for all steps of the block
+        projected = formula.project(block)
         for t in range(block.shape[1]):
-            h = rnn_step(activation, projected[:, t], h, recurrent)
-            y[:, start + t] = h
+            state = formula.step(projected[:, t], state)
+            y[:, start + t] = state[0]
         release(x)
         release(y)
-    return h
-
-
-def rnn_step(activation: Activation, projected: Array, h: Array, recurrent_kernel: Array) -> Array:
-    """h' = act(x W + b + h U), with x W + b (B, H) given."""
-    return activation(projected + h @ recurrent_kernel)
+    return state
 
 
 def merge(how: Merge, parts: list[Array]) -> Array:

@@ -52,13 +52,13 @@ def _about_states(network: Network, trace: Trace) -> Iterator[str]:
     if run is None:
         return
     for (where, layer, direction), states in zip(network.directions(), _states(run), strict=False):
-        if states.shape[2] != direction.hidden_size:
+        if states.shape[2] != direction.state_size:
             return
         seen = np.abs(states[:, :_STEPS])
         dead = int((seen.max(axis=(0, 1)) == 0).sum())
         if dead:
-            yield f"{where}: {_of(dead, direction.hidden_size)} are zero at every step"
-        if layer.activation == "tanh":
+            yield f"{where}: {_of(dead, direction.state_size)} are zero at every step"
+        if layer.activation == "tanh" and layer.cell == "rnn":
             stuck = int((seen.min(axis=(0, 1)) > 0.999).sum())
             if stuck:
                 yield f"{where}: {_of(stuck, direction.hidden_size)} are saturated at every step"

@@ -11,6 +11,7 @@ time, and a chaotic network is judged as sharply as any other. In float64, with 
 Every order of summation meets at most m roundings in each product (Higham, Accuracy and Stability of Numerical
 Algorithms, 2nd ed., section 3.1), and act is monotone, so every correct implementation passes; tau is the error of the
 activation itself, in `step.ACTIVATION_ERRORS`. The two biases stay apart in S: a framework may add them in any order.
+Gated cells are made of such sums: `cells/gru_step.py` and `cells/lstm_step.py` have their inequalities.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ import numpy as np
 
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
+from rnnverify.cells.lstm_step import LstmStep
+from rnnverify.cells.steps import Judge, judge_of
 from rnnverify.precision import UNIT_ROUNDOFF, narrow
 from rnnverify.recorded import Steps, is_merged, merged, recorded_steps
-from rnnverify.step import Allowed, Step, ratio
+from rnnverify.step import Allowed, ratio
 from rnnverify.trace import ZERO, Run
 
 _BLOCK_BYTES = 2**20  # of one array of states
@@ -97,11 +100,10 @@ def explains(network: Network, run: Run, dtype: str, allowed: Allowed | None = N
 def _run_budgets(
     network: Network, run: Run, dtype: str, other: Network | None, allowed: Allowed | None
 ) -> Iterator[Budget]:
-    finals = iter(run.h_n)
     top = network.layers[-1]
     found = 0
     for steps, bias in zip(recorded_steps(network, run, dtype), _bias_magnitudes(network, other), strict=False):
-        yield _with_final(_direction_budget(steps, bias, dtype, allowed), steps.h[:, -1], next(finals, None), dtype)
+        yield _direction_budget(steps, bias, dtype, allowed)
         found += 1
     if is_merged(top) and found == len(list(network.directions())):
         parts = run.states[-2:]
@@ -109,48 +111,54 @@ def _run_budgets(
         yield _merge_budget(where, parts, merged(top, parts, dtype), run.y, dtype)
 
 
-def _with_final(budget: Budget, last: Array, final: Array | None, dtype: str) -> Budget:
-    """`budget`, with a recorded final state (B, H) held against the last step (B, H): they are one and the same."""
-    if final is None:
-        return budget
-    if final.shape != last.shape:
-        wrong = last.size
-    else:
-        allowed = 2 * UNIT_ROUNDOFF[dtype] * np.abs(last.astype(np.float64))
-        wrong = int((~(np.abs(final.astype(np.float64) - last.astype(np.float64)) <= allowed)).sum())
-    if not wrong:
-        return budget
-    return replace(budget, used=math.inf, where=f"final state of {budget.where}", beyond=budget.beyond + wrong)
+def _with_finals(budget: Budget, steps: Steps, judge: Judge, dtype: str) -> Budget:
+    """`budget`, with the final states (B, P) held against the last step: they are one and the same."""
+    last = steps.h[:, -1].astype(np.float64)
+    exact: list[tuple[str, Array | None, Array, Array]] = [
+        ("final state", steps.h_n, last, 2 * UNIT_ROUNDOFF[dtype] * np.abs(last))
+    ]
+    if isinstance(judge, LstmStep):
+        exact.append(("final cell state", steps.c_n, *judge.cell))
+    for name, final, middle, reach in exact:
+        if final is None:
+            continue
+        if final.shape != middle.shape:
+            wrong = middle.size
+        else:
+            wrong = int((~(np.abs(final.astype(np.float64) - middle) <= reach)).sum())
+        if wrong:
+            beyond = budget.beyond + wrong
+            budget = replace(budget, used=math.inf, where=f"{name} of {steps.where}", beyond=beyond)
+    return budget
 
 
 def _bias_magnitudes(network: Network, other: Network | None) -> Iterator[Array]:
-    """|b_ih| + |b_hh| (H,) of each direction, the larger of the two networks'."""
+    """|b_ih| + |b_hh| (G, H) of each direction, the larger of the two networks'."""
     theirs = [direction for _, _, direction in other.directions()] if other else []
     for k, (_, _, direction) in enumerate(network.directions()):
-        size = direction.bias_magnitude[0]
-        if k < len(theirs) and theirs[k].hidden_size == direction.hidden_size:
-            size = np.maximum(size, theirs[k].bias_magnitude[0])
+        size = direction.bias_magnitude
+        if k < len(theirs) and theirs[k].bias_magnitude.shape == size.shape:
+            size = np.maximum(size, theirs[k].bias_magnitude)
         yield size
 
 
 def _direction_budget(steps: Steps, bias_magnitude: Array, dtype: str, allowed: Allowed | None) -> Budget:
-    direction, x, h = steps.direction, steps.x, steps.h
-    B, T, H = h.shape
-    weights = np.concatenate([direction.kernel[0], direction.recurrent_kernel[0]]).astype(np.float64)  # (I+H, H)
-    step = Step(steps.layer.activation, weights, direction.bias[0], bias_magnitude, dtype, allowed)
-    previous = np.zeros((B, 1, H)) if steps.h0 is None else np.asarray(steps.h0, np.float64)[:, None]
+    x, h = steps.x, steps.h
+    B, T, P = h.shape
+    judge = judge_of(steps, bias_magnitude, dtype, allowed)
+    previous = np.zeros((B, 1, P)) if steps.h0 is None else np.asarray(steps.h0, np.float64)[:, None]
     tally = _Tally(steps.where)
     seen_as = dtype if dtype == "bfloat16" else h.dtype.name
-    length = max(1, _BLOCK_BYTES // (8 * B * H))
+    length = max(1, _BLOCK_BYTES // (8 * B * steps.direction.kernel[:, 0].size))
     for start in range(0, T, length):
-        block = h[:, start : start + length].astype(np.float64)  # (B, t, H)
+        block = h[:, start : start + length].astype(np.float64)  # (B, t, P)
         before = np.concatenate([previous, block[:, :-1]], axis=1)
         terms = np.concatenate([narrow(x[:, start : start + length], seen_as).astype(np.float64), before], axis=2)
-        tally.add(start, *step.judge(terms, block))
+        tally.add(start, *judge.judge(terms, block))
         previous = block[:, -1:]
         release(x)
         release(h)
-    return tally.budget()
+    return _with_finals(tally.budget(), steps, judge, dtype)
 
 
 def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array, dtype: str) -> Budget:

@@ -50,6 +50,7 @@ class Judged:
                 run,
                 y=run.y.astype(self.dtype),
                 h_n=tuple(h.astype(self.dtype) for h in run.h_n),
+                c_n=tuple(c.astype(self.dtype) for c in run.c_n),
                 states=tuple(states.astype(self.dtype) for states in run.states),
             )
 
@@ -63,14 +64,16 @@ def shrink(judged: Judged, case: Batch, steps: int) -> Batch | None:
     if length is None:
         return None
     short = replace(case, x=np.array(case.x[:, :length]))
-    zeros = tuple(np.zeros((1, d.hidden_size), case.x.dtype) for _, _, d in judged.baseline.directions())
-    parts = [np.array(h) for h in short.h0 or zeros]
+    zeros = [tuple(np.zeros((1, size), case.x.dtype) for size in each) for each in judged.baseline.state_sizes()]
+    parts = [np.array(state) for state in (*(short.h0 or zeros[0]), *(short.c0 or zeros[1]))]
+    count = len(zeros[0])
     weights = sum(array.size for _, array in (*judged.baseline.tensors(), *judged.candidate.tensors()))
     attempts = int(np.clip(_WORK // (weights * length), 20, _ATTEMPTS))
 
     def batch_of(values: Array) -> Batch:
-        *h0, x = _cut(values, [*parts, short.x])
-        return replace(short, x=x, h0=tuple(h0) if short.h0 else None)
+        *states, x = _cut(values, [*parts, short.x])
+        h0, c0 = tuple(states[:count]), tuple(states[count:])
+        return replace(short, x=x, h0=h0 if short.h0 else None, c0=c0 if short.h0 and c0 else None)
 
     def fails(values: Array) -> bool:
         nonlocal attempts

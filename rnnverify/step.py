@@ -90,9 +90,10 @@ ACTIVATION_ERRORS: dict[str, ActivationError] = {
 }
 
 
-def activation_error(name: str) -> ActivationError:
-    """That of an activation, by its name in `activations`."""
-    return ACTIVATION_ERRORS.get(name) or _parametrised_error(name)
+def activation_error(name: str, allowed: Allowed | None = None) -> ActivationError:
+    """That of an activation, by its name in `activations`; what the user allows in its place."""
+    found = ACTIVATION_ERRORS.get(name) or _parametrised_error(name)
+    return replace(found, ulps=allowed.ulps, units=allowed.units) if allowed else found
 
 
 def _parametrised_error(name: str) -> ActivationError:
@@ -117,9 +118,7 @@ class Step:
         allowed: Allowed | None = None,
     ) -> None:
         self._act = activation_of(activation)
-        self._error = activation_error(activation)
-        if allowed:
-            self._error = replace(self._error, ulps=allowed.ulps, units=allowed.units)
+        self._error = activation_error(activation, allowed)
         self._weights, self._bias, self._bias_magnitude = weights, bias, bias_magnitude
         self._narrow = np.abs(weights).astype(np.float32)
         self._dtype, self._u = dtype, UNIT_ROUNDOFF[dtype]
@@ -134,14 +133,15 @@ class Step:
         Z = (rows @ self._weights + self._bias).reshape(h.shape)
         middle = self._act(Z)
         distance = np.abs(h - middle)
-        gamma = self._gamma(terms)
-        least, most = self._bounds(rows, Z, middle, gamma)
+        # the number of non-zero terms and the two biases
+        bound = gamma(np.count_nonzero(terms, axis=2)[..., None] + 2, self._dtype)
+        least, most = self._bounds(rows, Z, middle, bound)
         used = ratio(distance, least)
         beyond = ~(distance <= least)
         doubtful = (used > 0.5) & (distance <= most)
         if doubtful.any():
             where = np.nonzero(doubtful)
-            low, high = self._interval(terms[where[:2]], where[2], Z[where], gamma[where[:2]][:, 0])
+            low, high = self._interval(terms[where[:2]], where[2], Z[where], bound[where[:2]][:, 0])
             exact = np.maximum(high - middle[where], middle[where] - low)
             used[where] = ratio(distance[where], exact)
             beyond[where] = ~((low <= h[where]) & (h[where] <= high))
@@ -161,15 +161,6 @@ class Step:
         most += 2.0**-49 * size + self._underflow  # of the evaluation in float64; no slope is above 1
         most[~finite | (S < 1e-30)] = np.inf  # beyond what float32 holds, at either end
         return least + eps * np.maximum(self._error.least_slope(middle, Z, eps), 0), most
-
-    def _gamma(self, terms: Array) -> Array:
-        """gamma_m (b, t, 1), m being the number of non-zero terms and the two biases."""
-        m = np.count_nonzero(terms, axis=2)[..., None] + 2
-        mu = m * self._u
-        # m u without the denominator bounds sums and products of any length (Jeannerod and Rump, SIMAX 34, 2013)
-        bound = np.asarray(np.where(mu < 0.5, mu / (1 - np.minimum(mu, 0.5)), 2 * mu))
-        # the evaluation here rounds too: as much again for float64, next to nothing for narrower types
-        return np.asarray(bound * (2 if self._dtype == "float64" else 1 + 1e-7))
 
     def _interval(self, terms: Array, units: Array, Z: Array, gamma: Array) -> tuple[Array, Array]:
         """What rounding allows, for terms (n, I+H) and one unit of each (n,)."""
@@ -196,6 +187,15 @@ class Step:
     def _underflow(self) -> float:
         """What underflow may take from all terms of a sum."""
         return (len(self._weights) + 2) * smallest(self._dtype)
+
+
+def gamma(m: Array, dtype: str) -> Array:
+    """gamma_m, what a sum may be off by whose terms meet `m` roundings each, relative to the sum of their sizes."""
+    mu = m * UNIT_ROUNDOFF[dtype]
+    # m u without the denominator bounds sums and products of any length (Jeannerod and Rump, SIMAX 34, 2013)
+    bound = np.asarray(np.where(mu < 0.5, mu / (1 - np.minimum(mu, 0.5)), 2 * mu))
+    # the evaluation here rounds too: as much again for float64, next to nothing for narrower types
+    return np.asarray(bound * (2 if dtype == "float64" else 1 + 1e-7))
 
 
 def ratio(distance: Array, reach: Array) -> Array:

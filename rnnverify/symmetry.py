@@ -77,7 +77,7 @@ def find(network: Network, other: Network) -> Symmetry | None:
     """
     shapes = [[[d.kernel.shape for d in layer.directions] for layer in each.layers] for each in (network, other)]
     if shapes[0] != shapes[1] or any(
-        a.activation != b.activation for a, b in zip(network.layers, other.layers, strict=True)
+        a.formula != b.formula or a.cell != "rnn" for a, b in zip(network.layers, other.layers, strict=True)
     ):
         return None
 

@@ -6,8 +6,10 @@ A trace file stands wherever a model file stands, so the form is one that any ru
     y            (B, T, F)       the outputs of every step, in the order in which the network emits them
     h_n          (L*D, B, H)     optional: final states, layer 0 forward, layer 0 reverse, layer 1 forward, ...;
                                  `h_n_0`, `h_n_1`, ... instead where layers differ in width
+    c_n                          optional: the final cell states of LSTM layers likewise, and of no other layers
     states_0 ... (B, T, H)       optional: of networks of several layers or directions the states of each, every step
-    h0, y_from_h0, ...           optional: the same from an initial state h0, on `x_from_h0` where that differs from x
+    h0, y_from_h0, ...           optional: the same from an initial state h0, and c0 for LSTM layers; on `x_from_h0`
+                                 where that differs from x
     x_probe, h0_probe, ...       optional: single steps of many sequences (see `probes.py`), likewise
     provenance                   optional: one JSON string, who made it and how
 
@@ -20,7 +22,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,18 @@ class Batch:
 
     name: str  # ZERO, FROM_H0, PROBE or SEARCH; the last never in a file
     x: Array  # (B, T, I)
-    h0: tuple[Array, ...] | None = None  # per layer and direction (B, H)
+    h0: tuple[Array, ...] | None = None  # per layer and direction (B, P)
+    c0: tuple[Array, ...] | None = None  # per LSTM layer and direction (B, H); None where there are none, or from zeros
+
+    @property
+    def starts(self) -> tuple[Array, ...]:
+        """All initial states that are not zeros by default."""
+        return (*(self.h0 or ()), *(self.c0 or ()))
+
+    def of(self, sequences: slice, steps: slice = slice(None)) -> Batch:
+        """Some sequences and steps of this batch, from the same initial states."""
+        h0, c0 = (None if states is None else tuple(s[sequences] for s in states) for states in (self.h0, self.c0))
+        return replace(self, x=self.x[sequences, steps], h0=h0, c0=c0)
 
     def fingerprint(self) -> str:
         """SHA-256 of the values, as float64: a trace made from other inputs is told by it."""
@@ -55,7 +68,7 @@ class Batch:
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for array in (self.x, *(self.h0 or ())):
+        for array in (self.x, *self.starts):
             digest.update(repr(array.shape).encode())
             steps = array.shape[1] if array.ndim == 3 else 1
             for start in range(0, steps, 1024):  # long inputs are read block by block
@@ -70,8 +83,9 @@ class Run:
 
     batch: Batch
     y: Array  # (B, T, F)
-    h_n: tuple[Array, ...] = ()  # per layer and direction (B, H); empty where they were not recorded
-    states: tuple[Array, ...] = ()  # per layer and direction (B, T, H), as the layer emits them; empty likewise
+    h_n: tuple[Array, ...] = ()  # per layer and direction (B, P); empty where they were not recorded
+    states: tuple[Array, ...] = ()  # per layer and direction (B, T, P), as the layer emits them; empty likewise
+    c_n: tuple[Array, ...] = ()  # per LSTM layer and direction (B, H); empty likewise
 
 
 @dataclass(frozen=True)
@@ -101,14 +115,17 @@ def save(trace: Trace, path: Path) -> None:
             arrays["x" + suffix] = run.batch.x
         arrays["y" + suffix] = run.y
         arrays.update(_numbered("h_n", run.h_n, suffix))
+        arrays.update(_numbered("c_n", run.c_n, suffix))
         arrays.update({f"states_{k}{suffix}": states for k, states in enumerate(run.states)})
-        if run.batch.h0 is not None:
-            arrays.update(_numbered("h0", run.batch.h0, _H0[name]))
+        for key, states in (("h0", run.batch.h0), ("c0", run.batch.c0)):
+            arrays.update(_numbered(key, states or (), _H0.get(name, "")))
     # the stubs of savez take every name for a keyword of its own
     write_whole(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
 def _numbered(name: str, states: tuple[Array, ...], suffix: str) -> dict[str, Array]:
+    if not states:
+        return {}
     if len({state.shape for state in states}) == 1:
         return {name + suffix: np.stack(states)}
     return {f"{name}_{k}{suffix}": state for k, state in enumerate(states)}
@@ -149,8 +166,10 @@ def load(path: Path) -> Trace:
             )
         x_key = "x" + suffix if "x" + suffix in arrays else "x"
         used |= {x_key, "y" + suffix}
-        finals = read_states(path, arrays, "h_n", suffix, used)
-        run = Run(Batch(name, arrays[x_key], h0), arrays["y" + suffix], finals, _numbered_states(arrays, suffix, used))
+        c0 = read_states(path, arrays, "c0", _H0[name], used) if name in _H0 else ()
+        h_n, c_n = (read_states(path, arrays, key, suffix, used) for key in ("h_n", "c_n"))
+        shown = _numbered_states(arrays, suffix, used)
+        run = Run(Batch(name, arrays[x_key], h0, c0 or None), arrays["y" + suffix], h_n, shown, c_n)
         _check(path, run, suffix)
         runs[name] = run
     return Trace(runs, provenance, tuple(printable(key) for key in arrays if key not in used))
@@ -191,7 +210,8 @@ def _check(path: Path, run: Run, suffix: str) -> None:
     if x.shape[:2] != y.shape[:2]:
         found = f"x{suffix} has {x.shape[0]} sequences of {x.shape[1]} steps, y{suffix} {y.shape[0]} of {y.shape[1]}"
         raise FileError(path, found, "record the outputs of every step for every sequence")
-    for key, states in (("h0", run.batch.h0 or ()), ("h_n" + suffix, run.h_n)):
+    given = (("h0", run.batch.h0 or ()), ("c0", run.batch.c0 or ()))
+    for key, states in (*given, ("h_n" + suffix, run.h_n), ("c_n" + suffix, run.c_n)):
         for k, state in enumerate(states):
             if state.ndim != 2 or state.shape[0] != x.shape[0] or state.size == 0 or not _is_float(state):
                 raise FileError(path, f"{key}[{k}] has shape {state.shape}", f"wanted ({x.shape[0]}, H) floats")

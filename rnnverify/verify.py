@@ -230,7 +230,7 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
 
 
 def _in_memory(run: Run) -> Run:
-    copies = [tuple(np.array(array) for array in arrays) for arrays in (run.h_n, run.states)]
+    copies = [tuple(np.array(array) for array in arrays) for arrays in (run.h_n, run.states, run.c_n)]
     return Run(run.batch, np.array(run.y), *copies)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from rnnverify.canonical import Array, Direction, Network
+from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.comparison import TensorDifference
 from rnnverify.precision import UNIT_ROUNDOFF
 
@@ -16,7 +17,7 @@ def structure(network: Network) -> str:
     layers = network.layers
     sizes = " -> ".join(str(size) for size in (network.input_size, *(layer.hidden_size for layer in layers)))
     words = [f"{len(layers)} layer" + "s" * (len(layers) > 1), sizes]
-    words.append("/".join(dict.fromkeys(layer.activation for layer in layers)))
+    words.append("/".join(dict.fromkeys(_formula(layer) for layer in layers)))
     if any(layer.bidirectional for layer in layers):
         words.append("bidirectional (" + "/".join(dict.fromkeys(layer.merge for layer in layers)) + ")")
     if any(layer.directions[0].reverse for layer in layers):
@@ -26,10 +27,32 @@ def structure(network: Network) -> str:
     return ", ".join(words)
 
 
+def _formula(layer: Layer) -> str:
+    """What a step computes: `relu`, `gru (reset after)`, `lstm (hard_sigmoid gates, peepholes)`."""
+    if layer.cell == "rnn":
+        return layer.activation
+    gating, first = layer.gating, layer.directions[0]
+    said = [
+        ("reset after" if gating.reset_after else "reset before") * (layer.cell == "gru"),
+        f"{gating.activation} gates" * (gating.activation != "sigmoid"),
+        f"{layer.activation} candidate" * (layer.activation != "tanh"),
+        f"{gating.output} output" * (gating.output not in ("", layer.activation)),
+        "peepholes" * (first.peephole is not None),
+        f"projected to {first.state_size}" * (first.projection is not None),
+        f"cell clipped at {gating.cell_clip:g}" * (gating.cell_clip > 0),
+    ]
+    words = ", ".join(word for word in said if word)
+    return layer.cell + f" ({words})" * bool(words)
+
+
 def same_shapes(a: Network, b: Network) -> bool:
     """Whether the tensors of both networks correspond one to one."""
-    mine, theirs = ([(d.kernel.shape, d.reverse) for _, _, d in network.directions()] for network in (a, b))
-    layouts = ([(len(layer.directions), layer.merge, layer.time_restored) for layer in n.layers] for n in (a, b))
+    mine, theirs = (
+        [([w.shape for _, w in d.tensors()], d.reverse) for _, _, d in network.directions()] for network in (a, b)
+    )
+    layouts = (
+        [(layer.cell, len(layer.directions), layer.merge, layer.time_restored) for layer in n.layers] for n in (a, b)
+    )
     return mine == theirs and next(layouts) == next(layouts)
 
 
@@ -37,26 +60,46 @@ def compare_weights(baseline: Network, candidate: Network) -> tuple[tuple[Tensor
     """Tensor by tensor, and what differs in structure, as sentences.
 
     Kernels must be equal, but for the rounding of one that a file holds in parts. Of the biases only the sum counts,
-    and a file with one bias may hold it rounded once to its dtype: that much is `rounded`, not `differing`. Tensors
-    are compared where both networks have them in one shape.
+    and a file with one bias may hold it rounded once to its dtype: that much is `rounded`, not `differing`; but in the
+    candidate of a GRU that resets its recurrent half, each bias counts. Tensors are compared where both networks have
+    them in one shape.
     """
     reasons = list(_structure_reasons(baseline, candidate))
-    tensors = []
-    theirs = {where: direction for where, _, direction in candidate.directions()}
-    for where, _, ours in baseline.directions():
-        if where not in theirs or theirs[where].kernel.shape != ours.kernel.shape:
+    tensors: list[TensorDifference] = []
+    theirs = {where: (layer, direction) for where, layer, direction in candidate.directions()}
+    for where, layer, ours in baseline.directions():
+        if where not in theirs:
             continue
-        other = theirs[where]
-        tensors += [
-            _difference(f"{where} {name}", a, b, _rebuilt(a, b) if ours.rebuilt or other.rebuilt else 0.0)
-            for name, a, b in (
-                ("kernel", ours.kernel, other.kernel),
-                ("recurrent kernel", ours.recurrent_kernel, other.recurrent_kernel),
-            )
-        ]
-        dtype = _narrower(ours, other)
-        tensors.append(_difference(f"{where} bias", ours.bias, other.bias, _allowed(ours, other), dtype))
+        other_layer, other = theirs[where]
+        if layer.cell != other_layer.cell or other.kernel.shape != ours.kernel.shape:
+            continue
+        split = layer.cell == "gru" and layer.gating.reset_after and other_layer.gating.reset_after
+        tensors += _kernel_differences(where, ours, other)
+        tensors += _bias_differences(where, ours, other, split)
     return tuple(tensors), tuple(reasons)
+
+
+def _kernel_differences(where: str, ours: Direction, other: Direction) -> Iterator[TensorDifference]:
+    theirs = dict(other.tensors())
+    for name, a in ours.tensors():
+        b = theirs.get(name)
+        if name.startswith("bias") or b is None or b.shape != a.shape:
+            continue
+        allowed = _rebuilt(a, b) if "kernel" in name and (ours.rebuilt or other.rebuilt) else 0.0
+        yield _difference(f"{where} {name.replace('_', ' ')}", a, b, allowed)
+
+
+def _bias_differences(where: str, ours: Direction, other: Direction, split: bool) -> Iterator[TensorDifference]:
+    """The sum of the two biases; where they are `split`, those of the candidate (the last gate) one by one."""
+    dtype, allowed = _narrower(ours, other), _allowed(ours, other)
+    if not split:
+        yield _difference(f"{where} bias", ours.bias, other.bias, allowed, dtype)
+        return
+    yield _difference(f"{where} bias of the gates", ours.bias[:-1], other.bias[:-1], allowed[:-1], dtype)
+    for name in ("bias_input", "bias_recurrent"):
+        a, b = (getattr(d, name)[-1:] for d in (ours, other))
+        words = "input" if name == "bias_input" else "recurrent"
+        yield _difference(f"{where} {words} bias of the candidate", a, b, 0.0, dtype)
 
 
 def _structure_reasons(a: Network, b: Network) -> list[str]:
@@ -64,11 +107,7 @@ def _structure_reasons(a: Network, b: Network) -> list[str]:
         return [f"the baseline has {len(a.layers)} layers, the other {len(b.layers)}"]
     reasons = []
     for k, (ours, theirs) in enumerate(zip(a.layers, b.layers, strict=True)):
-        for what, mine, other in (
-            ("activation", ours.activation, theirs.activation),
-            ("hidden size", ours.hidden_size, theirs.hidden_size),
-            ("number of directions", len(ours.directions), len(theirs.directions)),
-        ):
+        for what, mine, other in (*_formulas(ours, theirs), *_sizes(ours, theirs)):
             if mine != other:
                 reasons.append(f"layer {k}: {what} {mine} against {other}")
         if ours.bidirectional and theirs.bidirectional and ours.merge != theirs.merge:
@@ -81,6 +120,36 @@ def _structure_reasons(a: Network, b: Network) -> list[str]:
         elif ours.time_restored != theirs.time_restored:
             reasons.append(f"layer {k}: the outputs of a backward run are turned back in time on one side only")
     return reasons
+
+
+def _formulas(a: Layer, b: Layer) -> Iterator[tuple[str, object, object]]:
+    """What the steps of two layers compute, side by side."""
+    yield "cell", a.cell, b.cell
+    yield "activation", a.activation, b.activation
+    if a.cell != b.cell or a.cell == "rnn":
+        return
+    yield "gate activation", a.gating.activation, b.gating.activation
+    if a.cell == "gru":
+        resets = ("before the recurrent product", "after it")
+        yield "reset gate acts", resets[a.gating.reset_after], resets[b.gating.reset_after]
+    else:
+        yield "output activation", a.gating.output or a.activation, b.gating.output or b.activation
+        yield "cell clip", a.gating.cell_clip, b.gating.cell_clip
+
+
+def _sizes(a: Layer, b: Layer) -> Iterator[tuple[str, object, object]]:
+    yield "hidden size", a.hidden_size, b.hidden_size
+    yield "number of directions", len(a.directions), len(b.directions)
+    first, other = a.directions[0], b.directions[0]
+    for what, mine, theirs in (
+        ("projection", first.projection, other.projection),
+        ("peepholes", first.peephole, other.peephole),
+    ):
+        yield what, _shape(mine), _shape(theirs)
+
+
+def _shape(weights: Array | None) -> str:
+    return "none" if weights is None else str(weights.shape)
 
 
 def _rebuilt(a: Array, b: Array) -> Array:

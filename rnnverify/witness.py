@@ -155,10 +155,11 @@ def _cut(run: Run, sequences: slice, steps: int) -> Run:
     T = run.y.shape[1]
     batch, rows = run.batch, (sequences, slice(None, steps))
     return Run(
-        replace(batch, x=batch.x[rows], h0=None if batch.h0 is None else tuple(h[sequences] for h in batch.h0)),
+        batch.of(sequences, slice(None, steps)),
         run.y[rows],
         tuple(h[sequences] for h in run.h_n) if steps == T else (),
         tuple(states[rows] for states in run.states),
+        tuple(c[sequences] for c in run.c_n) if steps == T else (),
     )
 
 
@@ -184,8 +185,9 @@ def _attempts(
 def _write(batch: Batch, network: Network | None, path: Path) -> None:
     """`batch` as a file of inputs. Zero states are written too: without them a replay would add random ones."""
     assert network
-    zeros = [np.zeros((1, direction.hidden_size), batch.x.dtype) for _, _, direction in network.directions()]
-    states = {f"h0_{k}": h for k, h in enumerate(batch.h0 or zeros)}
+    zeros = [[np.zeros((1, size), batch.x.dtype) for size in each] for each in network.state_sizes()]
+    given = zip(("h0", "c0"), (batch.h0, batch.c0), zeros, strict=True)
+    states = {f"{name}_{k}": state for name, own, zero in given for k, state in enumerate(own or zero)}
     with path.open("wb") as file:
         np.savez(file, x=batch.x, **states)  # type: ignore[arg-type]  # the stubs take every name for a keyword of savez
 
@@ -205,7 +207,7 @@ def _is_shown(pair: Pair) -> bool:
 
 def _words(batch: Batch) -> str:
     count = int(np.count_nonzero(batch.x))
-    states = any(np.any(h) for h in batch.h0 or ())
+    states = any(np.any(state) for state in batch.starts)
     steps = batch.x.shape[1]
     size = f"1 sequence of {steps} step{'s' * (steps > 1)}"
     inputs = f"{count} of {batch.x.size} inputs not zero" if count else "all inputs zero"

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from rnnverify import reference
-from rnnverify.canonical import Array, Direction, Layer, Merge, Network
+from rnnverify.canonical import GATES, Array, CellKind, Direction, Gating, Layer, Merge, Network
 from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace
 
 MERGES: tuple[Merge, ...] = ("concat", "sum", "mul", "ave")
@@ -19,6 +19,55 @@ def direction(rng: np.random.Generator, I: int, H: int, *, reverse: bool = False
         return rng.normal(0, 0.5, (1, *shape)).astype(dtype)
 
     return Direction(some(I, H), some(H, H), some(H), some(H), reverse)
+
+
+def gates(
+    rng: np.random.Generator,
+    cell: CellKind,
+    I: int,
+    H: int,
+    *,
+    P: int = 0,
+    peepholes: bool = False,
+    reverse: bool = False,
+    dtype: str = "float32",
+) -> Direction:
+    """A direction of a gated cell; projected to P where that is not 0."""
+
+    def some(*shape: int) -> Array:
+        return rng.normal(0, 0.5, shape).astype(dtype)
+
+    G = len(GATES[cell])
+    return Direction(
+        some(G, I, H),
+        some(G, P or H, H),
+        some(G, H),
+        some(G, H),
+        reverse,
+        peephole=some(3, H) if peepholes else None,
+        projection=some(H, P) if P else None,
+    )
+
+
+def gated(
+    cell: CellKind, I: int = 3, H: int = 4, *, seed: int = 0, P: int = 0, peepholes: bool = False, **gating: Any
+) -> Network:
+    """One layer of a gated cell in one direction; `gating` as `Gating` has it."""
+    one = gates(np.random.default_rng(seed), cell, I, H, P=P, peepholes=peepholes)
+    return Network((Layer((one,), cell=cell, gating=Gating(**gating)),))
+
+
+def mixed(*, seed: int = 0) -> Network:
+    """A bidirectional LSTM, a GRU that runs backward and a vanilla layer, on top of each other."""
+    rng = np.random.default_rng(seed)
+    below = Layer((gates(rng, "lstm", 3, 4), gates(rng, "lstm", 3, 4, reverse=True)), cell="lstm")
+    return Network(
+        (
+            below,
+            Layer((gates(rng, "gru", 8, 5, reverse=True),), cell="gru"),
+            Layer((direction(rng, 5, 3),)),
+        )
+    )
 
 
 def single(I: int = 3, H: int = 4, *, seed: int = 0, activation: str = "tanh", reverse: bool = False) -> Network:
@@ -50,16 +99,19 @@ def batches(network: Network, B: int = 2, T: int = 5, *, seed: int = 0) -> tuple
     """float32 sequences from zero and from random initial states."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(B, T, network.input_size)).astype(np.float32)
-    h0 = tuple(rng.normal(size=(B, d.hidden_size)).astype(np.float32) for _, _, d in network.directions())
-    return Batch(ZERO, x), Batch(FROM_H0, x, h0)
+    h0, c0 = (tuple(rng.normal(size=(B, n)).astype(np.float32) for n in sizes) for sizes in network.state_sizes())
+    return Batch(ZERO, x), Batch(FROM_H0, x, h0, c0 or None)
 
 
 def computed(network: Network, given: Sequence[Batch], dtype: str = "float32") -> Trace:
     """What a correct implementation that computes in `dtype` gives, to the last rounding."""
-    runs = reference.run(network, given).runs
-    return Trace(
-        {name: Run(r.batch, r.y.astype(dtype), tuple(h.astype(dtype) for h in r.h_n)) for name, r in runs.items()}
-    )
+
+    def rounded(run: Run) -> Run:
+        h_n, states, c_n = (tuple(s.astype(dtype) for s in each) for each in (run.h_n, run.states, run.c_n))
+        gated_layers = any(layer.cell != "rnn" for layer in network.layers)
+        return Run(run.batch, run.y.astype(dtype), h_n, states if gated_layers else (), c_n)
+
+    return Trace({name: rounded(run) for name, run in reference.run(network, given).runs.items()})
 
 
 @st.composite

@@ -102,9 +102,9 @@ def npz(folder: Path, **arrays: Array) -> Path:
 @pytest.mark.parametrize("dtype", ["float32", "float64", ">f4", "int32", "uint8"])
 def test_a_file_of_inputs(tmp_path: Path, dtype: str) -> None:
     for path in (npy(tmp_path, x.astype(dtype)), npz(tmp_path, any_name=x.astype(dtype))):
-        found, h0 = read_inputs(path)
+        found, h0, c0 = read_inputs(path)
         assert np.array_equal(found, x)
-        assert h0 is None
+        assert not h0 and not c0
         assert found.dtype.isnative
         assert found.dtype == ("float64" if dtype == "float64" else "float32")
 

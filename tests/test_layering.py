@@ -11,13 +11,15 @@ import pytest
 import rnnverify
 
 ORDER = [
-    {"errors", "options", "finding"},
+    {"errors", "finding"},
     {"canonical", "output"},
     {"parametrised"},
     {"activations", "arrays", "narrowing", "mistakes", "precision", "symmetry"},
     {"trace"},
-    {"recorded", "step", "reference", "inputs", "probes"},
-    {"gradient", "suspects"},
+    {"recorded", "step", "inputs", "probes"},
+    {"cells", "suspects"},
+    {"reference"},
+    {"gradient"},
     {"rounding"},
     {"adequacy", "heatmap"},
     {"comparison"},

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rnnverify.cli.options import To
 from rnnverify.containers import open_model
 from rnnverify.errors import OptionError, OutputError
-from rnnverify.options import To
 from rnnverify.targets import FORMS, check_place, files_of, form_for, form_like
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import bidirectional, edited, networks, single, stacked
+from networks import bidirectional, edited, gated, networks, single, stacked
 
 from rnnverify.canonical import Network
 from rnnverify.comparison import TensorDifference
@@ -138,9 +138,7 @@ def test_structure_sentences() -> None:
 
 
 def test_a_tensor_of_several_gates_is_located_by_gate_too() -> None:
-    rng = np.random.default_rng(0)
-    shapes = {"kernel": (3, 2, 4), "recurrent_kernel": (3, 4, 4), "bias_input": (3, 4), "bias_recurrent": (3, 4)}
-    network = edited(single(2, 4), **{name: rng.normal(size=shape) for name, shape in shapes.items()})
+    network = gated("gru", 2, 4)
     kernel = network.layers[0].directions[0].kernel.copy()
     kernel[2, 1, 3] += 1
     (found, *_), _ = compare_weights(network, edited(network, kernel=kernel))

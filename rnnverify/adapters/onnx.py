@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from rnnverify.adapters.onnx_activations import activations_of
+from rnnverify.adapters.onnx_activations import activations_of, is_symmetric
 from rnnverify.adapters.onnx_flow import Flows
 from rnnverify.adapters.onnx_parts import Part, find_parts, refuse_without
 from rnnverify.adapters.onnx_remarks import assumptions, layers_around, notes, roles_of, unused_of
@@ -18,7 +18,7 @@ from rnnverify.adapters.onnx_stack import Level, Stack, select
 from rnnverify.adapters.onnx_values import Values
 from rnnverify.adapters.onnx_weights import CELLS, Weights, read_weights
 from rnnverify.adapters.reading import Reading, Recipe
-from rnnverify.canonical import Array, Layer, Network
+from rnnverify.canonical import Array, Gating, Layer, Network
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.onnx_graph import OnnxGraph
 from rnnverify.errors import FileError, UnsupportedError, printable
@@ -64,20 +64,24 @@ def read(contents: Contents, selector: str | None) -> Reading:
 
 def _layer(contents: Contents, level: Level, weights: Mapping[str, Weights]) -> Layer:
     path, shown = contents.path, printable(level.name, 80)
-    for part in level.parts:
-        if part.op not in CELLS:
-            found = f"{shown} is {'an' if part.op == 'LSTM' else 'a'} {part.op}"
-            raise UnsupportedError(path, found, "this version compares RNN nodes")
-    named = [activations_of(path, part) for part in level.parts]
-    clips = {part.clip for part in level.parts}
-    if len(set(named)) > 1 or len(clips) > 1:
-        found = f"the directions of {shown} have other activations or clips"
+    part = level.parts[0]
+    stated = {(activations_of(path, each), each.clip, each.reset_after) for each in level.parts}
+    if len(stated) > 1:
+        found = f"the directions of {shown} have other activations, clips or resets"
         raise UnsupportedError(path, found, "this version compares layers with the same ones in both directions")
+    functions, clip, reset_after = stated.pop()
+    if part.coupled and not is_symmetric(functions[0]):
+        found = f"{shown} states input_forget with the gate activation {functions[0]}, where 1 - f(x) is not f(-x)"
+        raise UnsupportedError(path, found, "this version compares such cells with sigmoid or hard_sigmoid gates")
     directions = tuple(direction for part in level.parts for direction in weights[part.name].directions)
     if len({(d.input_size, d.hidden_size) for d in directions}) > 1:
         raise UnsupportedError(path, f"the directions of {shown} differ in size", "select one of them")
-    activation = spelled(clip=clips.pop()) + named[0][0]
-    return Layer(directions, activation, CELLS[level.parts[0].op], level.merge, name=level.name)
+    clipped = [spelled(clip=clip) + name for name in functions]
+    if part.op == "RNN":
+        return Layer(directions, clipped[0], merge=level.merge, name=level.name)
+    output = functions[2] if part.op == "LSTM" and functions[2] != clipped[1] else ""  # which no clip comes before
+    gating = Gating(clipped[0], output, reset_after or part.op == "LSTM")
+    return Layer(directions, clipped[1], CELLS[part.op], level.merge, name=level.name, gating=gating)
 
 
 def _recipe(stack: Stack, weights: Mapping[str, Weights], graph: OnnxGraph) -> Recipe:

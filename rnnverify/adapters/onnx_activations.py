@@ -16,7 +16,7 @@ import numpy as np
 from rnnverify.adapters.onnx_parts import Part
 from rnnverify.containers.protobuf import MalformedError
 from rnnverify.errors import FileError, UnsupportedError, printable
-from rnnverify.parametrised import spelled
+from rnnverify.parametrised import parsed, spelled
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,12 @@ def activations_of(path: Path, part: Part) -> tuple[str, ...]:
         found = f"the directions of {shown} have other activations: {'/'.join(names)}"
         raise UnsupportedError(path, found, "this version compares layers with the same ones in both directions")
     return tuple(own)
+
+
+def is_symmetric(name: str) -> bool:
+    """Whether 1 - f(x) is f(-x) of this activation of a gate."""
+    parts = parsed(name) if name not in ("sigmoid", "hard_sigmoid", "keras2_hard_sigmoid") else None
+    return parts is None or (parts.base == "hard_sigmoid" and parts.numbers[1:] == (0.5,))
 
 
 def _spelled(path: Path, shown: str, stated: str, queues: Sequence[object]) -> str:

@@ -19,6 +19,7 @@ _WAYS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)
 _COMMON = {"activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "layout"}
 _COMMON |= {"output_sequence"}  # of operator set 1: whether Y is given
 _ATTRIBUTES = {"RNN": _COMMON, "GRU": _COMMON | {"linear_before_reset"}, "LSTM": _COMMON | {"input_forget"}}
+_INPUTS = {"RNN": 6, "GRU": 6, "LSTM": 8}
 _AGAIN = "the file is damaged or was made for another runtime: export the model again"
 _QUANTIZED = {"DynamicQuantizeLSTM", "DynamicQuantizeGRU", "QLSTM"}
 _UNROLLED = 8  # activations from which a graph is taken for an unrolled network
@@ -33,6 +34,8 @@ class Part:
     ways: tuple[bool, ...]  # for each direction, whether it is the reverse one
     batch_first: bool  # layout = 1
     clip: float  # 0: none
+    coupled: bool = False  # input_forget: an LSTM has the forget gate 1 - the input gate
+    reset_after: bool = False  # linear_before_reset, of a GRU
 
     @property
     def op(self) -> str:
@@ -56,9 +59,13 @@ def _part(path: Path, node: Node, name: str) -> Part:
     unknown = sorted(set(node.attributes) - _ATTRIBUTES[node.op])
     if unknown:
         raise UnsupportedError(path, f"{shown} states {printable(unknown[0], 40)}, no attribute of {node.op}", _AGAIN)
+    if any(node.inputs[_INPUTS[node.op] :]):
+        found = f"{shown} has {len(node.inputs)} inputs, where {node.op} has {_INPUTS[node.op]} at most"
+        raise UnsupportedError(path, found, _AGAIN)
     try:
         direction = node.text("direction", "forward")
         layout, clip = node.integer("layout", 0), node.real("clip", 0.0)
+        flags = [node.integer(flag, 0) for flag in ("input_forget", "linear_before_reset")]
     except MalformedError as error:
         raise FileError(path, f"{shown} has damaged attributes: {error}", _AGAIN) from error
     if direction.lower() not in _WAYS:
@@ -68,7 +75,7 @@ def _part(path: Path, node: Node, name: str) -> Part:
         raise UnsupportedError(path, f"{shown} states layout {layout}", "known are 0 and 1")
     if "clip" in node.attributes and not 0 < clip < float("inf"):
         raise UnsupportedError(path, f"{shown} states clip {clip:g}", "wanted a number above 0")
-    return Part(node, name, _WAYS[direction.lower()], layout == 1, clip)
+    return Part(node, name, _WAYS[direction.lower()], layout == 1, clip, *(flag != 0 for flag in flags))
 
 
 def refuse_without(path: Path, graph: OnnxGraph) -> None:

@@ -99,6 +99,10 @@ def _source(graph: OnnxGraph, tensor: str) -> str:
 def notes(contents: Contents, stack: Stack, weights: Mapping[str, Weights]) -> Iterator[str]:
     """What the user should know of the weights."""
     yield from contents.notes
+    for part in (part for level in stack.levels for part in level.parts):
+        if part.coupled:
+            shown = printable(part.name, 80)
+            yield f"{shown} states input_forget: its forget gate is 1 - its input gate, and its weights are not used"
     chosen = [weights[part.name] for level in stack.levels for part in level.parts]
     values = [value for each in chosen for value in each.values.values()]
     stored = {contents.tensors[leaf].dtype for value in values for leaf in value.leaves if leaf in contents.tensors}

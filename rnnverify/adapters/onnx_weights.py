@@ -17,14 +17,16 @@ import numpy as np
 
 from rnnverify.adapters.onnx_parts import GATE_COUNT, Part
 from rnnverify.adapters.onnx_values import NotConstantError, Value, Values
-from rnnverify.canonical import GATES, Array, CellKind, Direction, reorder
+from rnnverify.canonical import GATES, PEEPHOLES, Array, CellKind, Direction, reorder
 from rnnverify.errors import FileError, UnsupportedError, printable
 
-CELLS: dict[str, CellKind] = {"RNN": "rnn"}
-STORED = {"RNN": "h"}
+CELLS: dict[str, CellKind] = {"RNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
+STORED = {"RNN": "h", "GRU": "zrn", "LSTM": "iofg"}
 """The order of the gates in the file, in the letters of `canonical.GATES`."""
 
-_INPUTS = {"W": 1, "R": 2, "B": 3}
+_PEEPHOLES = "iof"
+_INPUT, _FORGET = GATES["lstm"].index("i"), GATES["lstm"].index("f")
+_INPUTS = {"W": 1, "R": 2, "B": 3, "P": 7}
 _ADVICE = "the file contradicts itself: export the model again"
 
 
@@ -46,7 +48,7 @@ def read_weights(path: Path, part: Part, values: Values) -> Weights:
 
 
 def _input(path: Path, part: Part, role: str, values: Values) -> Value | None:
-    tensor = part.node.input(_INPUTS[role])
+    tensor = part.node.input(_INPUTS[role]) if role != "P" or part.op == "LSTM" else ""
     shown = printable(part.name, 80)
     if not tensor:
         if role in ("W", "R"):
@@ -86,8 +88,20 @@ def _direction(part: Part, values: Mapping[str, Value], d: int) -> Direction:
 
     kernel = gates(values["W"].array[d]).swapaxes(1, 2)  # (G, H, I) -> (G, I, H)
     recurrent_kernel = gates(values["R"].array[d]).swapaxes(1, 2)
-    if "B" not in values:
-        zeros = np.zeros((G, kernel.shape[2]), kernel.dtype)
-        return Direction(kernel, recurrent_kernel, zeros, zeros, part.ways[d], has_bias=False, rebuilt=rebuilt)
-    bias_input, bias_recurrent = (gates(half) for half in np.split(values["B"].array[d], 2))
-    return Direction(kernel, recurrent_kernel, bias_input, bias_recurrent, part.ways[d], rebuilt=rebuilt)
+    biases = values["B"].array[d] if "B" in values else np.zeros(2 * G * kernel.shape[2], kernel.dtype)
+    bias_input, bias_recurrent = (gates(half) for half in np.split(biases, 2))
+    peephole = reorder(values["P"].array[d].reshape(3, -1), _PEEPHOLES, PEEPHOLES) if "P" in values else None
+    has_bias, way = "B" in values, part.ways[d]
+    made = Direction(kernel, recurrent_kernel, bias_input, bias_recurrent, way, has_bias, rebuilt, peephole)
+    return coupled(made) if part.coupled else made
+
+
+def coupled(direction: Direction) -> Direction:
+    """An LSTM whose forget gate is 1 - its input gate (`input_forget`): the same gate with the weights negated."""
+
+    def forget(array: Array) -> Array:
+        changed: Array = array.copy()
+        changed[_FORGET] = -array[_INPUT]  # the peepholes, too, begin with those of i and f
+        return changed
+
+    return direction.mapped(forget)

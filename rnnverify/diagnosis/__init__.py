@@ -41,6 +41,9 @@ def diagnose(baseline: Observed, candidate: Observed) -> tuple[Finding, ...]:
 
     The baseline is taken to be right, unless only the candidate being right explains it.
     """
+    known = [side.network for side in (baseline, candidate) if side.network]
+    if any(layer.cell != "rnn" for network in known for layer in network.layers):
+        return ()
     before = _finite(largest_deviation(baseline.trace, candidate.trace))
     with np.errstate(all="ignore"):  # what a mistake makes may overflow: then it is not the one
         return tuple(_findings(baseline, candidate, before))

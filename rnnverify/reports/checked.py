@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,15 +17,26 @@ from rich.text import Text
 
 from rnnverify.check import Checked, Outcome
 from rnnverify.errors import printable
+from rnnverify.reports import ComparisonFormat, many_report
 from rnnverify.reports.json import dump
 from rnnverify.reports.layout import indented, to_string
+from rnnverify.reports.named import Named, Problem
 from rnnverify.reports.terminal_pair import STYLES
-from rnnverify.reports.words import number
+from rnnverify.reports.words import largest
 
 
-def render(checked: Checked, format: str, *, width: int = 80, color: bool = False) -> str:
-    """`format` is `terminal` or `json`."""
-    return dump(_plain(checked)) if format == "json" else to_string(_parts(checked), width, color)
+def render(checked: Checked, format: ComparisonFormat, *, width: int = 80, color: bool = False) -> str:
+    """All of it in one format, also what could not be compared. Raises OptionError where a library is missing."""
+    if format == "terminal":
+        return to_string(_parts(checked), width, color)
+    if format == "json":
+        return dump(_plain(checked))
+    return many_report(format).render_many([_named(outcome) for outcome in checked.outcomes])
+
+
+def _named(outcome: Outcome) -> Named:
+    problem = Problem(outcome.kind, outcome.error, outcome.file)
+    return Named(outcome.name, outcome.result or problem, outcome.complaints)
 
 
 def _plain(checked: Checked) -> dict[str, Any]:
@@ -75,9 +87,11 @@ def _used(outcome: Outcome) -> float:
     """The largest share of what rounding allows; the deviation stands in where states were not recorded."""
     if outcome.result is None:
         return 0.0
+    deviations = [pair.headline.deviation for pair in outcome.result.pairs]
+    if any(any(each.nonfinite) for each in deviations):
+        return math.inf  # the worst of all
     used = [budget.used for pair in outcome.result.pairs for budget in pair.budgets if budget]
-    worst = max(used, default=max(pair.headline.deviation.max_abs for pair in outcome.result.pairs))
-    return worst if worst == worst else float("inf")  # NaN is the worst of all
+    return max(used, default=max(each.max_abs for each in deviations))
 
 
 def verdict_of(outcome: Outcome) -> Text:
@@ -89,10 +103,7 @@ def verdict_of(outcome: Outcome) -> Text:
 
 def deviation_of(outcome: Outcome) -> str:
     """The largest deviation of any side."""
-    if outcome.result is None:
-        return ""
-    worst = [pair.headline.deviation for pair in outcome.result.pairs]
-    return "not a number" if any(any(each.nonfinite) for each in worst) else number(max(d.max_abs for d in worst))
+    return "" if outcome.result is None else largest(outcome.result)
 
 
 def _budget(outcome: Outcome) -> str:

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rnnverify.comparison import Comparison
-from rnnverify.errors import FileError, RnnverifyError
-from rnnverify.reports.named import Named, Outcome, alone, failed, pairs, plain
+from rnnverify.comparison import EXIT_CODES, Comparison, Verdict
+from rnnverify.errors import RnnverifyError
+from rnnverify.reports.named import Named, Problem, alone, failed, pairs, plain
 from rnnverify.sides import parse
 
-_LEVELS: dict[Outcome, str] = {
+_LEVELS: dict[Verdict, str] = {
     "IDENTICAL": "notice",
     "EQUIVALENT": "notice",
     "CLOSE": "warning",
     "INCONCLUSIVE": "warning",
     "DIFFERENT": "error",
-    "ERROR": "error",
 }
 
 
@@ -38,24 +37,28 @@ def render_many(results: Sequence[Named], **_: object) -> str:
 
 
 def _commands(named: Named) -> Iterator[str]:
-    if isinstance(named.result, RnnverifyError):
-        path = named.result.path if isinstance(named.result, FileError) else ""
-        yield _command("ERROR", path, named.name, str(named.result))
+    if isinstance(named.result, Problem):
+        yield _command("error", named.result.file, f"ERROR: {named.name}", named.result.message)
         return
     for pair, baseline, candidate in pairs(named.result):
-        size = f"{candidate.source} against {baseline.source}: "
+        path = str(parse(candidate.source, candidate.label).path)
+        accepted = bool(EXIT_CODES[pair.verdict]) and named.complaints is not None and named.passes
+        words = (*pair.reasons, *(finding.name for finding in pair.findings))
         yield _command(
-            pair.verdict,
-            str(parse(candidate.source, candidate.label).path),
-            named.name,
-            size + "; ".join((*pair.reasons, *(finding.name for finding in pair.findings))),
+            "notice" if accepted else _LEVELS[pair.verdict],
+            path,
+            f"{pair.verdict}{', as declared' * accepted}: {named.name}",
+            f"{candidate.source} against {baseline.source}: {'; '.join(words)}",
         )
+    if named.complaints:
+        path = str(parse(named.result.sides[-1].source, named.result.sides[-1].label).path)
+        yield _command("error", path, f"failed: {named.name}", "; ".join(named.complaints))
 
 
-def _command(outcome: Outcome, path: str, name: str, message: str) -> str:
-    properties = {"file": path, "title": f"rnnverify {outcome}: {name}"}
+def _command(level: str, path: str, title: str, message: str) -> str:
+    properties = {"file": path, "title": f"rnnverify {title}"}
     given = ",".join(f"{key}={_property(plain(value))}" for key, value in properties.items() if value)
-    return f"::{_LEVELS[outcome]} {given}::{_data(plain(message))}"
+    return f"::{level} {given}::{_data(plain(message))}"
 
 
 def _data(text: str) -> str:

@@ -5,22 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from rnnverify.comparison import Comparison, Pair
+from rnnverify.comparison import Comparison, Pair, Side
 from rnnverify.errors import RnnverifyError
-from rnnverify.reports.named import MEANINGS, Named, Outcome, alone, failed, outcome, overall, pairs, plain
+from rnnverify.reports.named import (
+    MEANINGS,
+    STATES,
+    Named,
+    Problem,
+    State,
+    alone,
+    failed,
+    outcome,
+    overall,
+    pairs,
+    plain,
+    state,
+    titled,
+)
 from rnnverify.reports.plots import plots
+from rnnverify.reports.square import drawing
 from rnnverify.reports.words import (
     WEIGHT_COLUMNS,
     all_equal,
+    at_most,
     environment,
     evidence,
     inputs,
+    largest,
     mistake,
-    number,
     numbers,
     replay,
     side_rows,
-    square,
     unequal,
     weight_row,
     witness,
@@ -34,19 +49,13 @@ body { font: 16px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; 
 table { border-collapse: collapse; font-size: .9rem } th { white-space: nowrap }
 th, td { text-align: left; padding: .2rem .6rem; vertical-align: top; border-bottom: 1px solid var(--line) }
 th, td:first-child { overflow-wrap: normal }
-svg { width: 100%; height: auto; display: block } figure { margin: 1rem 0 } pre { white-space: pre-wrap }
+svg { width: 100%; max-width: 42rem; height: auto; display: block }
+figure { margin: 1rem 0 } pre { white-space: pre-wrap } summary h2 { display: inline } details { margin: 1rem 0 }
 .good { color: var(--good) } .doubt { color: var(--doubt) } .bad { color: var(--bad) }
 """
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_CLASSES: dict[Outcome, str] = {
-    "IDENTICAL": "good",
-    "EQUIVALENT": "good",
-    "CLOSE": "doubt",
-    "INCONCLUSIVE": "doubt",
-    "DIFFERENT": "bad",
-    "ERROR": "bad",
-}
 _TENSORS_SHOWN = 200
+_DRAWN = 20  # comparisons whose plots are drawn: each takes a quarter of a second, and a tenth of a megabyte
 
 
 def render(result: Comparison, **_: object) -> str:
@@ -61,33 +70,58 @@ def render_error(error: RnnverifyError) -> str:
 
 def render_many(results: Sequence[Named], **_: object) -> str:
     """Several on one page, each with its name; a table of all verdicts where there is more than one."""
-    worst, _code = overall(results)
-    parts = [f"<h1>rnnverify: {_verdict(worst)}</h1>"]
-    if len(results) > 1:
-        parts.append(_table(("verdict", "comparison"), ((outcome(named), named.name) for named in results)))
-    for named in results:
-        parts += _comparison(named)
+    worst, words, _code = overall(results)
+    parts = [f"<h1>rnnverify: {_marked(worst, words)}</h1>"]
+    if len(results) == 1:
+        parts += [_heading(results[0]), *_comparison(results[0], drawn=True)]
+    else:
+        parts.append(_all(results))
+        failing_first = sorted(range(len(results)), key=lambda k: results[k].passes)
+        drawn = set(failing_first[:_DRAWN])
+        for k, named in enumerate(results):
+            parts.append(f'<details id="c{k}"{" open" * (not named.passes)}><summary>{_heading(named)}</summary>')
+            parts += [*_comparison(named, k in drawn), "</details>"]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>rnnverify: {worst}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>rnnverify: {words}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
 
 
-def _comparison(named: Named) -> Iterator[str]:
-    yield f"<h2>{_verdict(outcome(named))} {_text(named.name)}</h2>"
-    if isinstance(named.result, RnnverifyError):
-        yield f"<p>{_text(str(named.result))}</p>"
+def _all(results: Sequence[Named]) -> str:
+    """A table of all verdicts, each with a link to its comparison."""
+    rows = []
+    for k, named in enumerate(results):
+        size = "" if isinstance(named.result, Problem) else largest(named.result)
+        link = f'<a href="#c{k}">{_text(named.name)}</a>'
+        rows.append(f"<tr><td>{_marked(state(named), titled(named))}</td><td>{link}</td><td>{_text(size)}</td></tr>")
+    head = "<tr><th>verdict</th><th>comparison</th><th>deviation</th></tr>"
+    return f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+
+
+def _heading(named: Named) -> str:
+    return f"<h2>{_marked(state(named), titled(named))} {_text(named.name)}</h2>"
+
+
+def _comparison(named: Named, drawn: bool) -> Iterator[str]:
+    """The verdict and what it rests on; with the plots where they are `drawn`."""
+    if isinstance(named.result, Problem):
+        yield f"<p>{_text(named.result.message)}</p>"
         return
     result = named.result
     yield f"<p>{_text(MEANINGS[outcome(named)])}</p>"
+    if named.complaints:
+        yield _list(named.complaints)
     for pair, baseline, candidate in pairs(result):
         yield f"<h3>{_text(f'{pair.candidate} {candidate.source} against {pair.baseline} {baseline.source}')}</h3>"
-        yield from _pair(pair)
-    yield from (f"<figure><figcaption>{_text(title)}</figcaption>{svg}</figure>" for title, svg in plots(result))
+        yield from _pair(pair, baseline, candidate)
+    if drawn:
+        yield from (f"<figure><figcaption>{_text(title)}</figcaption>{svg}</figure>" for title, svg in plots(result))
+    else:
+        yield f"<p>Plots are drawn of {_DRAWN} comparisons, failures first; a report of this one alone has them.</p>"
     if result.witness:
         yield f"<h3>Witness</h3><p>{_text(witness(result.witness))}</p>"
         if result.witness.command:
@@ -101,16 +135,15 @@ def _comparison(named: Named) -> Iterator[str]:
     yield from (f"<p>{_text(f'Differs: {words}')}</p>" for words in environment(result))
 
 
-def _pair(pair: Pair) -> Iterator[str]:
-    yield f"<p>{_verdict(pair.verdict)}</p><ul>{''.join(f'<li>{_text(reason)}</li>' for reason in pair.reasons)}</ul>"
+def _pair(pair: Pair, baseline: Side, candidate: Side) -> Iterator[str]:
+    yield f"<p>{_marked(STATES[pair.verdict], pair.verdict)}</p>{_list(pair.reasons)}"
     for finding in pair.findings:
         yield f"<p><strong>{_text(mistake(finding))}</strong> {_text(finding.advice)}</p>"
     if pair.findings:
         yield f"<p>{_text(evidence(pair.findings))}</p>"
-    if square(pair):
-        rows = [("headline: the two runs", number(pair.headline.deviation.max_abs))]
-        rows += [(f"at most: {words}", number(value)) for value, words in square(pair)]
-        yield "<h4>The square</h4>" + _table((), rows)
+    yield f"<h4>The square</h4><figure>{drawing(pair, baseline, candidate)}</figure>"
+    if at_most(pair):
+        yield f"<p>{_text(f'The headline is at most the other three edges together: {at_most(pair)}')}</p>"
     yield "<h4>Numbers</h4>" + _table((), numbers(pair))
     if pair.tensors:
         changed = unequal(pair.tensors)
@@ -120,8 +153,12 @@ def _pair(pair: Pair) -> Iterator[str]:
         yield f"<p>{_text(f'{rest} more that differ' if rest > 0 else '' if changed else all_equal(pair.tensors))}</p>"
 
 
-def _verdict(verdict: Outcome) -> str:
-    return f'<span class="{_CLASSES[verdict]}">{verdict}</span>'
+def _list(sentences: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{_text(sentence)}</li>' for sentence in sentences)}</ul>"
+
+
+def _marked(state: State, words: str) -> str:
+    return f'<span class="{state}">{_text(words)}</span>'
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -6,13 +6,27 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rnnverify.comparison import Comparison, Pair, Side
 from rnnverify.errors import RnnverifyError
-from rnnverify.reports.named import MEANINGS, Named, alone, failed, outcome, overall, pairs, plain
+from rnnverify.reports.named import (
+    MEANINGS,
+    Named,
+    Problem,
+    State,
+    alone,
+    failed,
+    outcome,
+    overall,
+    pairs,
+    plain,
+    state,
+    titled,
+)
 from rnnverify.reports.words import (
     WEIGHT_COLUMNS,
     all_equal,
     at_most,
     environment,
     inputs,
+    largest,
     mistake,
     numbers,
     replay,
@@ -22,8 +36,9 @@ from rnnverify.reports.words import (
     witness,
 )
 
-_SIGNS = {"IDENTICAL": "✅", "EQUIVALENT": "✅", "CLOSE": "⚠️", "INCONCLUSIVE": "⚠️", "DIFFERENT": "❌", "ERROR": "❌"}
+_SIGNS: dict[State, str] = {"good": "✅", "doubt": "⚠️", "bad": "❌"}
 _TENSORS_SHOWN = 50
+_SHOWN_WHOLE = 20  # comparisons; of more, only those that fail: GitHub takes no summary above 1 MiB
 _SPECIAL = "\\*_{}[]()#+-!~$"
 
 
@@ -41,28 +56,34 @@ def render_many(results: Sequence[Named], **_: object) -> str:
     """Several, each with its name; a table of all verdicts where there is more than one."""
     parts: list[str] = []
     if len(results) != 1:
-        rows = [(f"{_SIGNS[outcome(named)]} {outcome(named)}", _escaped(named.name)) for named in results]
-        worst, _code = overall(results)
-        parts += [f"## {_SIGNS[worst]} {worst}", _table(("verdict", "comparison"), rows)]
+        rows = [(f"{_SIGNS[state(named)]} {titled(named)}", _escaped(named.name), _largest(named)) for named in results]
+        worst, words, _code = overall(results)
+        parts += [f"## {_SIGNS[worst]} {words}", _table(("verdict", "comparison", "deviation"), rows)]
     for named in results:
-        parts += _comparison(named)
+        if len(results) <= _SHOWN_WHOLE or not named.passes:
+            parts += _comparison(named)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _comparison(named: Named) -> Iterator[str]:
     verdict = outcome(named)
-    yield f"### {_SIGNS[verdict]} {verdict}: {_escaped(named.name)}"
-    if isinstance(named.result, RnnverifyError):
-        yield _escaped(str(named.result))
+    yield f"### {_SIGNS[state(named)]} {titled(named)}: {_escaped(named.name)}"
+    if isinstance(named.result, Problem):
+        yield _escaped(named.result.message)
         return
     result = named.result
     yield _escaped(MEANINGS[verdict])
+    yield "\n".join(f"- {_escaped(complaint)}" for complaint in named.complaints or ())
     for pair, baseline, candidate in pairs(result):
         yield from _pair(pair, baseline, candidate)
     if result.witness:
         yield f"**Witness** {_escaped(witness(result.witness))}"
         yield _code_block(replay(result.witness))
     yield _folded("Sides, inputs and environment", _sides(result))
+
+
+def _largest(named: Named) -> str:
+    return "" if isinstance(named.result, Problem) else largest(named.result)
 
 
 def _pair(pair: Pair, baseline: Side, candidate: Side) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One or several comparisons as a report takes them: each with a name, made or failed."""
+"""One or several comparisons as a report takes them: each with a name, made or not, and whether it passes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rnnverify.comparison import EXIT_CODES, Comparison, Pair, Side, Verdict
-from rnnverify.errors import EXIT_ERROR, RnnverifyError, printable
+from rnnverify.errors import EXIT_ERROR, FileError, RnnverifyError, printable
 
 Outcome = Verdict | Literal["ERROR"]
+State = Literal["good", "doubt", "bad"]
 
 MEANINGS: dict[Outcome, str] = {
     "IDENTICAL": "Canonical weights and states are equal bit for bit.",
@@ -21,7 +22,24 @@ MEANINGS: dict[Outcome, str] = {
 }
 """From the best to the worst."""
 
-_NOTHING: Outcome = "ERROR"
+STATES: dict[Outcome, State] = {
+    "IDENTICAL": "good",
+    "EQUIVALENT": "good",
+    "CLOSE": "doubt",
+    "INCONCLUSIVE": "doubt",
+    "DIFFERENT": "bad",
+    "ERROR": "bad",
+}
+"""How a verdict is to be taken where nothing else was declared."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a comparison could not be made."""
+
+    kind: str
+    message: str
+    file: str = ""  # that it is about, or the last of the comparison; empty where neither is known
 
 
 @dataclass(frozen=True)
@@ -29,7 +47,14 @@ class Named:
     """A comparison, or why it could not be made, and what it is called."""
 
     name: str
-    result: Comparison | RnnverifyError
+    result: Comparison | Problem
+    complaints: tuple[str, ...] | None = None  # of a check: why it fails although made; None: its verdict alone counts
+
+    @property
+    def passes(self) -> bool:
+        if isinstance(self.result, Problem):
+            return False
+        return not EXIT_CODES[self.result.verdict] if self.complaints is None else not self.complaints
 
 
 def alone(result: Comparison) -> Named:
@@ -40,18 +65,44 @@ def alone(result: Comparison) -> Named:
 
 def failed(error: RnnverifyError) -> Named:
     """A comparison that could not be made, and so has no name."""
-    return Named("comparison", error)
+    return Named("comparison", Problem(error.kind, str(error), error.path if isinstance(error, FileError) else ""))
 
 
 def outcome(named: Named) -> Outcome:
-    return "ERROR" if isinstance(named.result, RnnverifyError) else named.result.verdict
+    return "ERROR" if isinstance(named.result, Problem) else named.result.verdict
 
 
-def overall(results: Sequence[Named]) -> tuple[Outcome, int]:
-    """The worst outcome and its exit code; nothing compared is an error."""
-    found = [outcome(named) for named in results]
-    worst = max(found, key=list(MEANINGS).index, default=_NOTHING)
-    return worst, EXIT_ERROR if worst == "ERROR" else EXIT_CODES[worst]
+def state(named: Named) -> State:
+    """How it is to be taken: by what a check declares, else by the verdict."""
+    if named.complaints is None or isinstance(named.result, Problem):
+        return STATES[outcome(named)]
+    return "bad" if named.complaints else "doubt" if named.result.verdict == "CLOSE" else "good"
+
+
+def titled(named: Named) -> str:
+    """The verdict, and that a check takes it otherwise than it reads."""
+    verdict = outcome(named)
+    if named.complaints is None or named.passes == (STATES[verdict] != "bad" and verdict != "INCONCLUSIVE"):
+        return verdict
+    return f"{verdict}, as declared" if named.passes else f"{verdict}, and fails"
+
+
+def overall(results: Sequence[Named]) -> tuple[State, str, int]:
+    """How all of them are to be taken, in words, and the exit code of a check; nothing compared is an error."""
+    if len(results) == 1:
+        states, words = [state(results[0])], titled(results[0])
+    else:
+        states = [state(named) for named in results] or ["bad"]
+        passed = sum(named.passes for named in results)
+        words = f"{passed} passed, {len(results) - passed} failed" if results else "nothing was compared"
+    worst: State = "bad" if "bad" in states else "doubt" if "doubt" in states else "good"
+    failures = [outcome(named) for named in results if not named.passes]
+    made = [verdict for verdict in failures if verdict != "ERROR"]
+    if any(verdict != "INCONCLUSIVE" for verdict in made):
+        return worst, words, EXIT_CODES["DIFFERENT"]
+    if len(made) < len(failures) or not results:
+        return worst, words, EXIT_ERROR
+    return worst, words, EXIT_CODES["INCONCLUSIVE"] if made else 0
 
 
 def pairs(result: Comparison) -> Iterator[tuple[Pair, Side, Side]]:

@@ -83,7 +83,7 @@ def _svg(name: str, draw: Callable[[Any], None]) -> str:
 
     settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 11}
     with mpl.rc_context({**settings, "text.color": _INK, "axes.edgecolor": _INK, "axes.labelcolor": _INK}):
-        figure = Figure(figsize=(7, 3.4), layout="constrained")
+        figure = Figure(figsize=(5.4, 3.2), layout="constrained")
         axes = figure.subplots()
         axes.set_facecolor("none")
         axes.tick_params(which="both", colors=_INK)

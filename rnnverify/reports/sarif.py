@@ -10,18 +10,27 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from rnnverify import __version__
-from rnnverify.comparison import Comparison
-from rnnverify.errors import FileError, RnnverifyError
-from rnnverify.reports.named import MEANINGS, Named, Outcome, alone, failed, outcome, overall, pairs, plain
+from rnnverify.comparison import EXIT_CODES, Comparison
+from rnnverify.errors import RnnverifyError
+from rnnverify.reports.named import MEANINGS, Named, Problem, alone, failed, outcome, overall, pairs, plain
 from rnnverify.sides import parse
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-_LEVELS: dict[Outcome, str] = {"CLOSE": "note", "INCONCLUSIVE": "warning", "DIFFERENT": "error", "ERROR": "error"}
+Rule = Literal["CLOSE", "INCONCLUSIVE", "DIFFERENT", "ERROR", "CHECK"]
+
+_LEVELS: dict[Rule, str] = {
+    "CLOSE": "note",
+    "INCONCLUSIVE": "warning",
+    "DIFFERENT": "error",
+    "ERROR": "error",
+    "CHECK": "error",
+}
 """What is reported, and how loudly."""
+_CHECK = "The comparison was made, and is not what is declared or locked."
 
 
 def render(result: Comparison, **_: object) -> str:
@@ -36,19 +45,20 @@ def render_error(error: RnnverifyError) -> str:
 
 def render_many(results: Sequence[Named], **_: object) -> str:
     """Several, each with its name."""
-    failures = [named.result for named in results if isinstance(named.result, RnnverifyError)]
-    notifications = [{"level": "error", "message": {"text": plain(str(error))}} for error in failures]
+    failures = [named.result for named in results if isinstance(named.result, Problem)]
+    notifications = [{"level": "error", "message": {"text": plain(problem.message)}} for problem in failures]
+    verdicts = [{"name": plain(each.name), "verdict": outcome(each), "passed": each.passes} for each in results]
     run = {
         "tool": {"driver": {"name": "rnnverify", "semanticVersion": __version__, "rules": _rules()}},
         "invocations": [
             {
                 "executionSuccessful": not failures,
-                "exitCode": overall(results)[1],
+                "exitCode": overall(results)[2],
                 "toolExecutionNotifications": notifications,
             }
         ],
         "results": [finding for named in results for finding in _findings(named)],
-        "properties": {"verdicts": [{"name": plain(named.name), "verdict": outcome(named)} for named in results]},
+        "properties": {"verdicts": verdicts},
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
@@ -58,7 +68,7 @@ def _rules() -> list[dict[str, Any]]:
         {
             "id": name,
             "name": name.capitalize(),
-            "shortDescription": {"text": MEANINGS[name]},
+            "shortDescription": {"text": _CHECK if name == "CHECK" else MEANINGS[name]},
             "defaultConfiguration": {"level": level},
         }
         for name, level in _LEVELS.items()
@@ -66,19 +76,23 @@ def _rules() -> list[dict[str, Any]]:
 
 
 def _findings(named: Named) -> Iterator[dict[str, Any]]:
-    if isinstance(named.result, RnnverifyError):
-        path = Path(named.result.path) if isinstance(named.result, FileError) else None
-        yield _finding("ERROR", f"{named.name}: {named.result}", [path] if path else [], named.name)
+    if isinstance(named.result, Problem):
+        paths = [Path(named.result.file)] if named.result.file else []
+        yield _finding("ERROR", f"{named.name}: {named.result.message}", paths, named.name)
         return
+    accepted = named.complaints is not None and named.passes
     for pair, baseline, candidate in pairs(named.result):
-        if pair.verdict in _LEVELS:
+        if pair.verdict in ("CLOSE", "INCONCLUSIVE", "DIFFERENT") and not (accepted and EXIT_CODES[pair.verdict]):
             words = (*pair.reasons, *(finding.name for finding in pair.findings))
             text = f"{candidate.source} against {baseline.source}: {'; '.join(words)}"
             paths = [parse(side.source, side.label).path for side in (candidate, baseline)]
             yield _finding(pair.verdict, text, paths, f"{named.name} {pair.baseline} {pair.candidate}")
+    if named.complaints:
+        paths = [parse(side.source, side.label).path for side in reversed(named.result.sides)]
+        yield _finding("CHECK", f"{named.name}: {'; '.join(named.complaints)}", paths, f"{named.name} check")
 
 
-def _finding(rule: Outcome, text: str, paths: Sequence[Path], key: str) -> dict[str, Any]:
+def _finding(rule: Rule, text: str, paths: Sequence[Path], key: str) -> dict[str, Any]:
     """A result at the first of `paths`; the others are related. `key` tells it from others, run after run."""
     locations = [{"physicalLocation": {"artifactLocation": {"uri": _uri(path)}}} for path in paths]
     return {

@@ -93,6 +93,12 @@ def _searched(searched: Searched) -> str:
     return f"{number(searched.found)} on the worst inputs found{times}; {number(searched.random)} on the others"
 
 
+def largest(result: Comparison) -> str:
+    """The largest deviation of any side."""
+    worst = [pair.headline.deviation for pair in result.pairs]
+    return "not a number" if any(any(each.nonfinite) for each in worst) else number(max(d.max_abs for d in worst))
+
+
 def square(pair: Pair) -> tuple[tuple[float, str], ...]:
     """The triangle of the design: no deviation exceeds what the two runtimes and the weights add up to.
 

@@ -2,13 +2,14 @@
 
 A runner offers a model as an object with
 
-    run(x, states) -> (outputs, states)   x (b, t, I); states, a list of (b, H) per layer and direction; outputs:
-                                          y (b, t, F), and where there are several layers or directions, the states
-                                          of each at every step (b, t, H), in the order in which the layer emits them
-    state_sizes                           H per layer and direction
+    run(x, states) -> (outputs, states)   x (b, t, I); states, a flat list: h (b, P) of every layer and direction, and
+                                          behind that of an LSTM its c (b, H); outputs: y (b, t, F), and where there are
+                                          several layers or directions, h of each at every step (b, t, P), in the order
+                                          in which the layer emits them
+    state_sizes                           [(P,) or (P, H), ...] per layer and direction
     backward                              True where some direction reads the input from its end
     layers                                [(merge, turned, [(reverse, direction), ...])], a direction being a function
-                                          (x, h) -> (y, h) that runs forward over (b, t, I) from h (b, H)
+                                          (x, states) -> (y, states) that runs forward over (b, t, I) from its states
 
 Networks that only run forward are run in blocks with the states carried over, so memory does not grow with T. With a
 backward direction that cannot be; they run in one piece, and long ones layer by layer, each direction in blocks.
@@ -35,38 +36,48 @@ def load_tensors(job: dict[str, Any]) -> Any:
 
 
 def run_batches(job: dict[str, Any], model: Any) -> Any:
-    """Run every batch of `job`; returns {batch name: {"y": file, "states": [files], "h_n": [files]}}."""
+    """Run every batch of `job`; returns {batch name: {"y": file, "states", "h_n", "c_n": [files]}}."""
     return {batch["name"]: run_batch(job, batch, model) for batch in job["batches"]}
 
 
 def run_batch(job: dict[str, Any], batch: dict[str, Any], model: Any) -> Any:
     dtype = kept_as(job["dtype"])
     x = load_array(batch["x"])
-    if batch["h0"] is None:
-        h = [np.zeros((x.shape[0], size), dtype) for size in model.state_sizes]
-    else:
-        h = [np.array(load_array(path), dtype) for path in batch["h0"]]
+    states = first_states(batch, model.state_sizes, x.shape[0], dtype)
     names = ["y"]
     widths = [job["output_size"]]
-    if len(h) > 1:
-        names += ["states_%d" % k for k in range(len(h))]
-        widths += model.state_sizes
+    if len(model.state_sizes) > 1:
+        names += ["states_%d" % k for k in range(len(model.state_sizes))]
+        widths += [sizes[0] for sizes in model.state_sizes]
     paths = [os.path.join(job["folder"], "%s_%s.npy" % (name, batch["name"])) for name in names]
     outputs = [create(path, (x.shape[0], x.shape[1], width), dtype) for path, width in zip(paths, widths)]
     if not model.backward:
-        h = in_blocks(model.run, x, h, outputs, dtype)
+        states = in_blocks(model.run, x, states, outputs, dtype)
     elif x.shape[1] <= WHOLE:
-        values, h = model.run(np.array(x, dtype), h)
+        values, states = model.run(np.array(x, dtype), states)
         fill(outputs, slice(None), values)
     else:
-        h = layer_by_layer(model, x, h, outputs, dtype, job["folder"])
+        states = layer_by_layer(model, x, states, outputs, dtype, job["folder"])
     for output in outputs:
         output.flush()
-    finals = []
-    for k, last in enumerate(h):
-        finals.append(os.path.join(job["folder"], "h_n_%d_%s.npy" % (k, batch["name"])))
-        np.save(finals[-1], np.asarray(last))
-    return {"y": paths[0], "states": paths[1:], "h_n": finals}
+    finals: Any = {"h_n": [], "c_n": []}
+    left = list(states)
+    for k, sizes in enumerate(model.state_sizes):
+        for name, _ in zip(("h_n", "c_n"), sizes):
+            finals[name].append(os.path.join(job["folder"], "%s_%d_%s.npy" % (name, k, batch["name"])))
+            np.save(finals[name][-1], np.asarray(left.pop(0)))
+    return dict(finals, y=paths[0], states=paths[1:])
+
+
+def first_states(batch: dict[str, Any], state_sizes: Any, B: int, dtype: Any) -> Any:
+    """The flat list of initial states: those of the request, zeros where it has none."""
+    given = {"h0": list(batch["h0"] or ()), "c0": list(batch.get("c0") or ())}
+    states = []
+    for sizes in state_sizes:
+        for name, size in zip(("h0", "c0"), sizes):
+            paths = given[name]
+            states.append(np.array(load_array(paths.pop(0)), dtype) if paths else np.zeros((B, size), dtype))
+    return states
 
 
 def kept_as(dtype: str) -> Any:
@@ -85,17 +96,17 @@ def fill(outputs: Any, steps: Any, values: Any) -> None:
         output[:, steps] = value
 
 
-def in_blocks(run: Any, x: Any, h: Any, outputs: Any, dtype: Any) -> Any:
+def in_blocks(run: Any, x: Any, states: Any, outputs: Any, dtype: Any) -> Any:
     """Fill outputs from x through `run`, all (B, T, ...) in processing order; returns the last states."""
     T = x.shape[1]
     length = T if T <= 2 * BLOCK else BLOCK
     for start in range(0, T, length):
         steps = slice(start, start + length)
-        values, h = run(np.array(x[:, steps], dtype), h)
+        values, states = run(np.array(x[:, steps], dtype), states)
         fill(outputs, steps, values)
         for array in (x, *outputs):
             release(array)
-    return h
+    return states
 
 
 def release(array: Any) -> None:
@@ -107,22 +118,25 @@ def release(array: Any) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def layer_by_layer(model: Any, x: Any, h: Any, outputs: Any, dtype: Any, folder: str) -> Any:
+def layer_by_layer(model: Any, x: Any, states: Any, outputs: Any, dtype: Any, folder: str) -> Any:
     """A long run of a network with backward directions; what lies between two layers is kept on disk."""
     layers = model.layers
-    y, states = outputs[0], list(outputs[1:]) or [outputs[0]]
-    h, finals = list(h), []
+    y, shown = outputs[0], list(outputs[1:]) or [outputs[0]]
+    counts = [len(sizes) for sizes in model.state_sizes]
+    states, finals = list(states), []
     for k, (merge, turned, directions) in enumerate(layers):
-        parts = [states.pop(0) for _ in directions]
+        parts = [shown.pop(0) for _ in directions]
         for part, (reverse, run) in zip(parts, directions):
 
             def step(block: Any, carried: Any, run: Any = run) -> Any:
-                out, last = run(block, carried[0])
-                return [out], [last]
+                out, last = run(block, carried)
+                return [out], last
 
             seen = x[:, ::-1] if reverse else x
             written = part[:, ::-1] if reverse and turned else part
-            finals += in_blocks(step, seen, [h.pop(0)], [written], dtype)
+            count = counts.pop(0)
+            finals += in_blocks(step, seen, states[:count], [written], dtype)
+            del states[:count]
         if k < len(layers) - 1:
             width = sum(part.shape[2] for part in parts) if merge == "concat" else parts[0].shape[2]
             path = os.path.join(folder, "merged_%d.npy" % k)

@@ -177,12 +177,12 @@ class Model:
         self.specs = job["layers"]
         self.state_sizes = []
         for spec in self.specs:
-            sizes = [cell["units"] for cell in spec["cells"]]
+            sizes = [(cell["units"],) for cell in spec["cells"]]
             self.state_sizes += sizes * (2 if spec["bidirectional"] else 1)
         self.backward = any(spec["bidirectional"] or spec["go_backwards"] for spec in self.specs)
         dtype = tf.as_dtype(job["dtype"])  # one trace for every length and number of sequences
         x = tf.TensorSpec([None, None, job["input_size"]], dtype)
-        states = [tf.TensorSpec([None, size], dtype) for size in self.state_sizes]
+        states = [tf.TensorSpec([None, size], dtype) for sizes in self.state_sizes for size in sizes]
         self.call = tf.function(self.chain, input_signature=[x, states])
         self.dtype = job["dtype"]
 
@@ -240,10 +240,10 @@ def as_array(tensor: Any) -> Any:
 
 
 def one_direction(layer: Any, dtype: Any) -> Any:
-    call = tf.function(lambda x, h: layer(x, initial_state=[h], training=False), reduce_retracing=True)
+    call = tf.function(lambda x, states: layer(x, initial_state=states, training=False), reduce_retracing=True)
 
-    def run(x: Any, h: Any) -> Any:
-        y, last = call(tf.constant(x, dtype), tf.constant(h, dtype))
-        return as_array(y), as_array(last)
+    def run(x: Any, states: Any) -> Any:
+        y, *last = call(tf.constant(x, dtype), [tf.constant(state, dtype) for state in states])
+        return as_array(y), [as_array(state) for state in last]
 
     return run

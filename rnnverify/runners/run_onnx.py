@@ -36,7 +36,12 @@ class Model:
     def __init__(self, job: dict[str, Any], source: Any) -> None:
         self.job, self.source, self.said = job, source, ""
         self.levels = [Level(layer) for layer in job["layers"]]
-        self.state_sizes = [node["hidden_size"] for level in self.levels for node in level.nodes for _ in node["ways"]]
+        self.state_sizes = [
+            (node["hidden_size"],) * len(kinds(node))
+            for level in self.levels
+            for node in level.nodes
+            for _ in node["ways"]
+        ]
         self.backward = any(True in node["ways"] for level in self.levels for node in level.nodes)
         self.segments: Any = []
         for level in self.levels:
@@ -85,11 +90,13 @@ class Model:
         session = self.session([alone])
         for d, reverse in enumerate(node["ways"]):
 
-            def direction(x: Any, h: Any, d: int = d, reverse: bool = reverse) -> Any:
-                given = [np.zeros_like(h) for _ in node["ways"]]
-                given[d] = h
+            def direction(x: Any, states: Any, d: int = d, reverse: bool = reverse) -> Any:
+                count = len(states)
+                own = slice(d * count, (d + 1) * count)
+                given = [np.zeros_like(states[k % count]) for k in range(count * len(node["ways"]))]
+                given[own] = states
                 _, parts, last, _ = call(session, [alone], x[:, ::-1] if reverse else x, given)
-                return parts[d][:, ::-1] if reverse else parts[d], last[d]
+                return parts[d][:, ::-1] if reverse else parts[d], last[own]
 
             yield reverse, direction
 
@@ -106,8 +113,12 @@ class Level:
     def initial(self, k: int) -> Any:
         """The inputs that stand in for initial_h, and initial_c, of node `k`."""
         node = self.nodes[k]
-        kinds = ("h", "c") if node["op"] == "LSTM" else ("h",)
-        return ["rnnverify/initial_%s/%d" % (kind, node["index"]) for kind in kinds]
+        return ["rnnverify/initial_%s/%d" % (kind, node["index"]) for kind in kinds(node)]
+
+
+def kinds(node: dict[str, Any]) -> Any:
+    """Which states a node has."""
+    return ("h", "c") if node["op"] == "LSTM" else ("h",)
 
 
 def call(session: Any, levels: Any, x: Any, states: Any) -> Any:

@@ -73,9 +73,9 @@ class Model:
             [self.cell(spec, activation) for _ in spec["directions"]]
             for spec, activation in zip(self.specs, activations)
         ]
-        self.state_sizes = [spec["hidden_size"] for spec in self.specs for _ in spec["directions"]]
+        self.state_sizes = [(spec["hidden_size"],) for spec in self.specs for _ in spec["directions"]]
         self.x = v1.placeholder(self.dtype, [None, None, self.specs[0]["input_size"]])
-        self.h0 = [v1.placeholder(self.dtype, [None, size]) for size in self.state_sizes]
+        self.h0 = [v1.placeholder(self.dtype, [None, size]) for sizes in self.state_sizes for size in sizes]
         both = any(len(spec["directions"]) == 2 for spec in self.specs)
         self.unrolled = "bidirectional_dynamic_rnn" if both else "dynamic_rnn" + " over reversed steps" * self.backward
         self.outputs, self.h_n = self.connect_both_ways() if self.backward else self.connect_forward()
@@ -179,9 +179,9 @@ class Model:
             fetched = v1.nn.dynamic_rnn(cell, x, initial_state=h0)
         dtype = self.dtype.as_numpy_dtype
 
-        def run(block: Any, h: Any) -> Any:
-            feed = {x: block.astype(dtype), h0: np.asarray(h).astype(dtype)}
+        def run(block: Any, states: Any) -> Any:
+            feed = {x: block.astype(dtype), h0: np.asarray(states[0]).astype(dtype)}
             y, last = kept(self.session.run([[fetched[0]], [fetched[1]]], feed))
-            return y[0], last[0]
+            return y[0], last
 
         return run

@@ -159,7 +159,7 @@ class Model:
         self.modules = modules
         self.dtype = dtype_of(modules[0])
         self.singles = [single for module in modules for single in single_layers(module)]
-        self.state_sizes = [single.hidden_size for single in self.singles for _ in range(count_states(single))]
+        self.state_sizes = [(single.hidden_size,) for single in self.singles for _ in range(count_states(single))]
         self.backward = any(getattr(module, "bidirectional", False) for module in modules)
 
     def run(self, x: Any, states: Any) -> Any:
@@ -238,7 +238,7 @@ def one_by_one(single: Any) -> Any:
         parts = [single]
     else:
         parts = [part_of(single, 0, (suffix,), ("",)) for suffix in ("", "_reverse")[: count_states(single)]]
-    return [(d == 1, lambda x, h, part=part: run_arrays(part, x, h)) for d, part in enumerate(parts)]
+    return [(d == 1, lambda x, states, part=part: run_arrays(part, x, states)) for d, part in enumerate(parts)]
 
 
 def part_of(module: Any, layer: Any, suffixes: Any, become: Any) -> Any:
@@ -263,8 +263,8 @@ def part_of(module: Any, layer: Any, suffixes: Any, become: Any) -> Any:
     return part.eval()
 
 
-def run_arrays(module: Any, x: Any, h: Any) -> Any:
+def run_arrays(module: Any, x: Any, states: Any) -> Any:
     dtype = dtype_of(module)
-    state = torch.from_numpy(np.asarray(h)).to(dtype)
-    y, last = call(module, torch.from_numpy(np.ascontiguousarray(x)).to(dtype), [state])
-    return as_array(y), as_array(last[0])
+    given = [torch.from_numpy(np.asarray(state)).to(dtype) for state in states]
+    y, last = call(module, torch.from_numpy(np.ascontiguousarray(x)).to(dtype), given)
+    return as_array(y), [as_array(state) for state in last]

@@ -5,8 +5,9 @@ a JSON file; without it its path is read from standard input, after the framewor
 runs while the caller still reads weights. For each job a folder is filled with .npy files and, last, `result.json`.
 
 Request: {"jobs": [{"folder", "framework", "path", "layers", "activations", "tensors", "loadable", "trusted",
-"why_not", "dtype", "threads", "input_size", "output_size", "batches": [{"name", "x", "h0"}]}]}; `tensors` maps names to
-.npy files, x and h0 are .npy files of shape (B, T, I) and, for each layer and direction, (B, H).
+"why_not", "dtype", "threads", "input_size", "output_size", "gates": [{"cell", "gate_activation", "output_activation",
+"reset_after", "cell_clip"}], "batches": [{"name", "x", "h0", "c0"}]}]}; `tensors` maps names to .npy files; x is one of
+shape (B, T, I), h0 are of (B, P) for each layer and direction, c0 of (B, H) for each of an LSTM.
 
 A request with "write": {"path", "form"} in place of "batches" has a file written: what its "layers" are then, the
 writer says (`write_<framework>.py`).

@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import rnnverify.reports.json
+from rnnverify.check import Checked
 from rnnverify.comparison import Comparison
 from rnnverify.conversion import Conversion
 from rnnverify.errors import EXIT_ERROR
@@ -46,16 +47,26 @@ def schema(strict: bool = False) -> dict[str, Any]:
     reports = {
         "comparison": _fields(Comparison, known, strict, verdict),
         "conversion": _fields(Conversion, known, strict, verdict),
+        "check": _check(known, strict),
         "inspection": _fields(Inspection, known, strict, {}),
         "error": {"description": "Why there is no result.", **_object(_header() | error, strict)},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Result of rnnverify",
-        "description": "What compare, judge, convert and inspect write with --format json.",
+        "description": "What compare, check, judge, convert and inspect write with --format json.",
         "anyOf": [{"$ref": f"#/$defs/{name}"} for name in reports],
         "$defs": reports | dict(sorted(known.items())),
     }
+
+
+def _check(known: dict[str, dict[str, Any]], strict: bool) -> dict[str, Any]:
+    """What became of all comparisons of a config; whether each passes stands first in it."""
+    found = _fields(Checked, known, strict, {"exit_code": {"enum": [0, 1, EXIT_ERROR, 3]}})
+    outcome = known["Outcome"]
+    outcome["properties"] = {"passed": {"type": "boolean"}, **outcome["properties"]}
+    outcome["required"] = ["passed", *outcome["required"]]
+    return found
 
 
 def _header() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rnnverify.errors import FileError, MismatchError
 from rnnverify.finding import Finding
 from rnnverify.reports import junit, sarif
 from rnnverify.reports.json import render, render_conversion, render_error, render_inspection
-from rnnverify.reports.named import Named
+from rnnverify.reports.named import Named, failed
 
 SCHEMAS = Path(__file__).parent / "schemas"
 FINDING = Finding("the recurrent kernel is transposed", "Do not.", "certain", 0.75, None, "layer 0", "B")
@@ -103,7 +103,7 @@ def test_a_field_more_is_borne_by_readers_and_noticed_by_tests() -> None:
 
 def several() -> list[Named]:
     made = [Named(HOSTILE, result) for result in (*RESULTS, replace(EQUIVALENT, pairs=(EQUIVALENT_PAIR,)))]
-    return [*made, *(Named("broken", error) for error in ERRORS)]
+    return [*made, *(failed(error) for error in ERRORS)]
 
 
 def test_junit_keeps_the_schema_of_build_servers() -> None:

@@ -1,0 +1,45 @@
+"""What was given on the command line, as the library takes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnverify.cli.options import Dtype, Engine
+
+if TYPE_CHECKING:
+    from rnnverify.native import Limits
+    from rnnverify.verify import Options
+
+
+def comparison_options(
+    made: tuple[int, int, int, Path | None, bool],
+    assumed: tuple[list[str] | None, ...],
+    engine: Engine,
+    dtype: Dtype | None,
+    pythons: list[str] | None,
+    limits: Limits,
+) -> Options:
+    """`made` are sequences, steps, seed, file and probes; `assumed` activation, merge mode and direction.
+
+    Raises OptionError.
+    """
+    from rnnverify.assumptions import Assumed
+    from rnnverify.inputs import InputOptions
+    from rnnverify.verify import Options
+
+    return Options(
+        inputs=InputOptions(*made),
+        assumed=Assumed(*(tuple(given or ()) for given in assumed)),
+        engine=engine.value,
+        limits=limits,
+        dtype=dtype.value if dtype else None,
+        pythons=tuple(pythons or ()),
+    )
+
+
+def limits_of(seconds: float, gibibytes: float) -> Limits:
+    """Of a runner; a memory limit out of range is left to Limits to refuse. Raises OptionError."""
+    from rnnverify.native import Limits
+
+    return Limits(seconds, int(gibibytes * 2**30) if 0 <= gibibytes < 2**30 else -1)

@@ -12,11 +12,14 @@ from onnx_files import graph, model, node, recurrent, tensor, value, weights
 from rnnverify import reference
 from rnnverify.adapters.onnx import read
 from rnnverify.adapters.reading import Reading
+from rnnverify.canonical import Array, Gating
 from rnnverify.containers import open_model
 from rnnverify.errors import FileError, SelectorError, UnsupportedError
 from rnnverify.trace import ZERO, Batch, load
 
 GENUINE = Path(__file__).parents[2] / "fixtures" / "genuine"
+
+GATED = ["1.12.1/lstm_a_onnx", "1.6.0/gru_ra_onnx", "2.13.0/lstm_bi_onnx"]
 
 
 def reading(data: bytes, folder: Path, selector: str | None = None) -> Reading:
@@ -25,7 +28,9 @@ def reading(data: bytes, folder: Path, selector: str | None = None) -> Reading:
     return read(open_model(path), selector)
 
 
-@pytest.mark.parametrize("case", ["1.12.1/rnn_2l_onnx", "1.12.1/rnn_bi_onnx", "1.5.1/rnn_a_onnx", "2.13.0/rnn_a_onnx"])
+@pytest.mark.parametrize(
+    "case", ["1.12.1/rnn_2l_onnx", "1.12.1/rnn_bi_onnx", "1.5.1/rnn_a_onnx", "2.13.0/rnn_a_onnx", *GATED]
+)
 def test_genuine_models_give_the_recorded_states(case: str) -> None:
     folder = GENUINE / f"onnx-from-torch-{case}"
     contents = open_model(folder / "model.onnx")
@@ -237,3 +242,75 @@ def test_the_reference_agrees_with_the_formula(tmp_path: Path) -> None:
             z = x[:, t] @ arrays["W"][d].T.astype(float) + h @ arrays["R"][d].T + arrays["B"][d].reshape(2, 4).sum(0)
             h = np.maximum(np.clip(z, -0.5, 0.5), 0)
             np.testing.assert_allclose(y[:, t, 4 * d : 4 * d + 4], h, atol=1e-6)
+
+
+def blocks(array: Array, letters: str) -> dict[str, Array]:
+    """The rows of each gate, as ONNX stacks them, by its letter there."""
+    return dict(zip(letters, np.split(array, len(letters)), strict=True))
+
+
+def test_the_gates_of_a_gru(tmp_path: Path) -> None:
+    arrays = weights(op="GRU")
+    found = reading(recurrent(arrays, op="GRU"), tmp_path)
+    (layer,) = found.network.layers
+    assert (layer.cell, layer.activation, layer.gating) == ("gru", "tanh", Gating(reset_after=False))
+    W, R = (blocks(arrays[name][0], "zrh") for name in "WR")
+    biases = [blocks(half, "zrh") for half in np.split(arrays["B"][0], 2)]
+    (direction,) = layer.directions
+    for g, letter in enumerate("rzh"):  # n is ONNX's h
+        np.testing.assert_array_equal(direction.kernel[g], W[letter].T)
+        np.testing.assert_array_equal(direction.recurrent_kernel[g], R[letter].T)
+        np.testing.assert_array_equal(direction.bias_input[g], biases[0][letter])
+        np.testing.assert_array_equal(direction.bias_recurrent[g], biases[1][letter])
+    found = reading(recurrent(arrays, op="GRU", linear_before_reset=1, clip=2.0), tmp_path)
+    (layer,) = found.network.layers
+    assert layer.activation == "clip(2)tanh" and layer.gating == Gating("clip(2)sigmoid", reset_after=True)
+
+
+def lstm(**attributes: Any) -> tuple[dict[str, Array], bytes]:
+    arrays = weights(op="LSTM") | {"P": np.arange(12, dtype=np.float32).reshape(1, 12)}
+    return arrays, recurrent(arrays, op="LSTM", inputs=["X", "W", "R", "B", "", "", "", "P"], **attributes)
+
+
+def test_the_gates_of_an_lstm(tmp_path: Path) -> None:
+    arrays, data = lstm()
+    found = reading(data, tmp_path)
+    (layer,) = found.network.layers
+    assert (layer.cell, layer.activation, layer.gating) == ("lstm", "tanh", Gating())
+    W, R = (blocks(arrays[name][0], "iofc") for name in "WR")
+    P = blocks(arrays["P"][0], "iof")
+    (direction,) = layer.directions
+    for g, letter in enumerate("ifco"):  # g is ONNX's c
+        np.testing.assert_array_equal(direction.kernel[g], W[letter].T)
+        np.testing.assert_array_equal(direction.recurrent_kernel[g], R[letter].T)
+    assert direction.peephole is not None
+    for g, letter in enumerate("ifo"):
+        np.testing.assert_array_equal(direction.peephole[g], P[letter])
+    assert found.roles["P"] == "layer 0 peepholes"
+    stated = ["HardSigmoid", "Relu", "Softsign"]
+    (layer,) = reading(lstm(activations=stated, clip=3.0)[1], tmp_path).network.layers
+    assert layer.activation == "clip(3)relu"
+    assert layer.gating == Gating("clip(3)keras2_hard_sigmoid", "softsign")
+
+
+def test_coupled_gates_are_one_gate_with_its_weights_negated(tmp_path: Path) -> None:
+    found = reading(lstm(input_forget=1)[1], tmp_path)
+    (direction,) = found.network.layers[0].directions
+    for name, array in direction.tensors():
+        np.testing.assert_array_equal(array[1], -array[0], err_msg=name)
+    assert found.notes == (
+        "rnn states input_forget: its forget gate is 1 - its input gate, and its weights are not used",
+    )
+    half = {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [0.3]}
+    reading(lstm(input_forget=1, **half)[1], tmp_path)
+    for gate in ({"activations": ["Relu", "Tanh", "Tanh"]}, half | {"activation_beta": [0.4]}):
+        with pytest.raises(UnsupportedError, match=r"rnn states input_forget with .*where 1 - f\(x\) is not f\(-x\)"):
+            reading(lstm(input_forget=1, **gate)[1], tmp_path)
+
+
+def test_inputs_that_an_operator_does_not_have_are_refused(tmp_path: Path) -> None:
+    arrays = weights(op="GRU") | {"P": np.ones((1, 12), np.float32)}
+    with pytest.raises(UnsupportedError, match="rnn has 8 inputs, where GRU has 6 at most"):
+        reading(recurrent(arrays, op="GRU", inputs=["X", "W", "R", "B", "", "", "", "P"]), tmp_path)
+    with pytest.raises(UnsupportedError, match="states input_forget, no attribute of GRU"):
+        reading(recurrent(arrays, op="GRU", input_forget=1), tmp_path)

@@ -13,7 +13,7 @@ from tf_files import chunk, number
 
 import rnnverify
 from rnnverify import reference, rounding
-from rnnverify.canonical import Array
+from rnnverify.canonical import Array, Network
 from rnnverify.errors import OptionError, RunnerError
 from rnnverify.native import Job, Limits, Runners
 from rnnverify.sides import open_side, parse
@@ -21,11 +21,14 @@ from rnnverify.trace import FROM_H0, ZERO, Batch
 from rnnverify.verify import Options
 
 
-def batches(I: int, sizes: Sequence[int], T: int = 6) -> tuple[Batch, ...]:
+def batches(network: Network, T: int = 6) -> tuple[Batch, ...]:
     """float32 sequences from zero and from random initial states."""
     rng = np.random.default_rng(3)
-    x = rng.normal(size=(2, T, I)).astype(np.float32)
-    return Batch(ZERO, x), Batch(FROM_H0, x, tuple(rng.normal(size=(2, size)).astype(np.float32) for size in sizes))
+    x = rng.normal(size=(2, T, network.input_size)).astype(np.float32)
+    ways = [(layer.cell, direction.hidden_size) for _, layer, direction in network.directions()]
+    h0 = tuple(rng.normal(size=(2, size)).astype(np.float32) for _, size in ways)
+    c0 = tuple(rng.normal(size=(2, size)).astype(np.float32) for cell, size in ways if cell == "lstm")
+    return Batch(ZERO, x), Batch(FROM_H0, x, h0, c0 or None)
 
 
 def run(path: Path, selector: str = "", T: int = 6) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def run(path: Path, selector: str = "", T: int = 6) -> dict[str, Any]:
     side = open_side(parse(f"{path}#{selector}" if selector else str(path), "A"))
     assert side.reading and side.contents and side.network
     network = side.network
-    given = batches(network.input_size, [d.hidden_size for _, _, d in network.directions()], T)
+    given = batches(network, T)
     job = Job("A", str(path), side.contents.path, side.reading, given)
     with Runners(Limits()) as runners:
         runners.submit([job])
@@ -42,8 +45,9 @@ def run(path: Path, selector: str = "", T: int = 6) -> dict[str, Any]:
         for name, found in trace.runs.items():
             wanted = expected.runs[name]
             assert np.abs(found.y - wanted.y).max() < 1e-5
-            assert [h.shape for h in found.h_n] == [h.shape for h in wanted.h_n]
-            assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(found.h_n, wanted.h_n, strict=True))
+            for ours, theirs in ((found.h_n, wanted.h_n), (found.c_n, wanted.c_n)):
+                assert [state.shape for state in ours] == [state.shape for state in theirs]
+                assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(ours, theirs, strict=True))
         budget = rounding.check(network, list(trace.runs.values()), "float32")
         assert budget is not None and budget.holds
     return dict(result)
@@ -125,7 +129,7 @@ def test_two_nodes_are_the_directions_of_one_layer(join: str, merge: str, T: int
     run(path, "bw", T=T)
 
 
-@pytest.mark.parametrize("op", ["RNN"])
+@pytest.mark.parametrize("op", ["RNN", "GRU", "LSTM"])
 @pytest.mark.parametrize("T", [6, 300, 1100])
 def test_both_directions_of_one_node(op: str, T: int, tmp_path: Path) -> None:
     run(written(recurrent(weights(D=2, op=op), op=op, direction="bidirectional"), tmp_path), T=T)
@@ -152,6 +156,44 @@ def test_both_directions_of_one_node(op: str, T: int, tmp_path: Path) -> None:
 )
 def test_activations_are_what_onnxruntime_makes_of_them(attributes: dict[str, Any], tmp_path: Path) -> None:
     run(written(recurrent(weights(), **attributes), tmp_path))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"linear_before_reset": 1},
+        {"linear_before_reset": 1, "clip": 0.5, "direction": "reverse"},
+        {"clip": 0.5, "activations": ["HardSigmoid", "Relu"]},
+        {"activations": ["Sigmoid", "LeakyRelu"], "activation_alpha": [0.3], "linear_before_reset": 1},
+        {"activations": ["HardSigmoid", "Softsign"], "activation_alpha": [0.3], "activation_beta": [0.4]},
+    ],
+)
+def test_gru(attributes: dict[str, Any], tmp_path: Path) -> None:
+    run(written(recurrent(weights(op="GRU"), op="GRU", **attributes), tmp_path))
+
+
+@pytest.mark.parametrize("peepholes", [False, True])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"direction": "bidirectional"},
+        {"clip": 0.5, "direction": "reverse"},
+        {"input_forget": 1},
+        {"input_forget": 1, "activations": ["HardSigmoid", "Tanh", "Tanh"], "clip": 0.7},
+        {"activations": ["HardSigmoid", "Relu", "Softsign"], "activation_alpha": [0.3], "activation_beta": [0.4]},
+        {"activations": ["Sigmoid", "Elu", "ScaledTanh"], "activation_alpha": [0.5, 1.5], "activation_beta": [0.5]},
+    ],
+)
+def test_lstm(attributes: dict[str, Any], peepholes: bool, tmp_path: Path) -> None:
+    D = 2 if attributes.get("direction") == "bidirectional" else 1
+    arrays = weights(op="LSTM", D=D)
+    inputs = ["X", "W", "R", "B"]
+    if peepholes:
+        arrays["P"] = np.random.default_rng(4).normal(0, 0.5, (D, 12)).astype(np.float32)
+        inputs += ["", "", "", "P"]
+    run(written(recurrent(arrays, op="LSTM", inputs=inputs, **attributes), tmp_path))
 
 
 @pytest.mark.parametrize("opset", [1, 3, 6])
@@ -249,6 +291,11 @@ def test_a_model_that_onnxruntime_refuses_is_one_sentence(tmp_path: Path) -> Non
     with pytest.raises(RunnerError, match=r"model.onnx: its runner failed, .*(opset|Opset)") as caught:
         run(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("case", ["1.12.1/lstm_a_onnx", "1.6.0/gru_ra_onnx", "2.13.0/lstm_bi_onnx"])
+def test_genuine_gated_files(case: str, fixtures: Path) -> None:
+    run(fixtures / f"genuine/onnx-from-torch-{case}/model.onnx")
 
 
 def test_genuine_files_of_two_versions_are_the_same_network(fixtures: Path) -> None:

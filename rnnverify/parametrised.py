@@ -53,7 +53,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "thresholded_relu": Family(
         1,
-        lambda a: lambda z: np.where(z > a, z, 0.0),
+        lambda a: lambda z: np.where(z <= a, 0.0, z),
         lambda a: lambda z: (z > a).astype(np.float64),
         lambda _: (0, 0),
         lambda a: a >= 0,

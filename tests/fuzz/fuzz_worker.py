@@ -19,6 +19,7 @@ import fuzz_arrays
 import fuzz_checkpoints
 import fuzz_graphs
 import fuzz_keras
+import fuzz_onnx
 import fuzz_pickles
 from fuzz_values import FIXTURES, Sample
 
@@ -43,6 +44,8 @@ HARNESSES: Mapping[str, Callable[[Random], Sample]] = {
     "shards": fuzz_graphs.shards,
     "architecture": fuzz_graphs.architecture,
     "torch_tar": fuzz_graphs.torch_tar,
+    "onnx": fuzz_onnx.onnx,
+    "onnx_graphs": fuzz_onnx.onnx_graphs,
     "trace": fuzz_arrays.trace,
     "npy": fuzz_arrays.npy,
 }

@@ -170,7 +170,7 @@ def load(path: Path) -> Trace:
         h_n, c_n = (read_states(path, arrays, key, suffix, used) for key in ("h_n", "c_n"))
         shown = _numbered_states(arrays, suffix, used)
         run = Run(Batch(name, arrays[x_key], h0, c0 or None), arrays["y" + suffix], h_n, shown, c_n)
-        _check(path, run, suffix)
+        check_run(path, run, suffix)
         runs[name] = run
     return Trace(runs, provenance, tuple(printable(key) for key in arrays if key not in used))
 
@@ -201,7 +201,7 @@ def read_states(path: Path, arrays: Mapping[str, Array], name: str, suffix: str,
     return tuple(states)
 
 
-def _check(path: Path, run: Run, suffix: str) -> None:
+def check_run(path: Path, run: Run, suffix: str) -> None:
     x, y = run.batch.x, run.y
     for key, array in (("x", x), ("y", y)):
         if array.ndim != 3 or array.size == 0 or not _is_float(array):

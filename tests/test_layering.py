@@ -28,6 +28,7 @@ ORDER = [
     {"search", "shrink", "alignment"},
     {"containers"},
     {"adapters"},
+    {"onnx_data"},
     {"sides", "native", "porting_code", "targets"},
     {"assumptions", "masked", "describe"},
     {"batches"},

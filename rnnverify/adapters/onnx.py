@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from rnnverify.adapters.onnx_activations import activations_of, is_symmetric
@@ -31,14 +32,8 @@ def read(contents: Contents, selector: str | None) -> Reading:
     Raises SelectorError where the choice is not clear, UnsupportedError for what this version does not read, FileError
     for nodes whose weights are missing, misshapen or damaged.
     """
-    path = contents.path
-    if "graph" not in contents.metadata or contents.framework != "onnx":
-        raise UnsupportedError(path, f"is a {contents.form}, no ONNX model", "leave the prefix onnx: out")
-    graph = cast(OnnxGraph, contents.metadata["graph"])
-    parts, values = find_parts(path, graph), Values(path, graph)
-    if not parts:
-        refuse_without(path, graph)
-    stack = select(path, graph, parts, Flows(graph, parts, values), selector)
+    nodes = find(contents, selector)
+    path, graph, stack, values = contents.path, nodes.graph, nodes.stack, nodes.values
     chosen = [part for level in stack.levels for part in level.parts]
     weights = {part.name: read_weights(path, part, values) for part in chosen}
     layers = [_layer(contents, level, weights) for level in stack.levels]
@@ -48,7 +43,7 @@ def read(contents: Contents, selector: str | None) -> Reading:
             advice = "stack nodes from the input up, separated by +"
             raise FileError(path, f"{found}gives {below.output_size}", advice)
     roles = roles_of(stack, weights)
-    unused = unused_of(contents, graph, parts, roles)
+    unused = unused_of(contents, graph, nodes.parts, roles)
     return Reading(
         network=Network(tuple(layers)),
         recipe=_recipe(stack, weights, graph),
@@ -60,6 +55,31 @@ def read(contents: Contents, selector: str | None) -> Reading:
         assumptions=tuple(assumptions(graph, stack, values)),
         notes=tuple(notes(contents, stack, weights)),
     )
+
+
+@dataclass(frozen=True)
+class Found:
+    """The recurrent nodes of a graph that make the network that was asked for; their weights are not looked at."""
+
+    contents: Contents
+    graph: OnnxGraph
+    parts: Mapping[str, Part]  # all there are
+    values: Values
+    flows: Flows
+    stack: Stack
+
+
+def find(contents: Contents, selector: str | None) -> Found:
+    """The nodes that `selector` names. Raises as `read` does."""
+    path = contents.path
+    if "graph" not in contents.metadata or contents.framework != "onnx":
+        raise UnsupportedError(path, f"is a {contents.form}, no ONNX model", "leave the prefix onnx: out")
+    graph = cast(OnnxGraph, contents.metadata["graph"])
+    parts, values = find_parts(path, graph), Values(path, graph)
+    if not parts:
+        refuse_without(path, graph)
+    flows = Flows(graph, parts, values)
+    return Found(contents, graph, parts, values, flows, select(path, graph, parts, flows, selector))
 
 
 def _layer(contents: Contents, level: Level, weights: Mapping[str, Weights]) -> Layer:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnverify.adapters.onnx import Found, find
-from rnnverify.adapters.onnx_parts import Part
+from rnnverify.adapters.onnx_parts import Part, intact
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
 from rnnverify.containers.onnx_tensors import stored_tensor
@@ -35,6 +35,11 @@ def load_test_data(path: Path) -> Trace:
     found = find(open_model(_model(path)), None)
     inputs = dict(_named(path, "input", tuple(found.graph.inputs)))
     outputs = dict(_named(path, "output", found.graph.outputs))
+    with intact(found.contents.path):
+        return _trace(path, found, inputs, outputs)
+
+
+def _trace(path: Path, found: Found, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Trace:
     used: set[str] = set()
     x = _x(path, found, inputs, used)
     y = _y(path, found, outputs, used)

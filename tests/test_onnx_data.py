@@ -188,7 +188,7 @@ def test_the_model_has_to_be_there(tmp_path: Path) -> None:
         load_test_data(path)
     for name in "ab":
         (tmp_path / f"{name}.onnx").unlink()
-    with pytest.raises(FileError, match="has no models in the folder above it, .*; put its model.onnx there"):
+    with pytest.raises(FileError, match=r"has no models in the folder above it, .*; put its model.onnx there"):
         load_test_data(path)
 
 
@@ -197,7 +197,7 @@ def test_damaged_tensors_and_selectors(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="a trace has neither a framework prefix nor a selector"):
         open_side(parse(f"{path}#rnn", "A"))
     (path / "output_0.pb").write_bytes(b"\xff")
-    with pytest.raises(FileError, match="output_0.pb: is no intact tensor"):
+    with pytest.raises(FileError, match=r"output_0.pb: is no intact tensor"):
         open_side(parse(str(path), "A"))
 
 

@@ -13,7 +13,7 @@ from typing import cast
 
 from rnnverify.adapters.onnx_activations import activations_of, is_symmetric
 from rnnverify.adapters.onnx_flow import Flows
-from rnnverify.adapters.onnx_parts import Part, find_parts, refuse_without
+from rnnverify.adapters.onnx_parts import Part, find_parts, intact, refuse_without
 from rnnverify.adapters.onnx_remarks import assumptions, layers_around, notes, roles_of, unused_of
 from rnnverify.adapters.onnx_stack import Level, Stack, select
 from rnnverify.adapters.onnx_values import Values
@@ -32,7 +32,11 @@ def read(contents: Contents, selector: str | None) -> Reading:
     Raises SelectorError where the choice is not clear, UnsupportedError for what this version does not read, FileError
     for nodes whose weights are missing, misshapen or damaged.
     """
-    nodes = find(contents, selector)
+    with intact(contents.path):
+        return _read(contents, find(contents, selector))
+
+
+def _read(contents: Contents, nodes: Found) -> Reading:
     path, graph, stack, values = contents.path, nodes.graph, nodes.stack, nodes.values
     chosen = [part for level in stack.levels for part in level.parts]
     weights = {part.name: read_weights(path, part, values) for part in chosen}
@@ -75,11 +79,12 @@ def find(contents: Contents, selector: str | None) -> Found:
     if "graph" not in contents.metadata or contents.framework != "onnx":
         raise UnsupportedError(path, f"is a {contents.form}, no ONNX model", "leave the prefix onnx: out")
     graph = cast(OnnxGraph, contents.metadata["graph"])
-    parts, values = find_parts(path, graph), Values(path, graph)
-    if not parts:
-        refuse_without(path, graph)
-    flows = Flows(graph, parts, values)
-    return Found(contents, graph, parts, values, flows, select(path, graph, parts, flows, selector))
+    with intact(path):
+        parts, values = find_parts(path, graph), Values(path, graph)
+        if not parts:
+            refuse_without(path, graph)
+        flows = Flows(graph, parts, values)
+        return Found(contents, graph, parts, values, flows, select(path, graph, parts, flows, selector))
 
 
 def _layer(contents: Contents, level: Level, weights: Mapping[str, Weights]) -> Layer:

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from rnnverify.adapters.onnx_parts import Part
-from rnnverify.containers.protobuf import MalformedError
 from rnnverify.errors import FileError, UnsupportedError, printable
 from rnnverify.parametrised import parsed, spelled
 
@@ -59,11 +58,8 @@ def activations_of(path: Path, part: Part) -> tuple[str, ...]:
     Raises UnsupportedError for unknown ones and for directions that differ, FileError for too few or too many.
     """
     shown = printable(part.name, 80)
-    try:
-        stated = part.node.texts("activations")
-        numbers = [part.node.reals(f"activation_{greek}") for greek in ("alpha", "beta")]
-    except MalformedError as error:
-        raise FileError(path, f"{shown} has damaged attributes: {error}", "export the model again") from error
+    stated = part.node.texts("activations")
+    numbers = [part.node.reals(f"activation_{greek}") for greek in ("alpha", "beta")]
     defaults = _DEFAULTS[part.op]
     wanted = len(defaults) * len(part.ways)
     stated = stated or list(defaults * len(part.ways))

@@ -7,6 +7,8 @@ and this version or the operator itself cannot mean is refused by name.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +44,18 @@ class Part:
         return self.node.op
 
 
+@contextmanager
+def intact(path: Path) -> Iterator[None]:
+    """Where attributes of the graph at `path` are read: damaged ones are a FileError."""
+    try:
+        yield
+    except MalformedError as error:
+        raise FileError(path, f"a damaged ONNX graph: {error}", "copy or write it again") from error
+
+
 def find_parts(path: Path, graph: OnnxGraph) -> dict[str, Part]:
-    """Every recurrent node by its name, in the order of the graph. Raises FileError where one contradicts itself."""
+    """Every recurrent node by its name, in the order of the graph. Raises UnsupportedError where one says
+    what its operator does not know."""
     nodes = [node for node in graph.nodes if node.op in RECURRENT and not node.domain]
     counts = Counter(node.name for node in nodes)
     found: dict[str, Part] = {}
@@ -62,12 +74,9 @@ def _part(path: Path, node: Node, name: str) -> Part:
     if any(node.inputs[_INPUTS[node.op] :]):
         found = f"{shown} has {len(node.inputs)} inputs, where {node.op} has {_INPUTS[node.op]} at most"
         raise UnsupportedError(path, found, _AGAIN)
-    try:
-        direction = node.text("direction", "forward")
-        layout, clip = node.integer("layout", 0), node.real("clip", 0.0)
-        flags = [node.integer(flag, 0) for flag in ("input_forget", "linear_before_reset")]
-    except MalformedError as error:
-        raise FileError(path, f"{shown} has damaged attributes: {error}", _AGAIN) from error
+    direction = node.text("direction", "forward")
+    layout, clip = node.integer("layout", 0), node.real("clip", 0.0)
+    flags = [node.integer(flag, 0) for flag in ("input_forget", "linear_before_reset")]
     if direction.lower() not in _WAYS:
         found = f"{shown} states the direction {printable(direction, 40)}"
         raise UnsupportedError(path, found, f"known are {', '.join(_WAYS)}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_files import graph, model, node, recurrent, tensor, value, weights
+from tf_files import chunk
 
 from rnnverify import reference
 from rnnverify.adapters.onnx import read
@@ -314,3 +315,24 @@ def test_inputs_that_an_operator_does_not_have_are_refused(tmp_path: Path) -> No
         reading(recurrent(arrays, op="GRU", inputs=["X", "W", "R", "B", "", "", "", "P"]), tmp_path)
     with pytest.raises(UnsupportedError, match="states input_forget, no attribute of GRU"):
         reading(recurrent(arrays, op="GRU", input_forget=1), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("perm", chunk(8, b"\x80")),
+        ("activations", chunk(9, b"Tanh") + chunk(9, b"\xff")),
+        ("activation_alpha", chunk(7, b"1")),
+        ("direction", chunk(4, b"\xff")),
+        ("axes", chunk(8, b"\x80")),
+    ],
+)
+def test_damaged_attributes_are_one_sentence(name: str, damage: bytes, tmp_path: Path) -> None:
+    broken = chunk(5, chunk(1, name.encode()) + damage)
+    joint = {"perm": "Transpose", "axes": "Squeeze"}.get(name, "")
+    lower, upper = (node("RNN", [x, "W", "R", "B"], [y], y) for x, y in (("X", "Y"), ("Z", "last")))
+    nodes = [lower, node(joint, ["Y"], ["Z"]) + broken, upper] if joint else [lower + broken]
+    constants = [tensor(key, array) for key, array in weights(I=4).items()]
+    with pytest.raises(FileError, match=r"a damaged ONNX graph: |states 2 activations") as caught:
+        reading(model(graph(nodes, constants, [value("X")])), tmp_path)
+    assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnnverify import symmetry
-from rnnverify.canonical import Array, Layer, Network
+from rnnverify.canonical import Array, Network
 from rnnverify.observed import Observed
 from rnnverify.trace import SEARCH, ZERO, Run, Trace
 from rnnverify.weights import compare_weights
@@ -43,11 +43,13 @@ def _from_zero(trace: Trace) -> Trace:
 
 
 def _moved(trace: Trace, network: Network, units: Sequence[symmetry.Units]) -> Trace:
-    runs = {name: _moved_run(run, network.layers[-1], units) for name, run in _from_zero(trace).runs.items()}
+    runs = {name: _moved_run(run, network, units) for name, run in _from_zero(trace).runs.items()}
     return replace(trace, runs=runs)
 
 
-def _moved_run(run: Run, top: Layer, units: Sequence[symmetry.Units]) -> Run:
+def _moved_run(run: Run, network: Network, units: Sequence[symmetry.Units]) -> Run:
+    top = network.layers[-1]
+    cells = [each for each, (_, layer, _) in zip(units, network.directions(), strict=True) if layer.cell == "lstm"]
     last = units[-len(top.directions) :]
     if len(last) == 2 and top.merge == "concat":
         H = top.hidden_size
@@ -59,6 +61,7 @@ def _moved_run(run: Run, top: Layer, units: Sequence[symmetry.Units]) -> Run:
         y=y,
         h_n=tuple(_take(h, each) for h, each in zip(run.h_n, units, strict=False)),
         states=tuple(_take(h, each) for h, each in zip(run.states, units, strict=False)),
+        c_n=tuple(_take(c, each) for c, each in zip(run.c_n, cells, strict=False)),
     )
 
 

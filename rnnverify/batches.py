@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from rnnverify import lengths
 from rnnverify.errors import InputsError, MismatchError, OptionError
 from rnnverify.inputs import InputOptions, is_finite, make_batches
 from rnnverify.masked import unmasked
 from rnnverify.precision import DtypeName, holds, narrow
 from rnnverify.probes import make_probes
 from rnnverify.sides import Opened
-from rnnverify.trace import FROM_H0, ZERO, Batch, Trace
+from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch, Trace
 
-_OUTPUTS = {ZERO: "y", FROM_H0: "y_from_h0"}
+_OUTPUTS = {ZERO: "y", FROM_H0: "y_from_h0", LENGTHS: "y_with_lengths"}
 """Batch to the name of its outputs in a trace file; probes are an extra that a record may leave out."""
 
 
@@ -25,6 +27,10 @@ def choose_batches(
     """
     batches = _in_dtype(_batches(sides, inputs, native), sides, dtype)
     _check_sizes(sides, batches)
+    if any(batch.lengths is not None for batch in batches):
+        for side in sides:
+            if side.network:
+                lengths.check(side.network, str(side.source))
     return _that_all_can_start_from(sides, batches)
 
 
@@ -82,7 +88,7 @@ def _in_dtype(batches: tuple[Batch, ...], sides: Sequence[Opened], dtype: DtypeN
     narrowed = []
     for batch in batches:
         h0, c0 = (states and tuple(narrow(state, dtype) for state in states) for states in (batch.h0, batch.c0))
-        narrowed.append(Batch(batch.name, narrow(batch.x, dtype), h0, c0))
+        narrowed.append(replace(batch, x=narrow(batch.x, dtype), h0=h0, c0=c0))
     return tuple(narrowed)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from rnnverify.comparison import Side
 from rnnverify.errors import printable
 from rnnverify.inputs import InputOptions
+from rnnverify.lengths import padding_words
 from rnnverify.sides import Opened
-from rnnverify.trace import Batch
+from rnnverify.trace import Batch, Trace
 from rnnverify.weights import structure
 
 
@@ -30,13 +31,16 @@ def ran_as(result: Mapping[str, str]) -> str:
     return f"{result['layer']}, rebuilt with the file's own arrays ({result['why_not']})"
 
 
-def describe(side: Opened, how: How) -> Side:
-    """One side as the report shows it."""
+def describe(side: Opened, how: How, ran: Trace) -> Side:
+    """One side as the report shows it; `ran` is what it computed, with its padding."""
     reading, trace, network = side.reading, side.trace, side.network
     provenance = dict(trace.provenance) if trace else {}
     notes = reading.notes if reading else ()
     if trace and trace.not_compared:
         notes = (*notes, "arrays of the trace that are not compared: " + ", ".join(trace.not_compared))
+    padding = padding_words(ran)
+    if padding:
+        notes = (*notes, f"hands out {padding} beyond the end of a sequence: only its own steps are compared")
     return Side(
         label=side.source.label,
         source=str(side.source),
@@ -81,6 +85,7 @@ def describe_inputs(batches: Sequence[Batch], sides: Sequence[Opened], options: 
             batch.name: {
                 "shape": list(batch.x.shape),
                 "initial_state": batch.h0 is not None,
+                **({} if batch.lengths is None else {"lengths": batch.lengths.tolist()}),
                 "sha256": batch.fingerprint(),
             }
             for batch in batches

@@ -16,7 +16,7 @@ import numpy as np
 from rnnverify.arrays import open_npy, open_npz, release
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import FileError, InputsError, printable
-from rnnverify.trace import FROM_H0, ZERO, Batch, read_states
+from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch, read_lengths, read_states
 
 _AMPLITUDES = (1.0, 0.5, 2.0, 1.0)  # of successive sequences: some stay near linear, some reach the bend
 _H0_SEQUENCES, _H0_STEPS = 8, 256  # an initial state is forgotten: a part of long inputs shows its effect
@@ -31,6 +31,7 @@ class InputOptions:
     seed: int = 0
     file: Path | None = None
     probes: bool = True  # one-step calls beside the sequences
+    lengths: tuple[int, ...] = ()  # of successive sequences, again and again; each at most `steps`
 
     def __post_init__(self) -> None:
         for name in ("sequences", "steps"):
@@ -38,6 +39,9 @@ class InputOptions:
                 raise InputsError(f"--{name} {getattr(self, name)}: at least 1 is needed")
         if self.sequences * self.steps > 2**31:
             raise InputsError(f"{self.sequences} sequences of {self.steps} steps do not fit in memory: ask for fewer")
+        if self.lengths and not 1 <= min(self.lengths) <= max(self.lengths) <= self.steps and not self.file:
+            given = ",".join(map(str, self.lengths))
+            raise InputsError(f"--lengths {given}: wanted lengths from 1 to the {self.steps} of --steps")
         if self.seed < 0:
             raise InputsError(f"--seed {self.seed}: a seed is 0 or more")
 
@@ -50,24 +54,38 @@ def make_batches(options: InputOptions, network: Network) -> tuple[Batch, ...]:
     source = _Uniform(options.seed)
     states: tuple[Array, ...] = ()
     cells: tuple[Array, ...] = ()
+    lengths: Array | None = None
     if options.file is None:
         shape = (options.sequences, options.steps, network.input_size)
         amplitude = np.resize(_AMPLITUDES, options.sequences) * input_scale(network)
         x = source.take(shape) * amplitude.astype(np.float32)[:, None, None]
     else:
-        x, states, cells = read_inputs(options.file)
+        x, states, cells, lengths = read_inputs(options.file)
         if x.shape[2] != network.input_size:
             found = f"has {x.shape[2]} features in its last axis, the baseline reads {network.input_size}"
             raise InputsError(f"{printable(options.file)}: {found}; wanted (B, T, {network.input_size})")
+    if options.lengths:
+        lengths = _cycled(options, *x.shape[:2])
+    padded = () if lengths is None else (Batch(LENGTHS, x, lengths=lengths),)
     sizes, cell_sizes = network.state_sizes()
     if states or cells:
         for name, given, wanted in (("h0", states, sizes), ("c0", cells, cell_sizes)):
             if given or name == "h0":
                 _check_states(options.file, name, given, x.shape[0], wanted)
-        return Batch(ZERO, x), Batch(FROM_H0, x, states, cells or None)
+        return Batch(ZERO, x), Batch(FROM_H0, x, states, cells or None), *padded
     part = x[:_H0_SEQUENCES, :_H0_STEPS]
     states, cells = (tuple(source.take((len(part), size)) for size in each) for each in (sizes, cell_sizes))
-    return Batch(ZERO, x), Batch(FROM_H0, part, states, cells or None)
+    return Batch(ZERO, x), Batch(FROM_H0, part, states, cells or None), *padded
+
+
+def _cycled(options: InputOptions, B: int, T: int) -> Array:
+    """A length for each of B sequences of T steps."""
+    lengths = np.resize(np.array(options.lengths, np.int64), B)
+    if not 1 <= lengths.min() <= lengths.max() <= T:
+        raise InputsError(
+            f"--lengths: {printable(options.file)} has sequences of {T} steps; wanted lengths from 1 to that"
+        )
+    return lengths
 
 
 def input_scale(network: Network) -> float:
@@ -82,8 +100,8 @@ def input_scale(network: Network) -> float:
     return float(2.0 ** np.clip(np.round(np.log2(np.sqrt(3.0) / typical)), -10, 10))
 
 
-def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
-    """`x` (B, T, I) and, where an `.npz` holds `h0` and `c0` (L*D, B, H), the initial states; else none.
+def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...], tuple[Array, ...], Array | None]:
+    """`x` (B, T, I) and, where an `.npz` holds them, the initial states `h0` and `c0` (L*D, B, H), and `lengths` (B,).
 
     An `.npz` holds x under that name, or as its only array. Raises FileError or InputsError.
     """
@@ -98,6 +116,7 @@ def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]
         raise FileError(path, "the file is empty", "wanted an .npy or .npz with shape (B, T, I)")
     h0: tuple[Array, ...] = ()
     c0: tuple[Array, ...] = ()
+    lengths: Array | None = None
     if start[:2] == b"PK":
         arrays = open_npz(path)
         if "x" not in arrays and len(arrays) != 1:
@@ -108,13 +127,14 @@ def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]
             tuple(_as_floats(path, name, state) for state in read_states(path, arrays, name, "", set()))
             for name in ("h0", "c0")
         )
+        lengths = read_lengths(path, arrays, x) if "lengths" in arrays and x.ndim == 3 else None
     elif start == b"\x93NUMPY":
         x = open_npy(path)
     else:
         raise FileError(path, "is neither .npy nor .npz", "write the inputs with numpy.save, shape (B, T, I)")
     if x.ndim != 3 or x.size == 0:
         raise InputsError(f"{printable(path)}: x has shape {x.shape}; wanted (B, T, I), no axis empty")
-    return _as_floats(path, "x", x), h0, c0
+    return _as_floats(path, "x", x), h0, c0, lengths
 
 
 def _as_floats(path: Path, name: str, array: Array) -> Array:

@@ -79,7 +79,7 @@ def _batch(batch: Batch, kept: _Kept, x: Array) -> Batch:
 def _kept(model: Opened, batch: Batch) -> _Kept | None:
     """What the mask of `model` leaves of `batch`; None where it masks nothing. Probes are never masked."""
     assert model.reading is not None and model.reading.mask_value is not None
-    if batch.name == PROBE:
+    if batch.name == PROBE or batch.lengths is not None:  # what is padded is left out anyhow
         return None
     stays = (batch.x.astype(np.float32) != np.float32(model.reading.mask_value)).any(axis=2)  # (B, T)
     if stays.all():

@@ -6,7 +6,7 @@ that changes nothing for a network (a symmetric matrix transposed) is not one; `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +17,9 @@ Mistake = Callable[[Network], Network | None]
 BothWays = Callable[[Direction, Direction], tuple[Direction, Direction]]
 
 
-def planted(network: Network) -> Iterator[tuple[str, Network]]:
-    """Every mistake that applies to `network`, in words, with the network that it makes."""
-    for mistake in MISTAKES:
+def planted(network: Network, mistakes: Sequence[Mistake] | None = None) -> Iterator[tuple[str, Network]]:
+    """Every one of `mistakes`, else of `MISTAKES`, that applies to `network`: in words, and the network it makes."""
+    for mistake in MISTAKES if mistakes is None else mistakes:
         wrong = mistake(network)
         if wrong is not None and not same(network, wrong):
             yield (mistake.__doc__ or "").strip(), wrong

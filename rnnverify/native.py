@@ -27,6 +27,7 @@ from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Array, Layer
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import OptionError, RunnerError, printable
+from rnnverify.packed import Pack, Reference, Unpack
 from rnnverify.trace import Batch, Run, Trace
 
 RUNTIMES: dict[FrameworkName, str] = {
@@ -109,9 +110,10 @@ class Runners:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._folder = tempfile.TemporaryDirectory(prefix="rnnverify-", ignore_cleanup_errors=True)
+        self._made = 0  # folders
         self._processes: dict[tuple[str, str], _Process] = {}
         self._folders: dict[str, Path] = {}  # by what is run
-        self._arrays: dict[int, tuple[Array, str]] = {}  # by identity: inputs shared by jobs are written once
+        self._arrays = Pack(self.folder)
 
     def __enter__(self) -> Runners:
         return self
@@ -121,6 +123,7 @@ class Runners:
     ) -> None:
         for process in self._processes.values():
             process.stop()
+        self._arrays.close()
         self._folder.cleanup()
 
     @property
@@ -144,23 +147,28 @@ class Runners:
             if key not in self._folders:
                 self._folders[key] = self._new_folder()
                 requests.setdefault(job.runtime, []).append(self._request(job, self._folders[key]))
+        self._arrays.flush()
         for runtime, request in requests.items():
             self._processes[runtime].send(request)
 
     def _new_folder(self) -> Path:
-        return Path(tempfile.mkdtemp(dir=self.folder))
+        self._made += 1
+        folder = self.folder / str(self._made)
+        folder.mkdir(mode=0o700)
+        return folder
 
     def collect(self, job: Job) -> tuple[Trace, Mapping[str, Any]]:
-        """Wait for `job`; its trace, mapped from disk, and what the runner says about it.
+        """Wait for `job`; its trace, mapped from disk where it is large, and what the runner says about it.
 
         Raises MissingFrameworkError, or RunnerError where it crashed, hung or failed: one sentence that names the side.
         """
         result = self._result(job.runtime, self._folders[_what(job)], job.source, job.reading.recipe.framework)
         runs = {}
+        files = Unpack()
         for batch in job.batches:
             output = result["outputs"][batch.name]
-            h_n, states, c_n = (tuple(map(_mapped, output[name])) for name in ("h_n", "states", "c_n"))
-            runs[batch.name] = Run(batch, _mapped(output["y"]), h_n, states, c_n)
+            h_n, states, c_n = (tuple(map(files.load, output[name])) for name in ("h_n", "states", "c_n"))
+            runs[batch.name] = Run(batch, files.load(output["y"]), h_n, states, c_n)
         return Trace(runs, {"engine": "native", "dtype": computing_dtype(job), **result}), result
 
     def write(self, *orders: Order) -> list[Mapping[str, Any]]:
@@ -170,6 +178,7 @@ class Runners:
         for order, folder in zip(orders, folders, strict=True):
             self._start(order.runtime)
             requests.setdefault(order.runtime, []).append(self._request_to_write(order, folder))
+        self._arrays.flush()
         for runtime, request in requests.items():
             self._processes[runtime].send(request)
         return [
@@ -226,19 +235,11 @@ class Runners:
     def _batch(self, batch: Batch) -> dict[str, Any]:
         states = {"h0": batch.h0, "c0": batch.c0}
         saved = {name: given and [self._save(array) for array in given] for name, given in states.items()}
-        return {"name": batch.name, "x": self._save(batch.x), **saved}
+        lengths = None if batch.lengths is None else self._save(batch.lengths)
+        return {"name": batch.name, "x": self._save(batch.x), "lengths": lengths, **saved}
 
-    def _save(self, array: Array) -> str:
-        key = id(array)
-        if key not in self._arrays:
-            path = str(self.folder / f"array-{len(self._arrays)}.npy")
-            np.save(path, array, allow_pickle=False)
-            self._arrays[key] = (array, path)
-        return self._arrays[key][1]
-
-
-def _mapped(path: str) -> Array:
-    return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    def _save(self, array: Array) -> Reference:
+        return self._arrays.add(array)
 
 
 def _gates(layer: Layer) -> dict[str, Any]:

@@ -6,7 +6,8 @@ budget of that one step is narrow. Scales span the range of the weights, with bo
 ones, and a unit that a bias saturates is brought back. Of layers above the first the recurrent weights are probed.
 
 Gates only show where they have something to let through: rows of x of a gated network start with one unit of h at 1,
-another for each feature, and every cell state is 1 throughout.
+another for each feature, and every cell state is 1 throughout. Where a reset gate acts before the product, each unit of
+it shows in its own unit of h alone: there all of them start at 1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rnnverify.canonical import Array, Network
+from rnnverify.canonical import Array, Layer, Network
 from rnnverify.trace import PROBE, Batch
 
 _SCALES = 4  # a factor of 8 apart
@@ -26,7 +27,6 @@ def make_probes(network: Network) -> Batch | None:
     """All probes as one batch of single steps, float32; None where even one scale would be too large."""
     I = network.input_size
     sizes, cell_sizes = network.state_sizes()
-    gated = any(layer.cell != "rnn" for layer in network.layers)
     for count in range(_SCALES, 0, -1):
         scales = list(_scales(network, count))
         rows = 1 + len(scales) * (I + max(sizes))
@@ -34,14 +34,21 @@ def make_probes(network: Network) -> Batch | None:
             x = np.zeros((rows, 1, I), np.float32)
             h0 = tuple(np.zeros((rows, size), np.float32) for size in sizes)
             _fill(x[:, 0], 1, scales)
-            for states in h0:
+            for states, (_, layer, _) in zip(h0, network.directions(), strict=True):
                 _fill(states, 1 + len(scales) * I, scales)
-                if gated:
-                    below = np.arange(len(scales) * I)
-                    states[1 + below, below % states.shape[1]] = 1
+                _open(states[1 : 1 + len(scales) * I], layer)
             c0 = tuple(np.ones((rows, size), np.float32) for size in cell_sizes)
             return Batch(PROBE, x, h0, c0 or None)
     return None
+
+
+def _open(rows: Array, layer: Layer) -> None:
+    """Give the gates of `layer` something to let through, in the rows (n, P) of initial states that probe x."""
+    if layer.cell == "gru" and not layer.gating.reset_after:
+        rows[:] = 1
+    elif layer.cell != "rnn":
+        index = np.arange(len(rows))
+        rows[index, index % rows.shape[1]] = 1
 
 
 def _scales(network: Network, count: int) -> Iterator[float]:

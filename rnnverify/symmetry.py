@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify import gate_symmetry
+from rnnverify.canonical import Array, CellKind, Direction, Layer, Network
 
 _ODD = {"tanh", "softsign", "hard_tanh", "tanh_shrink", "linear"}
 _HOMOGENEOUS = {"relu", "leaky_relu", "linear"}
@@ -76,15 +77,16 @@ def find(network: Network, other: Network) -> Symmetry | None:
     Whether the recurrent kernels agree too is for the caller to see: compare `applied(network, found)` with `other`.
     """
     shapes = [[[d.kernel.shape for d in layer.directions] for layer in each.layers] for each in (network, other)]
-    if shapes[0] != shapes[1] or any(
-        a.formula != b.formula or a.cell != "rnn" for a, b in zip(network.layers, other.layers, strict=True)
-    ):
+    if shapes[0] != shapes[1] or any(a.formula != b.formula for a, b in zip(network.layers, other.layers, strict=True)):
         return None
 
     def match(k: int, j: int, ours: Direction) -> Matched | None:
-        features = zip(_features(ours), _features(other.layers[k].directions[j]), strict=True)
-        activation = network.layers[k].activation
-        return next((found for a, b in features if (found := matched(a, b, activation))), None)
+        layer, theirs = network.layers[k], other.layers[k].directions[j]
+        if layer.cell != "rnn":
+            odd = {layer.activation, layer.gating.output or layer.activation} <= _ODD
+            return gate_symmetry.matched(layer, ours, theirs, odd)
+        features = zip(_features(ours), _features(theirs), strict=True)
+        return next((found for a, b in features if (found := matched(a, b, layer.activation))), None)
 
     return find_by(network, match)
 
@@ -115,7 +117,8 @@ def applied(network: Network, symmetry: Symmetry) -> Network:
     layers = []
     for layer in network.layers:
         here = [next(units) for _ in layer.directions]
-        turned = (_turned(_rows(d, below), each) for d, each in zip(layer.directions, here, strict=True))
+        pairs = zip(layer.directions, here, strict=True)
+        turned = (_turned(layer.cell, _rows(d, below), each) for d, each in pairs)
         layers.append(replace(layer, directions=tuple(turned)))
         below = _outputs(layer, here)
     return replace(network, layers=tuple(layers))
@@ -141,9 +144,11 @@ def _rows(d: Direction, below: Units | None) -> Direction:
     return replace(d, kernel=d.kernel[:, list(below.order)] * inverse[:, None])
 
 
-def _turned(d: Direction, units: Units) -> Direction:
+def _turned(cell: CellKind, d: Direction, units: Units) -> Direction:
     if units.is_trivial:
         return d
+    if cell != "rnn":
+        return gate_symmetry.turned(cell, d, units.order, units.factors)
     order, factors = list(units.order), np.asarray(units.factors).astype(d.kernel.dtype)
     recurrent = d.recurrent_kernel[:, order][:, :, order]
     return replace(

@@ -11,6 +11,8 @@ A trace file stands wherever a model file stands, so the form is one that any ru
     h0, y_from_h0, ...           optional: the same from an initial state h0, and c0 for LSTM layers; on `x_from_h0`
                                  where that differs from x
     x_probe, h0_probe, ...       optional: single steps of many sequences (see `probes.py`), likewise
+    lengths, y_with_lengths, ... optional: the same where sequence k has lengths[k] steps and is padded, on
+                                 `x_with_lengths` where that differs from x; what y holds beyond does not count
     provenance                   optional: one JSON string, who made it and how
 
 Without `h0`, y starts from zeros. Nothing in the file is ever unpickled.
@@ -38,7 +40,10 @@ ZERO = "zero"
 FROM_H0 = "from_h0"
 PROBE = "probe"
 SEARCH = "search"
-_SUFFIX = {ZERO: "", FROM_H0: "_from_h0", PROBE: "_probe"}
+LENGTHS = "lengths"
+_SUFFIX = {ZERO: "", FROM_H0: "_from_h0", PROBE: "_probe", LENGTHS: "_with_lengths"}
+FILED = tuple(_SUFFIX)
+"""The batches that a file can hold."""
 _H0 = {FROM_H0: "", PROBE: "_probe"}  # suffix of the initial states
 
 
@@ -46,10 +51,11 @@ _H0 = {FROM_H0: "", PROBE: "_probe"}  # suffix of the initial states
 class Batch:
     """Sequences to run, all from zeros or each from its own initial state."""
 
-    name: str  # ZERO, FROM_H0, PROBE or SEARCH; the last never in a file
+    name: str  # ZERO, FROM_H0, PROBE, LENGTHS or SEARCH; the last never in a file
     x: Array  # (B, T, I)
     h0: tuple[Array, ...] | None = None  # per layer and direction (B, P)
     c0: tuple[Array, ...] | None = None  # per LSTM layer and direction (B, H); None where there are none, or from zeros
+    lengths: Array | None = None  # (B,) steps of each sequence, the rest is padding; None: all of them
 
     @property
     def starts(self) -> tuple[Array, ...]:
@@ -59,7 +65,8 @@ class Batch:
     def of(self, sequences: slice, steps: slice = slice(None)) -> Batch:
         """Some sequences and steps of this batch, from the same initial states."""
         h0, c0 = (None if states is None else tuple(s[sequences] for s in states) for states in (self.h0, self.c0))
-        return replace(self, x=self.x[sequences, steps], h0=h0, c0=c0)
+        lengths = None if self.lengths is None else np.minimum(self.lengths, self.x.shape[1])[sequences]
+        return replace(self, x=self.x[sequences, steps], h0=h0, c0=c0, lengths=lengths)
 
     def fingerprint(self) -> str:
         """SHA-256 of the values, as float64: a trace made from other inputs is told by it."""
@@ -68,7 +75,8 @@ class Batch:
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for array in (self.x, *self.starts):
+        lengths = () if self.lengths is None else (self.lengths,)
+        for array in (self.x, *self.starts, *lengths):
             digest.update(repr(array.shape).encode())
             steps = array.shape[1] if array.ndim == 3 else 1
             for start in range(0, steps, 1024):  # long inputs are read block by block
@@ -117,6 +125,8 @@ def save(trace: Trace, path: Path) -> None:
         arrays.update(_numbered("h_n", run.h_n, suffix))
         arrays.update(_numbered("c_n", run.c_n, suffix))
         arrays.update({f"states_{k}{suffix}": states for k, states in enumerate(run.states)})
+        if run.batch.lengths is not None:
+            arrays["lengths"] = run.batch.lengths
         for key, states in (("h0", run.batch.h0), ("c0", run.batch.c0)):
             arrays.update(_numbered(key, states or (), _H0.get(name, "")))
     # the stubs of savez take every name for a keyword of its own
@@ -169,10 +179,22 @@ def load(path: Path) -> Trace:
         c0 = read_states(path, arrays, "c0", _H0[name], used) if name in _H0 else ()
         h_n, c_n = (read_states(path, arrays, key, suffix, used) for key in ("h_n", "c_n"))
         shown = _numbered_states(arrays, suffix, used)
-        run = Run(Batch(name, arrays[x_key], h0, c0 or None), arrays["y" + suffix], h_n, shown, c_n)
+        lengths = read_lengths(path, arrays, arrays[x_key]) if name == LENGTHS else None
+        used |= {"lengths"} if name == LENGTHS else set()
+        run = Run(Batch(name, arrays[x_key], h0, c0 or None, lengths), arrays["y" + suffix], h_n, shown, c_n)
         check_run(path, run, suffix)
         runs[name] = run
     return Trace(runs, provenance, tuple(printable(key) for key in arrays if key not in used))
+
+
+def read_lengths(path: Path, arrays: Mapping[str, Array], x: Array) -> Array:
+    """How many steps each sequence of x (B, T, I) has, (B,). Raises FileError where they are none, or do not fit."""
+    lengths = arrays.get("lengths", np.zeros(0, np.int64))
+    fits = lengths.dtype.kind in "iu" and lengths.shape == x.shape[:1]
+    if not fits or lengths.min() < 1 or lengths.max() > x.shape[1]:
+        found = f"has lengths of shape {lengths.shape} and dtype {lengths.dtype}"
+        raise FileError(path, found, f"wanted whole numbers from 1 to {x.shape[1]}, one for each of {len(x)} sequences")
+    return np.asarray(lengths, np.int64)
 
 
 def _numbered_states(arrays: Mapping[str, Array], suffix: str, used: set[str]) -> tuple[Array, ...]:

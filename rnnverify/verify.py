@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from rnnverify import reference, search
+from rnnverify import lengths, reference, search
 from rnnverify.adequacy import Examiner
 from rnnverify.alignment import aligned
 from rnnverify.assumptions import Assumed, settle
@@ -28,7 +28,7 @@ from rnnverify.observed import Observed, matrix
 from rnnverify.precision import DtypeName, narrow
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.step import Allowed
-from rnnverify.trace import FROM_H0, Batch, Run, Trace, save
+from rnnverify.trace import FILED, FROM_H0, Batch, Run, Trace, save
 from rnnverify.witness import Asked, save_witness
 
 Engine = Literal["auto", "native", "reference"]
@@ -122,8 +122,10 @@ def prepare(parsed: Sequence[Source], options: Options) -> Prepared:
 
 def finish(prepared: Prepared, runners: Runners) -> Comparison:
     """Collect what ran and judge it."""
-    options, sides, batches, plan = prepared.options, prepared.sides, prepared.batches, prepared.plan
-    traces, hows = _collect(prepared, runners)
+    options, sides, plan = prepared.options, prepared.sides, prepared.plan
+    padded, hows = _collect(prepared, runners)
+    traces = [lengths.cut(trace, side.network) for trace, side in zip(padded, sides, strict=True)]
+    batches = lengths.cut_batches(prepared.batches)
     observed = _observe(sides, traces, batches, options)
     examiner = Examiner(batches, options.activation_error)
     pairs = tuple(_diagnosed(_judge(observed[0], b, examiner, options), observed[0], b) for b in observed[1:])
@@ -131,10 +133,10 @@ def finish(prepared: Prepared, runners: Runners) -> Comparison:
         pairs = search.with_searched(pairs, plan, traces)
     result = Comparison(
         verdict=worst_verdict(pairs),
-        sides=tuple(describe(*both) for both in zip(sides, hows, strict=True)),
+        sides=tuple(describe(*each) for each in zip(sides, hows, padded, strict=True)),
         pairs=pairs,
         matrix=matrix(observed),
-        inputs=describe_inputs(batches, sides, options.inputs),
+        inputs=describe_inputs(prepared.batches, sides, options.inputs),
     )
     return _with_witness(result, [side.source for side in sides], observed, options) if options.save_witness else result
 
@@ -208,7 +210,7 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
         prepared = Prepared(options, sides, batches, None, *_jobs(sides, batches, options))
         runners.submit(prepared.jobs)
         traces, hows = _collect(prepared, runners)
-        side = describe(sides[0], hows[0])
+        side = describe(sides[0], hows[0], traces[0])
         provenance = {
             "made_by": "rnnverify",
             "source": Path(source).name,
@@ -225,7 +227,8 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
             "kernels": sides[0].network.kernel_fingerprint() if sides[0].network else "",
         }
         if output:
-            save(Trace(traces[0].runs, provenance), Path(output))
+            recorded = {name: each for name, each in traces[0].runs.items() if name in FILED}  # none cut to lengths
+            save(Trace(recorded, provenance), Path(output))
         return Trace({name: _in_memory(r) for name, r in traces[0].runs.items()} if not output else {}, provenance)
 
 
@@ -275,7 +278,7 @@ def _collect(prepared: Prepared, runners: Runners) -> tuple[list[Trace], list[Ho
                     raise
                 refused[label] = str(error).partition(": ")[2]
         if trace is None and side.network:
-            trace = reference.run(_rounded(side, options) or side.network, prepared.batches)
+            trace = reference.run(_rounded(side, options) or side.network, lengths.cut_batches(prepared.batches))
             words = f"float64 reference, because {refused[label]}" if label in refused else "float64 reference"
             how = How("reference", words, {"numpy": np.__version__})
         if trace is None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import bidirectional, edited, networks, single, stacked
+from networks import bidirectional, edited, gated, networks, single, stacked
 
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import FileError, InputsError
@@ -102,9 +102,9 @@ def npz(folder: Path, **arrays: Array) -> Path:
 @pytest.mark.parametrize("dtype", ["float32", "float64", ">f4", "int32", "uint8"])
 def test_a_file_of_inputs(tmp_path: Path, dtype: str) -> None:
     for path in (npy(tmp_path, x.astype(dtype)), npz(tmp_path, any_name=x.astype(dtype))):
-        found, h0, c0 = read_inputs(path)
+        found, h0, c0, lengths = read_inputs(path)
         assert np.array_equal(found, x)
-        assert not h0 and not c0
+        assert not h0 and not c0 and lengths is None
         assert found.dtype.isnative
         assert found.dtype == ("float64" if dtype == "float64" else "float32")
 
@@ -203,3 +203,22 @@ def test_sizes_that_a_header_makes_up_are_refused(tmp_path: Path, size: str) -> 
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(24))
     with pytest.raises(FileError, match=r"is no readable .npy array|announces .* bytes, and 24 are there"):
         read_inputs(tmp_path / "x.npy")
+
+
+def test_initial_cell_states() -> None:
+    network = gated("lstm", 2, 4, P=3)
+    _, from_h0 = make_batches(InputOptions(), network)
+    assert [s.shape for s in from_h0.starts] == [(8, 3), (8, 4)] and all(s.any() for s in from_h0.starts)
+    assert make_batches(InputOptions(), gated("gru", 2, 4))[1].c0 is None
+
+
+def test_a_file_with_initial_cell_states(tmp_path: Path) -> None:
+    network, h, c = gated("lstm", 2, 4), np.ones((1, 2, 4)), np.full((1, 2, 4), 2.0)
+    _, from_h0 = make_batches(InputOptions(file=npz(tmp_path, x=x, h0=h, c0=c)), network)
+    assert [float(s.mean()) for s in from_h0.starts] == [1.0, 2.0]
+    _, without = make_batches(InputOptions(file=npz(tmp_path, x=x, h0=h)), network)
+    assert without.c0 is None  # zeros
+    with pytest.raises(InputsError, match="c0 has states of shape"):
+        make_batches(InputOptions(file=npz(tmp_path, x=x, h0=h, c0=c[..., :2])), network)
+    with pytest.raises(InputsError, match="h0 has states of shape"):
+        make_batches(InputOptions(file=npz(tmp_path, x=x, c0=c)), network)

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import batches, bidirectional, networks, single, stacked
+from networks import batches, bidirectional, gated, mixed, networks, single, stacked
 
 from rnnverify import mistakes, reference
 from rnnverify.canonical import Array, Network
@@ -92,3 +93,46 @@ def test_it_is_said_briefly() -> None:
     assert str(Units("layer 0", (1, 0), (1.0, -1.0))) == "layer 0: units 1 0, signs of 1 flipped"
     assert str(Units("layer 0", (0, 1), (1.0, 4.0))) == "layer 0: scaled by 4"
     assert Units("layer 0", (0, 1), (1.0, 1.0)).is_trivial
+
+
+GATED = {
+    "gru": gated("gru", 5, 6),
+    "gru, reset before": gated("gru", 5, 6, reset_after=False),
+    "lstm": gated("lstm", 5, 6, peepholes=True),
+    "gates of relu": gated("lstm", 5, 6, output="relu"),
+    "mixed": mixed(),
+}
+
+
+def drawn_gated(network: Network, seed: int) -> Symmetry:
+    rng = np.random.default_rng(seed)
+    found = []
+    for _, layer, d in network.directions():
+        scales = [1.0] if layer.gating.output == "relu" else [1.0, -1.0]
+        found.append(units(rng, d.hidden_size, scales))
+    return Symmetry(tuple(found))
+
+
+@pytest.mark.parametrize("name", GATED)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_units_of_gated_cells(name: str, seed: int) -> None:
+    network, symmetry = GATED[name], drawn_gated(GATED[name], seed)
+    x, _ = batches(network)
+    other = applied(network, symmetry)
+    ours, theirs = (reference.run(each, [x]).runs["zero"].y for each in (network, other))
+    assert np.abs(turned(network, symmetry, ours) - theirs).max() <= 1e-12
+    found = find(network, other)
+    assert found is not None and mistakes.same(applied(network, found), other)
+
+
+def test_no_symmetry_of_gates_that_is_none() -> None:
+    network = GATED["lstm"]
+    flipped = applied(network, Symmetry((Units("", tuple(range(6)), (-1.0,) * 6),)))
+    layer = flipped.layers[0]
+    d = layer.directions[0]
+    half = replace(d, recurrent_kernel=network.layers[0].directions[0].recurrent_kernel)  # flipped but for what h gives
+    wrong = replace(flipped, layers=(replace(layer, directions=(half,)),))
+    found = find(network, wrong)
+    assert found is not None and not mistakes.same(applied(network, found), wrong)
+    assert find(gated("lstm", P=2), gated("lstm", P=2)) is None
+    assert find(GATED["gru"], GATED["gru, reset before"]) is None

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import batches, computed, networks, single, stacked
+from networks import batches, computed, gated, mixed, networks, single, stacked
 
 from rnnverify import reference
-from rnnverify.canonical import Array
+from rnnverify.canonical import Array, Network
 from rnnverify.errors import FileError, OutputError
 from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace, is_trace, load, save
 
@@ -31,10 +31,28 @@ def assert_same(found: Trace, wanted: Trace) -> None:
             (other.h_n, run.h_n),
             (other.states, run.states),
             (other.batch.h0 or (), run.batch.h0 or ()),
+            (other.c_n, run.c_n),
+            (other.batch.c0 or (), run.batch.c0 or ()),
         ):
             assert len(ours) == len(theirs)
             for a, b in zip(ours, theirs, strict=True):
                 assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+
+
+@pytest.mark.parametrize("network", [gated("gru"), gated("lstm", P=3), mixed()])
+def test_cell_states_are_kept(tmp_path: Path, network: Network) -> None:
+    trace = computed(network, batches(network))
+    save(trace, tmp_path / "t.npz")
+    assert_same(load(tmp_path / "t.npz"), trace)
+
+
+def test_a_batch_of_other_cell_states_is_another_one() -> None:
+    _, batch = batches(gated("lstm"))
+    assert batch.c0 is not None
+    other = Batch(batch.name, batch.x, batch.h0, tuple(c + 1 for c in batch.c0))
+    assert batch.fingerprint() != other.fingerprint()
+    part = batch.of(slice(1), slice(2))
+    assert part.x.shape == (1, 2, 3) and [s.shape for s in part.starts] == [(1, 4), (1, 4)]
 
 
 @same_folder

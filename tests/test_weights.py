@@ -169,3 +169,49 @@ def test_a_kernel_rebuilt_from_parts_may_be_rounded_and_no_more() -> None:
         for a, b in ((network, Network((layer,))), (Network((layer,)), network)):
             found = compare_weights(a, b)[0][1]
             assert (found.differing, found.rounded) == counts
+
+
+def test_each_bias_of_a_candidate_counts_where_the_reset_gate_comes_after_the_product() -> None:
+    for reset_after, differing in ((True, 2), (False, 0)):
+        network = gated("gru", reset_after=reset_after)
+        d = network.layers[0].directions[0]
+        b_ih, b_hh = d.bias_input.copy(), d.bias_recurrent.copy()
+        b_ih[2], b_hh[2] = d.bias_input[2] + d.bias_recurrent[2], 0
+        tensors, reasons = compare_weights(network, edited(network, bias_input=b_ih, bias_recurrent=b_hh))
+        assert sum(tensor.differing > 0 for tensor in tensors) == differing and not reasons
+
+
+def test_peepholes_and_projections_are_compared() -> None:
+    network = gated("lstm", P=3, peepholes=True)
+    d = network.layers[0].directions[0]
+    assert d.peephole is not None and d.projection is not None
+    for changed in ({"peephole": d.peephole * 2}, {"projection": d.projection * 2}):
+        tensors, reasons = compare_weights(network, edited(network, **changed))
+        assert [t.name for t in tensors if t.differing] == [f"layer 0 {next(iter(changed))}"] and not reasons
+    _, reasons = compare_weights(network, edited(network, peephole=None))
+    assert reasons == ("layer 0: peepholes (3, 4) against none",)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        (
+            gated("gru"),
+            gated("gru", reset_after=False),
+            "reset gate acts after it against before the recurrent product",
+        ),
+        (gated("gru"), gated("lstm"), "cell gru against lstm"),
+        (gated("lstm"), gated("lstm", activation="hard_sigmoid"), "gate activation sigmoid against hard_sigmoid"),
+        (gated("lstm"), gated("lstm", output="relu"), "output activation tanh against relu"),
+        (gated("lstm"), gated("lstm", cell_clip=3.0), "cell clip 0.0 against 3.0"),
+    ],
+)
+def test_formulas_that_differ_are_named(a: Network, b: Network, words: str) -> None:
+    assert compare_weights(a, b)[1] == (f"layer 0: {words}",)
+    assert compare_weights(a, a)[1] == ()
+
+
+def test_gated_structure_in_words() -> None:
+    assert structure(gated("gru", 5, 8)) == "1 layer, 5 -> 8, gru (reset after)"
+    plain = gated("lstm", 5, 8, P=3, peepholes=True, activation="hard_sigmoid")
+    assert structure(plain) == "1 layer, 5 -> 8, lstm (hard_sigmoid gates, peepholes, projected to 3)"

@@ -79,7 +79,7 @@ def _of_part(graph: OnnxGraph, part: Part, values: Values) -> Iterator[str]:
     shown = printable(part.name, 80)
     if part.node.input(4):
         lengths = _source(graph, part.node.input(4))
-        yield f"{shown} runs every sequence to its end: its sequence_lens, {lengths}, are left out"
+        yield f"{shown} is told the lengths of the comparison, not its own sequence_lens, {lengths}"
     for name, k in _STATES.items():
         tensor = part.node.input(k)
         if tensor and not values.zeros(tensor):

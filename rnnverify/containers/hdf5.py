@@ -6,11 +6,13 @@ another one, text, references, records) is not listed among the tensors but in `
 
 from __future__ import annotations
 
+import contextlib
 import io
 import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +33,7 @@ _MOST_OBJECTS = 100_000
 _DEEPEST = 64  # groups inside groups
 _INFLATION = 200  # times: weights never shrink that far, zeros packed to exhaust memory do
 _SMALL = 2**24  # bytes: below, no size is a threat
+_AT_ONCE = 2**16  # bytes: what is smaller is read with the listing, as opening the file again takes longer
 
 
 def read(path: Path) -> Contents:
@@ -152,13 +155,19 @@ class _Listing:
             self.refused[name] = reason
             return
         bfloat16 = dataset.dtype == np.dtype("V2")
-
-        def values() -> Array:
-            with _opened(self.path, self.source, self.where) as file:
-                return _values(self.path, file[location], name)
-
+        kept: Array | None = None
+        if dataset.size * dataset.dtype.itemsize <= _AT_ONCE:
+            with contextlib.suppress(FileError, *_DAMAGED):  # who reads that tensor is told, and no one else
+                kept = _values(self.path, dataset, name)
+        values = partial(_read_again, self.path, self.source, self.where, location, name) if kept is None else kept.copy
         dtype = "bfloat16" if bfloat16 else dataset.dtype.name
         self.tensors[name] = StoredTensor(name, tuple(dataset.shape), dtype, values)
+
+
+def _read_again(path: Path, source: Source, where: str, location: str, name: str) -> Array:
+    """The values of one dataset. No method: a tensor that kept its listing would keep every group of the file open."""
+    with _opened(path, source, where) as file:
+        return _values(path, file[location], name)
 
 
 _LINKS = {

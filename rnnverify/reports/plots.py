@@ -23,7 +23,8 @@ def plots(result: Comparison) -> Iterator[tuple[str, str]]:
     for pair in result.pairs:
         name = f"{pair.candidate} against {pair.baseline}"
         if pair.heat and any(value != 0 for row in pair.heat.rows for value in row):
-            yield f"Deviation by unit and step, {name}", _svg(f"heat {name}", partial(_heat, pair=pair))
+            title = f"Deviation by unit and step (blank: none, or not finite), {name}"
+            yield title, _svg(f"heat {name}", partial(_heat, pair=pair))
         if any(budget and budget.shares for budget in pair.budgets):
             title = f"States by the share of the rounding budget they use, {name}"
             yield title, _svg(f"shares {name}", partial(_shares, pair=pair))
@@ -55,7 +56,7 @@ def _heat(axes: Any, pair: Pair) -> None:
     )
     if np.isfinite(size).any():
         bar = axes.figure.colorbar(shown, ax=axes)
-        bar.set_label("log10 |deviation|; blank: 0 or not finite", color=_INK)
+        bar.set_label("log10 |deviation|", color=_INK)
         bar.ax.tick_params(colors=_INK)
         bar.outline.set_edgecolor(_INK)
     axes.set_xlabel("step")

@@ -58,7 +58,7 @@ def numbers(pair: Pair) -> Rows:
 
 def _where(measured: Measured) -> str:
     sequence, step, unit = measured.deviation.at
-    start = START[measured.batch]
+    start = START.get(measured.batch) or f"from zero states, sequences of {measured.batch}"
     if measured.output == "y":
         return f"sequence {sequence}, step {step}, unit {unit}, {start}"
     return f"final state {measured.output}, sequence {sequence}, unit {unit}, {start}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import sys
@@ -36,6 +37,7 @@ def environment(job: dict[str, Any]) -> Any:
     return {name: value for name, value in found.items() if value}
 
 
+@functools.lru_cache(None)
 def instructions() -> Any:
     """The vector instructions of the processor that matter to sums; empty where the system does not tell."""
     try:

@@ -7,6 +7,8 @@ A runner offers a model as an object with
                                           several layers or directions, h of each at every step (b, t, P), in the order
                                           in which the layer emits them
     state_sizes                           [(P,) or (P, H), ...] per layer and direction
+    run_padded(x, states, lengths)        as `run`, sequence k having lengths[k] steps, the rest of x being padding; a
+                                          model that cannot be run so has no such method
     backward                              True where some direction reads the input from its end
     layers                                [(merge, turned, [(reverse, direction), ...])], a direction being a function
                                           (x, states) -> (y, states) that runs forward over (b, t, I) from its states
@@ -25,10 +27,53 @@ import numpy as np
 
 BLOCK = 100  # steps; fits caches, and is above the 64 from which blocks were seen to change no bit
 WHOLE = 1000  # steps that a network with a backward direction runs in one piece
+SMALL = 2**20  # bytes up to which an array shares its file: one of its own takes longer to open than to read
 
 
-def load_array(path: str) -> Any:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+def load_array(reference: Any) -> Any:
+    """The array at `reference`: the path of an .npy file, or [path, offset, dtype, shape] within a file of many."""
+    if not isinstance(reference, list):
+        return np.load(reference, mmap_mode="r", allow_pickle=False)
+    path, offset, dtype, shape = reference
+    with open(path, "rb") as file:
+        file.seek(offset)
+        data = file.read(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize)
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+class Pack:
+    """The arrays of one job: small ones in one file, written at the end, large ones in one each."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.path = folder, os.path.join(folder, "small")
+        self.parts = []  # type: Any
+        self.size = 0
+
+    def room(self, name: str, shape: Any, dtype: Any) -> Any:
+        """An array to fill: in memory where it is small, else mapped from the file of its name."""
+        if np.prod(shape) * dtype.itemsize <= SMALL:
+            return np.zeros(shape, dtype)
+        return create(self.file(name), shape, dtype)
+
+    def add(self, name: str, array: Any) -> Any:
+        """A reference to `array`, which may have been `room`."""
+        if isinstance(array, np.memmap):
+            array.flush()
+            return self.file(name)
+        if array.nbytes > SMALL:
+            np.save(self.file(name), array)
+            return self.file(name)
+        offset, data = self.size, array.tobytes()
+        self.parts.append(data)
+        self.size += len(data)
+        return [self.path, offset, array.dtype.str, list(array.shape)]
+
+    def file(self, name: str) -> str:
+        return os.path.join(self.folder, name + ".npy")
+
+    def write(self) -> None:
+        with open(self.path, "wb") as file:
+            file.write(b"".join(self.parts))
 
 
 def load_tensors(job: dict[str, Any]) -> Any:
@@ -36,11 +81,14 @@ def load_tensors(job: dict[str, Any]) -> Any:
 
 
 def run_batches(job: dict[str, Any], model: Any) -> Any:
-    """Run every batch of `job`; returns {batch name: {"y": file, "states", "h_n", "c_n": [files]}}."""
-    return {batch["name"]: run_batch(job, batch, model) for batch in job["batches"]}
+    """Run every batch of `job`; returns {batch name: {"y", "states": [...], "h_n", "c_n": [...]}} of references."""
+    pack = Pack(job["folder"])
+    outputs = {batch["name"]: run_batch(job, batch, model, pack) for batch in job["batches"]}
+    pack.write()
+    return outputs
 
 
-def run_batch(job: dict[str, Any], batch: dict[str, Any], model: Any) -> Any:
+def run_batch(job: dict[str, Any], batch: dict[str, Any], model: Any, pack: Pack) -> Any:
     dtype = kept_as(job["dtype"])
     x = load_array(batch["x"])
     states = first_states(batch, model.state_sizes, x.shape[0], dtype)
@@ -49,24 +97,27 @@ def run_batch(job: dict[str, Any], batch: dict[str, Any], model: Any) -> Any:
     if len(model.state_sizes) > 1:
         names += ["states_%d" % k for k in range(len(model.state_sizes))]
         widths += [sizes[0] for sizes in model.state_sizes]
-    paths = [os.path.join(job["folder"], "%s_%s.npy" % (name, batch["name"])) for name in names]
-    outputs = [create(path, (x.shape[0], x.shape[1], width), dtype) for path, width in zip(paths, widths)]
-    if not model.backward:
+    names = ["%s_%s" % (name, batch["name"]) for name in names]
+    outputs = [pack.room(name, (x.shape[0], x.shape[1], width), dtype) for name, width in zip(names, widths)]
+    if batch.get("lengths"):
+        if not hasattr(model, "run_padded"):
+            raise ValueError("sequences of different length are not run by this layer")
+        values, states = model.run_padded(np.array(x, dtype), states, np.array(load_array(batch["lengths"])))
+        fill(outputs, slice(None), values)
+    elif not model.backward:
         states = in_blocks(model.run, x, states, outputs, dtype)
     elif x.shape[1] <= WHOLE:
         values, states = model.run(np.array(x, dtype), states)
         fill(outputs, slice(None), values)
     else:
         states = layer_by_layer(model, x, states, outputs, dtype, job["folder"])
-    for output in outputs:
-        output.flush()
+    y, *shown = [pack.add(name, output) for name, output in zip(names, outputs)]
     finals: Any = {"h_n": [], "c_n": []}
     left = list(states)
     for k, sizes in enumerate(model.state_sizes):
         for name, _ in zip(("h_n", "c_n"), sizes):
-            finals[name].append(os.path.join(job["folder"], "%s_%d_%s.npy" % (name, k, batch["name"])))
-            np.save(finals[name][-1], np.asarray(left.pop(0)))
-    return dict(finals, y=paths[0], states=paths[1:])
+            finals[name].append(pack.add("%s_%d_%s" % (name, k, batch["name"]), np.asarray(left.pop(0))))
+    return dict(finals, y=y, states=shown)
 
 
 def first_states(batch: dict[str, Any], state_sizes: Any, B: int, dtype: Any) -> Any:
@@ -75,8 +126,8 @@ def first_states(batch: dict[str, Any], state_sizes: Any, B: int, dtype: Any) ->
     states = []
     for sizes in state_sizes:
         for name, size in zip(("h0", "c0"), sizes):
-            paths = given[name]
-            states.append(np.array(load_array(paths.pop(0)), dtype) if paths else np.zeros((B, size), dtype))
+            arrays = given[name]
+            states.append(np.array(load_array(arrays.pop(0)), dtype) if arrays else np.zeros((B, size), dtype))
     return states
 
 

@@ -20,19 +20,18 @@ from exchange import load_tensors, run_batches
 
 
 def run(job: dict[str, Any]) -> Any:
-    layers, loaded, why = None, "", job["why_not"]
+    model, loaded, why = None, "", job["why_not"]
     with ZeroInitializers():
         if job["loadable"]:
             try:
-                layers = loaded_layers(job)
+                model = model_of("loaded", loaded_layers(job), job)
                 loaded = "keras.saving.load_model"
             except Exception as error:  # Keras 3 refuses most older files, in many ways
                 why = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
-        if layers is None:
-            layers = rebuilt_layers(job)
-    model = model_of(layers, job)
+        if model is None:
+            model = model_of("rebuilt", rebuilt_layers(job), job)
     outputs = run_batches(job, model)
-    return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(layers)}
+    return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(model.keras_layers)}
 
 
 def names(layers: Any) -> Any:
@@ -59,7 +58,7 @@ class ZeroInitializers:
 
 
 def loaded_layers(job: dict[str, Any]) -> Any:
-    """The recurrent layers of the model as Keras itself loads it, made to return every step and their states."""
+    """The recurrent layers of the model as Keras itself loads it."""
     path = job["path"]
     model = None
     with open(path, "rb") as file:
@@ -69,7 +68,7 @@ def loaded_layers(job: dict[str, Any]) -> Any:
         os.symlink(os.path.abspath(path), link)
         path = link
     model = keras.saving.load_model(path, compile=False, safe_mode=not job.get("trusted"))
-    return [clone(find(model, layer["path"]), job["dtype"]) for layer in job["layers"]]
+    return [find(model, layer["path"]) for layer in job["layers"]]
 
 
 def find(model: Any, path: str) -> Any:
@@ -144,10 +143,14 @@ def activation_named(name: Any) -> Any:
 MODELS: Any = {}  # by configuration
 
 
-def model_of(layers: Any, job: dict[str, Any]) -> Any:
-    """The chain of `layers`. Tracing takes ten times as long as running: where layers of the same configuration were
-    traced before, those get the weights of these."""
+def model_of(how: str, layers: Any, job: dict[str, Any]) -> Any:
+    """The chain of `layers`, those that were "loaded" made to return every step and their states.
+
+    Making and tracing a chain takes longer than running it: where one was made of layers of the same configuration,
+    that one gets the weights of these.
+    """
     facts = [
+        how,
         job["dtype"],
         job["input_size"],
         [dict(spec, tensors=None, path=None, name=None) for spec in job["layers"]],
@@ -158,6 +161,8 @@ def model_of(layers: Any, job: dict[str, Any]) -> Any:
     if key in MODELS:
         for traced, layer in zip(MODELS[key].keras_layers, layers):
             traced.set_weights(layer.get_weights())
+    elif how == "loaded":
+        MODELS[key] = Model([clone(layer, job["dtype"]) for layer in layers], job)
     else:
         MODELS[key] = Model(layers, job)
     return MODELS[key]

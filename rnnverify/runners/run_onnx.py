@@ -20,6 +20,7 @@ from exchange import run_batches
 
 FLOAT, NARROW = onnx.TensorProto.FLOAT, (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 OLDEST = 7  # operator set from which onnxruntime has recurrent nodes; those before differ in names only
+LENGTHS = "rnnverify/lengths"
 LARGEST = 1 << 30  # bytes, beyond which a model is handed over as a file
 IR_VERSIONS = (4, 10)  # from where initializers need not be inputs, to what every onnxruntime of today reads
 
@@ -50,9 +51,10 @@ class Model:
             else:
                 self.segments.append([level])
         self.sessions = [self.session(segment) for segment in self.segments]
+        self.padded: Any = []  # the same, for sequences of different length
 
-    def session(self, levels: Any) -> Any:
-        cut, said = cut_out(self.source, levels)
+    def session(self, levels: Any, lengths: str = "") -> Any:
+        cut, said = cut_out(self.source, levels, lengths)
         onnx.external_data_helper.load_external_data_for_model(cut, os.path.dirname(self.job["path"]))
         if widen(cut.graph):
             said += ", its narrow floats as float32"
@@ -70,9 +72,18 @@ class Model:
         return path
 
     def run(self, x: Any, states: Any) -> Any:
+        return self.through(self.sessions, x, states, {})
+
+    def run_padded(self, x: Any, states: Any, lengths: Any) -> Any:
+        """As `run`, by the operators' own `sequence_lens`."""
+        if not self.padded:
+            self.padded = [self.session(segment, LENGTHS) for segment in self.segments]
+        return self.through(self.padded, x, states, {LENGTHS: lengths.astype(np.int32)})
+
+    def through(self, sessions: Any, x: Any, states: Any, more: Any) -> Any:
         shown, finals = [], []
-        for session, levels in zip(self.sessions, self.segments):
-            y, parts, last, states = call(session, levels, x, states)
+        for session, levels in zip(sessions, self.segments):
+            y, parts, last, states = call(session, levels, x, states, more)
             shown += parts
             finals += last
             x = y
@@ -95,7 +106,7 @@ class Model:
                 own = slice(d * count, (d + 1) * count)
                 given = [np.zeros_like(states[k % count]) for k in range(count * len(node["ways"]))]
                 given[own] = states
-                _, parts, last, _ = call(session, [alone], x[:, ::-1] if reverse else x, given)
+                _, parts, last, _ = call(session, [alone], x[:, ::-1] if reverse else x, given, {})
                 return parts[d][:, ::-1] if reverse else parts[d], last[own]
 
             yield reverse, direction
@@ -121,9 +132,9 @@ def kinds(node: dict[str, Any]) -> Any:
     return ("h", "c") if node["op"] == "LSTM" else ("h",)
 
 
-def call(session: Any, levels: Any, x: Any, states: Any) -> Any:
+def call(session: Any, levels: Any, x: Any, states: Any, more: Any) -> Any:
     """x (b, t, I) through one session: y (b, t, F), every direction's outputs, final states, and states left over."""
-    fed = dict.fromkeys(levels[0].read, np.ascontiguousarray(x.swapaxes(0, 1)))  # (t, b, I)
+    fed = dict(more, **dict.fromkeys(levels[0].read, np.ascontiguousarray(x.swapaxes(0, 1))))  # (t, b, I)
     for level in levels:
         for k, node in enumerate(level.nodes):
             count = len(level.initial(k))
@@ -148,8 +159,11 @@ def call(session: Any, levels: Any, x: Any, states: Any) -> Any:
     return y, parts, finals, states
 
 
-def cut_out(source: Any, levels: Any) -> Any:
-    """A model of the recurrent nodes of `levels` and all that they need beside the input of the lowest; and words."""
+def cut_out(source: Any, levels: Any, lengths: str) -> Any:
+    """A model of the recurrent nodes of `levels` and all that they need beside the input of the lowest; and words.
+
+    `lengths` is an input that tells where sequences end; empty: all run to the end.
+    """
     graph = source.graph
     nodes = {
         node["index"]: onnx.NodeProto.FromString(graph.node[node["index"]].SerializeToString())
@@ -160,31 +174,33 @@ def cut_out(source: Any, levels: Any) -> Any:
     for level in levels:
         level.outputs = []
         for k, node in enumerate(level.nodes):
-            inputs, outputs = rewire(nodes[node["index"]], level.initial(k), node["hidden_size"])
+            inputs, outputs = rewire(nodes[node["index"]], level.initial(k), lengths, node["hidden_size"])
             fed += inputs
             wanted += outputs
             level.outputs.append(outputs)
     levels[0].read = [nodes[node["index"]].input[0] for node in levels[0].nodes]
     fed += list(dict.fromkeys(levels[0].read))
     ends = wanted + [levels[-1].merged] * bool(levels[-1].merged)
-    kept, constants = needed(graph, nodes, set(fed), ends)
+    kept, constants = needed(graph, nodes, {*fed, lengths}, ends)
     opset, said = opset_of(source, kept)
     infos = [[onnx.helper.make_tensor_value_info(name, FLOAT, None) for name in names] for names in (fed, ends)]
+    if lengths:
+        infos[0].append(onnx.helper.make_tensor_value_info(lengths, onnx.TensorProto.INT32, None))
     cut = onnx.helper.make_graph(kept, "rnnverify", infos[0], infos[1], constants)
     low, high = IR_VERSIONS
     opsets = [onnx.helper.make_opsetid("", opset)]
     return onnx.helper.make_model(cut, opset_imports=opsets, ir_version=max(low, min(high, source.ir_version))), said
 
 
-def rewire(node: Any, initial: Any, hidden_size: int) -> Any:
-    """Let `node` read its initial states from `initial`, run to the end, and give every output; their names.
+def rewire(node: Any, initial: Any, lengths: str, hidden_size: int) -> Any:
+    """Let `node` read its initial states and lengths from new inputs, and give every output; names of both.
 
     It states its `hidden_size` then, which a file may leave to the shape of R, and onnxruntime wants to be told.
     """
     if not any(each.name == "hidden_size" for each in node.attribute):
         node.attribute.append(onnx.helper.make_attribute("hidden_size", hidden_size))
     inputs = list(node.input) + [""] * 8
-    inputs[4] = ""
+    inputs[4] = lengths
     inputs[5 : 5 + len(initial)] = initial
     while inputs and not inputs[-1]:
         inputs.pop()

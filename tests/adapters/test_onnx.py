@@ -152,7 +152,7 @@ def test_weights_of_no_elements_and_no_floats_are_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("inputs", "before", "said"),
     [
-        (["X", "W", "R", "B", "lens"], [], "its sequence_lens, the input lens, are left out"),
+        (["X", "W", "R", "B", "lens"], [], "not its own sequence_lens, the input lens"),
         (["X", "W", "R", "B", "", "h"], [], "not from its initial_h, the input h"),
         (["X", "W", "R", "B", "", "zeros"], [], ""),
         (["X", "W", "R", "B", "", "ones"], [], "not from its initial_h, the constant ones"),

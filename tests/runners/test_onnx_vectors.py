@@ -38,8 +38,8 @@ class Vector:
     def batch(self) -> Batch:
         x = self.inputs["X"] if self.batch_first else self.inputs["X"].swapaxes(0, 1)
         names = [self.node.input[k] if len(self.node.input) > k else "" for k in (5, 6)]
-        states = [tuple(self.inputs[name]) if name in self.inputs else None for name in names]
-        return Batch(ZERO if states == [None, None] else FROM_H0, x, *states)
+        h0, c0 = (tuple(self.inputs[name]) if name in self.inputs else None for name in names)
+        return Batch(FROM_H0 if h0 or c0 else ZERO, x, h0, c0)
 
     def write(self, folder: Path) -> Path:
         stored = [self.node.input[k] for k in _STORED if k < len(self.node.input) and self.node.input[k]]

@@ -12,12 +12,12 @@ from onnx_files import external, graph, model, node, recurrent, tensor, value, w
 from tf_files import chunk, number
 
 import rnnverify
-from rnnverify import reference, rounding
+from rnnverify import lengths, reference, rounding
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import OptionError, RunnerError
 from rnnverify.native import Job, Limits, Runners
 from rnnverify.sides import open_side, parse
-from rnnverify.trace import FROM_H0, ZERO, Batch
+from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch
 from rnnverify.verify import Options
 
 
@@ -250,6 +250,38 @@ def test_weights_in_a_file_beside_the_model(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(data)
     one = node("RNN", ["X", "W", "R", "B"], ["Y"], "rnn")
     run(written(model(graph([one], constants, [value("X")])), tmp_path))
+
+
+@pytest.mark.parametrize("op", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("way", ["forward", "reverse", "bidirectional"])
+def test_sequences_of_different_length(op: str, way: str, tmp_path: Path) -> None:
+    path = written(recurrent(weights(D=1 + (way == "bidirectional"), op=op), op=op, direction=way), tmp_path)
+    padded(path)
+
+
+@pytest.mark.parametrize(("both", "join"), [(False, SQUEEZED), (True, RESHAPED)])
+def test_stacks_of_sequences_of_different_length(both: bool, join: list[bytes], tmp_path: Path) -> None:
+    padded(written(stacked(both=both, join=join), tmp_path))
+
+
+def padded(path: Path) -> None:
+    """Run `path` on a padded batch, and hold what came out against each sequence by itself."""
+    side = open_side(parse(str(path), "A"))
+    assert side.reading and side.contents and side.network
+    x = np.random.default_rng(3).normal(size=(3, 7, side.network.input_size)).astype(np.float32)
+    given = (Batch(LENGTHS, x, lengths=np.array([7, 3, 5])),)
+    job = Job("A", str(path), side.contents.path, side.reading, given)
+    with Runners(Limits()) as runners:
+        runners.submit([job])
+        trace, _ = runners.collect(job)
+        found = lengths.cut(trace, side.network)
+        expected = reference.run(side.network, lengths.cut_batches(given))
+        assert len(found.runs) == 3 and found.runs.keys() == expected.runs.keys()
+        for name, run in found.runs.items():
+            wanted = expected.runs[name]
+            for ours, theirs in zip((run.y, *run.h_n, *run.c_n), (wanted.y, *wanted.h_n, *wanted.c_n), strict=True):
+                assert np.abs(ours - theirs).max() < 1e-6
+        assert lengths.padding_words(trace) == "zeros"
 
 
 def test_states_and_lengths_of_the_graph_are_left_out(tmp_path: Path) -> None:

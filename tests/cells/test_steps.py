@@ -1,0 +1,116 @@
+"""Correct engines pass the budgets of gated cells, in any order of summation; wrong ones do not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from engines32 import SUMS, Sums, run
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import gated, mixed
+
+from rnnverify import reference
+from rnnverify.canonical import CellKind, Network
+from rnnverify.gate_mistakes import GATE_MISTAKES
+from rnnverify.inputs import InputOptions, make_batches
+from rnnverify.mistakes import MISTAKES, planted
+from rnnverify.probes import make_probes
+from rnnverify.rounding import check
+from rnnverify.trace import Batch, Run
+
+NETWORKS = {
+    "gru": gated("gru", 5, 6),
+    "gru, reset before": gated("gru", 5, 6, reset_after=False),
+    "lstm": gated("lstm", 5, 6),
+    "lstm, all there is": gated("lstm", 5, 6, P=4, peepholes=True, cell_clip=0.7),
+}
+
+
+def all_batches(network: Network) -> list[Batch]:
+    probes = make_probes(network)
+    assert probes is not None
+    return [*make_batches(InputOptions(sequences=3, steps=40), network), probes]
+
+
+@pytest.mark.parametrize("sums", SUMS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_correct_engine_passes(name: str, sums: Sums) -> None:
+    network = NETWORKS[name]
+    budget = check(network, [run(network.layers[0], sums, b) for b in all_batches(network)], "float32")
+    assert budget is not None and budget.holds
+    assert 0.001 < budget.used < 0.9
+
+
+@given(
+    cell=st.sampled_from(["gru", "lstm"]),
+    after=st.booleans(),
+    peepholes=st.booleans(),
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    sums=st.sampled_from(SUMS),
+    scale=st.sampled_from([0.01, 1.0, 30.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_no_correct_engine_is_blamed(
+    cell: CellKind, after: bool, peepholes: bool, sizes: tuple[int, int], sums: Sums, scale: float, seed: int
+) -> None:
+    drawn = gated(cell, *sizes, seed=seed, peepholes=peepholes and cell == "lstm", reset_after=after)
+    network = drawn.mapped(lambda w: (w * scale).astype(np.float32))
+    x = np.random.default_rng(seed).normal(size=(2, 25, sizes[0])).astype(np.float32)
+    with np.errstate(over="ignore"):  # exp of the engine in saturation
+        recorded = run(network.layers[0], sums, Batch("zero", x))
+    budget = check(network, [recorded], "float32")
+    assert budget is not None and budget.holds
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_planted_mistake_is_beyond_the_budget(name: str) -> None:
+    network = NETWORKS[name]
+    wrong = list(planted(network, (*MISTAKES, *GATE_MISTAKES)))
+    assert len(wrong) > 15
+    for words, other in wrong:
+        runs = [as_float32(each) for each in reference.run(other, all_batches(network)).runs.values()]
+        budget = check(network, runs, "float32")
+        assert budget is not None and not budget.holds, words
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_single_weight_is_seen_by_probes(name: str) -> None:
+    network = NETWORKS[name]
+    d = network.layers[0].directions[0]
+    probes = make_probes(network)
+    assert probes is not None
+    for field in ("kernel", "recurrent_kernel"):
+        for gate in range(len(d.kernel)):
+            weights = getattr(d, field).copy()
+            weights[gate, 1, 2] *= np.float32(1 + 1e-3)
+            layer = replace(network.layers[0], directions=(replace(d, **{field: weights}),))
+            (recorded,) = reference.run(Network((layer,)), [probes]).runs.values()
+            budget = check(network, [as_float32(recorded)], "float32")
+            assert budget is not None and not budget.holds, (field, gate)
+
+
+def test_a_final_cell_state_that_no_step_led_to() -> None:
+    network = NETWORKS["lstm"]
+    recorded = run(network.layers[0], SUMS[0], all_batches(network)[0])
+    other = replace(recorded, c_n=(recorded.c_n[0] + np.float32(1e-3),))
+    right, wrong = check(network, [recorded], "float32"), check(network, [other], "float32")
+    assert right is not None and right.holds
+    assert wrong is not None and not wrong.holds and wrong.where == "final cell state of layer 0"
+
+
+def test_layers_of_several_kinds_are_each_judged() -> None:
+    network = mixed()
+    given = all_batches(network)
+    runs = [as_float32(each) for each in reference.run(network, given).runs.values()]
+    budget = check(network, runs, "float32")
+    assert budget is not None and budget.holds
+    gru = network.layers[1]
+    swapped = replace(gru, directions=tuple(d.mapped(lambda w: w[[1, 0, 2]]) for d in gru.directions))
+    other = replace(network, layers=(network.layers[0], swapped, network.layers[2]))
+    found = check(network, [as_float32(each) for each in reference.run(other, given).runs.values()], "float32")
+    assert found is not None and not found.holds and found.onset is not None and found.onset[0] == "layer 1 reverse"
+
+
+def as_float32(found: Run) -> Run:
+    h_n, states, c_n = (tuple(s.astype(np.float32) for s in each) for each in (found.h_n, found.states, found.c_n))
+    return Run(found.batch, found.y.astype(np.float32), h_n, states, c_n)

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rnnverify.adapters.layouts import Layout, lay_out
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Direction
 from rnnverify.containers.contents import FrameworkName
+from rnnverify.errors import UnsupportedError
 
 _HEAD = "# source[name] is the array that the file holds under that name; `rnnverify inspect` lists them"
 
@@ -44,10 +45,25 @@ def porting_code(reading: Reading, framework: FrameworkName) -> str:
     Raises UnsupportedError for what these layers cannot compute. The layouts are those of `adapters.layouts`.
     """
     layout = lay_out(reading.network, framework, Path(framework))
+    _check(reading)
     weights = list(_expressions(reading))
     directions = [direction for _, _, direction in reading.network.directions()]
-    code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow}[framework]
+    code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow, "onnx": _onnx}[framework]
     return "\n".join(code(layout, list(zip(weights, directions, strict=True)))) + "\n"
+
+
+def _check(reading: Reading) -> None:
+    """UnsupportedError where the weights are more than the lines below can say."""
+    path = Path(reading.recipe.framework)
+    for layer in reading.network.layers:
+        if layer.cell != "rnn":
+            found = f"the lines that port {layer.cell} cells by hand are not written by this version"
+            raise UnsupportedError(path, found, "leave --show-code out: the file itself is written all the same")
+    if reading.recipe.framework == "onnx":
+        nodes = [node for spec in reading.recipe.layers for node in cast(Sequence[Mapping[str, Any]], spec["nodes"])]
+        if not all(node["tensors"].keys() >= {"W", "R"} for node in nodes):
+            found = "weights that lie behind operations of the graph have no line of their own"
+            raise UnsupportedError(path, found, "leave --show-code out: the file itself is written all the same")
 
 
 def _transposed(text: str, turned: bool) -> str:
@@ -61,7 +77,7 @@ def _array(name: object) -> str:
 def _expressions(reading: Reading) -> Iterator[_Weights]:
     """The weights of every direction, in the order of `Network.directions`."""
     for spec in reading.recipe.layers:
-        yield from {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow}[
+        yield from {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow, "onnx": _from_onnx}[
             reading.recipe.framework
         ](spec)
 
@@ -113,6 +129,15 @@ def _from_tensorflow(spec: Mapping[str, Any]) -> Iterator[_Weights]:
             yield _Weights(over_x, over_h, False, biases)
 
 
+def _from_onnx(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+    for node in spec["nodes"]:
+        H = node["hidden_size"]
+        for d in range(len(node["ways"])):
+            arrays = {role: f"{_array(name)}[{d}]" for role, name in node["tensors"].items()}
+            biases = tuple(f"{arrays['B']}[{half}]" for half in (f":{H}", f"{H}:")) if "B" in arrays else ()
+            yield _Weights(arrays["W"], arrays["R"], True, biases)
+
+
 Pairs = Sequence[tuple[_Weights, Direction]]
 
 
@@ -161,6 +186,30 @@ def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:
             yield from (f"    {text}," for text in weights.rows())
             yield from [f"    {weights.bias or zeros},"] * made["use_bias"]
         yield "])"
+
+
+def _onnx(layout: Layout, pairs: Pairs) -> Iterator[str]:
+    yield from ("import numpy as np", "from onnx import helper, numpy_helper", "", _HEAD, "tensors, nodes = [], []")
+    left = list(pairs)
+    for made in layout.layers:
+        for node in made["nodes"]:
+            own = [left.pop(0) for _ in range(2 if node["attributes"]["direction"] == "bidirectional" else 1)]
+            columns = [weights.columns() for weights, _ in own]
+            halves = [_halves(weights.biases, direction.hidden_size) for weights, direction in own]
+            stacks = [[kernel for kernel, _ in columns], [recurrent for _, recurrent in columns], halves]
+            for name, stack in zip(node["tensors"], stacks, strict=False):
+                value = f"np.stack([{', '.join(stack)}])"
+                yield f'tensors.append(numpy_helper.from_array({value}, "{name}"))'
+            stated = ", ".join(f"{key}={value!r}" for key, value in node["attributes"].items())
+            name, read = node["name"], ["X", *node["tensors"]]
+            outputs = [f"{name}/Y", f"{name}/h_n"]
+            yield f'nodes.append(helper.make_node("{node["op"]}", {read}, {outputs}, "{name}", {stated}))'
+    yield "# X is (T, B, I); a node's Y is (T, directions, B, H): before the next node put the directions beside H"
+
+
+def _halves(biases: Sequence[str], H: int) -> str:
+    """The biases of W and those of R, one after the other: zeros where the file has none."""
+    return f"np.concatenate([{', '.join([*biases, *[f'np.zeros({H}, np.float32)'] * (2 - len(biases))])}])"
 
 
 def _tensorflow(layout: Layout, pairs: Pairs) -> Iterator[str]:

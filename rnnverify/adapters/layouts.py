@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from rnnverify.adapters.layout import Layout
-from rnnverify.canonical import Network
+from rnnverify.canonical import CellKind, Network
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import UnsupportedError
 
@@ -21,10 +21,16 @@ LAYOUTS: dict[FrameworkName, str] = {
     "keras": "rnnverify.adapters.keras_layout",
     "torch": "rnnverify.adapters.torch_layout",
     "tensorflow": "rnnverify.adapters.tensorflow_layout",
+    "onnx": "rnnverify.adapters.onnx_layout",
 }
 """Framework to the module of its layout, imported when a network is laid out so."""
 
-_WRITTEN = ("rnn",)
+_WRITTEN: dict[FrameworkName, tuple[CellKind, ...]] = {
+    "keras": ("rnn",),
+    "torch": ("rnn",),
+    "tensorflow": ("rnn",),
+    "onnx": ("rnn", "gru", "lstm"),
+}
 
 
 class Layouter(Protocol):
@@ -40,7 +46,7 @@ def lay_out(network: Network, framework: FrameworkName, target: Path, names: Seq
     Raises UnsupportedError, about `target`, for cells that are not written yet, and for what the framework cannot hold.
     """
     for k, layer in enumerate(network.layers):
-        if layer.cell not in _WRITTEN:
+        if layer.cell not in _WRITTEN[framework]:
             found = f"layer {k} has cells of the kind {layer.cell}, which this version does not write"
             raise UnsupportedError(target, found, "convert a network of vanilla cells")
     return cast(Layouter, import_module(LAYOUTS[framework])).lay_out(network, target, names)

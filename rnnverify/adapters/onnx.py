@@ -17,7 +17,7 @@ from rnnverify.adapters.onnx_parts import Part, find_parts, intact, refuse_witho
 from rnnverify.adapters.onnx_remarks import assumptions, layers_around, notes, roles_of, unused_of
 from rnnverify.adapters.onnx_stack import Level, Stack, select
 from rnnverify.adapters.onnx_values import Values
-from rnnverify.adapters.onnx_weights import CELLS, Weights, read_weights
+from rnnverify.adapters.onnx_weights import CELLS, INPUTS, Weights, read_weights
 from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.canonical import Array, Gating, Layer, Network
 from rnnverify.containers.contents import Contents
@@ -114,7 +114,13 @@ def _recipe(stack: Stack, weights: Mapping[str, Weights], graph: OnnxGraph) -> R
     made: list[Mapping[str, object]] = []
     for level, joined in zip(stack.levels, stack.joined, strict=True):
         nodes = [
-            {"index": part.node.index, "op": part.op, "ways": list(part.ways), "hidden_size": _hidden(weights, part)}
+            {
+                "index": part.node.index,
+                "op": part.op,
+                "ways": list(part.ways),
+                "hidden_size": weights[part.name].directions[0].hidden_size,
+                "tensors": dict(_stored(graph, part)),
+            }
             for part in level.parts
         ]
         merged = {"merge": level.merge, "merged": level.merged, "axes": level.axes}
@@ -123,8 +129,11 @@ def _recipe(stack: Stack, weights: Mapping[str, Weights], graph: OnnxGraph) -> R
     return Recipe("onnx", tuple(made), tensors, cannot_run=_cannot_run(stack, weights))
 
 
-def _hidden(weights: Mapping[str, Weights], part: Part) -> int:
-    return weights[part.name].directions[0].hidden_size
+def _stored(graph: OnnxGraph, part: Part) -> Iterator[tuple[str, str]]:
+    """The inputs of a node that are stored tensors as they are, by their role."""
+    for role, k in INPUTS.items():
+        if part.node.input(k) in graph.constants:
+            yield role, part.node.input(k)
 
 
 def _cannot_run(stack: Stack, weights: Mapping[str, Weights]) -> str:

@@ -24,9 +24,10 @@ CELLS: dict[str, CellKind] = {"RNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
 STORED = {"RNN": "h", "GRU": "zrn", "LSTM": "iofg"}
 """The order of the gates in the file, in the letters of `canonical.GATES`."""
 
-_PEEPHOLES = "iof"
+PEEPHOLES_STORED = "iof"
 _INPUT, _FORGET = GATES["lstm"].index("i"), GATES["lstm"].index("f")
-_INPUTS = {"W": 1, "R": 2, "B": 3, "P": 7}
+INPUTS = {"W": 1, "R": 2, "B": 3, "P": 7}
+"""Where the tensors stand among the inputs of a node."""
 _ADVICE = "the file contradicts itself: export the model again"
 
 
@@ -41,14 +42,14 @@ class Weights:
 def read_weights(path: Path, part: Part, values: Values) -> Weights:
     """The weights of `part`. Raises UnsupportedError where the file does not hold them, FileError where they do not
     fit together."""
-    found = {role: value for role in _INPUTS if (value := _input(path, part, role, values)) is not None}
+    found = {role: value for role in INPUTS if (value := _input(path, part, role, values)) is not None}
     _check(path, part, {role: value.array for role, value in found.items()})
     directions = tuple(_direction(part, found, d) for d in range(len(part.ways)))
     return Weights(directions, found)
 
 
 def _input(path: Path, part: Part, role: str, values: Values) -> Value | None:
-    tensor = part.node.input(_INPUTS[role]) if role != "P" or part.op == "LSTM" else ""
+    tensor = part.node.input(INPUTS[role]) if role != "P" or part.op == "LSTM" else ""
     shown = printable(part.name, 80)
     if not tensor:
         if role in ("W", "R"):
@@ -90,7 +91,7 @@ def _direction(part: Part, values: Mapping[str, Value], d: int) -> Direction:
     recurrent_kernel = gates(values["R"].array[d]).swapaxes(1, 2)
     biases = values["B"].array[d] if "B" in values else np.zeros(2 * G * kernel.shape[2], kernel.dtype)
     bias_input, bias_recurrent = (gates(half) for half in np.split(biases, 2))
-    peephole = reorder(values["P"].array[d].reshape(3, -1), _PEEPHOLES, PEEPHOLES) if "P" in values else None
+    peephole = reorder(values["P"].array[d].reshape(3, -1), PEEPHOLES_STORED, PEEPHOLES) if "P" in values else None
     has_bias, way = "B" in values, part.ways[d]
     made = Direction(kernel, recurrent_kernel, bias_input, bias_recurrent, way, has_bias, rebuilt, peephole)
     return coupled(made) if part.coupled else made

@@ -131,13 +131,18 @@ def read_graph(path: Path) -> tuple[OnnxGraph, str]:
         size = path.stat().st_size
         if size > _MOST_BYTES:
             raise MalformedError("it has more than 2 GiB, which no protocol buffer may have")
-        model = parse(memoryview(read_span(path, 0, size).data))
-        if not model.chunks.get(7):
-            raise MalformedError("it has no graph")
-        return _graph(path, model), " ".join(text for text in (model.text(2), model.text(3)) if text)
+        return parse_graph(path, read_span(path, 0, size).data)
     except MalformedError as error:
         found = f"a damaged or truncated ONNX model: {error}"
         raise FileError(path, found, "copy or write it again") from error
+
+
+def parse_graph(path: Path, data: memoryview | bytes) -> tuple[OnnxGraph, str]:
+    """The same of a model's bytes; `path` is where they come from. Raises `MalformedError`."""
+    model = parse(data)
+    if not model.chunks.get(7):
+        raise MalformedError("it has no graph")
+    return _graph(path, model), " ".join(text for text in (model.text(2), model.text(3)) if text)
 
 
 def _graph(path: Path, model: Message) -> OnnxGraph:

@@ -31,7 +31,7 @@ from environment import environment, versions
 START = time.time()
 FRAMEWORKS = {"torch": ["torch"], "tensorflow": ["tensorflow"], "onnx": ["onnx", "onnxruntime"]}
 RUNNERS = {"keras": "run_keras", "torch": "run_torch", "tensorflow": "run_tensorflow", "onnx": "run_onnx"}
-WRITERS = {"keras": "write_keras", "torch": "write_torch", "tensorflow": "write_tensorflow"}
+WRITERS = {"keras": "write_keras", "torch": "write_torch", "tensorflow": "write_tensorflow", "onnx": "write_onnx"}
 
 
 def main(argv: list[str]) -> None:

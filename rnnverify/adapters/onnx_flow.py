@@ -17,6 +17,7 @@ from rnnverify.containers.onnx_graph import Node, OnnxGraph
 
 _PASSES = {"Identity", "Cast", "Dropout"}  # Dropout hands its input on, where nobody trains
 _MERGES: dict[str, Merge] = {"Add": "sum", "Mul": "mul", "Sum": "sum"}
+_SLICE = ("starts", "ends", "axes", "steps")
 _FARTHEST = 64  # operations of one walk
 
 
@@ -71,7 +72,11 @@ class Flows:
             axes = "BTDF" if part.batch_first else "TDBF"
             return Flow(axes, tuple((part.name, d) for d in range(len(part.ways))), spread=True)
         node = self._graph.producers.get(tensor)
-        if left[0] < 0 or node is None or node.domain or tensor != node.output(0):
+        if left[0] < 0 or node is None or node.domain:
+            return None
+        if node.op in ("Slice", "Split", "Gather"):
+            return self._one_direction(node, tensor, left)
+        if tensor != node.output(0):
             return None
         if node.op == "Concat":
             return self._concatenated(node, left)
@@ -88,6 +93,32 @@ class Flows:
             return replace(flow, axes="".join(flow.axes[k] for k in perm)) if fits else None
         return self._squeezed(node, flow) if node.op == "Squeeze" else self._reshaped(node, flow)
 
+    def _one_direction(self, node: Node, tensor: str, left: list[int]) -> Flow | None:
+        """A stretch of the axis of directions, as converters cut a bidirectional node apart again."""
+        flow = self._flow(node.input(0), left)
+        at = flow.axes.find("D") if flow else -1
+        if flow is None or at < 0 or not flow.spread:
+            return None
+        if node.op == "Slice":
+            starts, ends, axes, steps = (self._listed(node, k, name) for k, name in enumerate(_SLICE, 1))
+            if axes not in ([at], [at - len(flow.axes)]) or steps not in (None, [1]) or not starts or not ends:
+                return None
+            blocks = flow.blocks[starts[0] : ends[0]]
+        elif node.op == "Split":
+            sizes, k = self._listed(node, 1, "split"), node.outputs.index(tensor)
+            axis = node.integer("axis", 0) % len(flow.axes)
+            if axis != at or len(node.outputs) != len(flow.blocks) or any(size != 1 for size in sizes or ()):
+                return None
+            blocks = flow.blocks[k : k + 1]
+        else:
+            indices, axis = self._values.integers(node.input(1)), node.integer("axis", 0) % len(flow.axes)
+            if axis != at or not indices or len(indices) != 1 or not -len(flow.blocks) <= indices[0] < len(flow.blocks):
+                return None
+            blocks = (flow.blocks[indices[0]],)
+            if self._values.value(node.input(1)).array.ndim == 0:
+                return replace(flow, axes=flow.axes.replace("D", ""), blocks=blocks, spread=False)
+        return replace(flow, blocks=blocks) if blocks else None
+
     def _squeezed(self, node: Node, flow: Flow) -> Flow | None:
         axes = self._axes(node)
         at = flow.axes.find("D")
@@ -98,7 +129,7 @@ class Flows:
 
     def _reshaped(self, node: Node, flow: Flow) -> Flow | None:
         """(.., D, F) to (.., D F), all axes before it as they were."""
-        shape = node.integers("shape") if len(node.inputs) < 2 else self._values.integers(node.input(1))
+        shape = self._listed(node, 1, "shape")
         kept = flow.axes.removesuffix("DF")
         if shape is None or kept == flow.axes or len(shape) != len(kept) + 1:
             return None
@@ -126,4 +157,8 @@ class Flows:
         return Flow(known[0].axes, known[0].blocks + known[1].blocks, spread=False, merge=_MERGES[node.op])
 
     def _axes(self, node: Node) -> list[int] | None:
-        return node.integers("axes") if len(node.inputs) < 2 else self._values.integers(node.input(1))
+        return self._listed(node, 1, "axes")
+
+    def _listed(self, node: Node, k: int, name: str) -> list[int] | None:
+        """What newer operator sets have as input `k`, and older ones as an attribute; None where it is neither."""
+        return self._values.integers(node.input(k)) if node.input(k) else node.integers(name)

@@ -9,10 +9,12 @@ from rnnverify.adapters.onnx_stack import Stack
 from rnnverify.adapters.onnx_values import Values
 from rnnverify.adapters.onnx_weights import Weights
 from rnnverify.containers.contents import Contents
-from rnnverify.containers.onnx_graph import OnnxGraph
+from rnnverify.containers.onnx_graph import RECURRENT, Node, OnnxGraph
 from rnnverify.errors import printable
 
 _ROLES = {"W": "kernel (transposed)", "R": "recurrent kernel (transposed)", "B": "biases", "P": "peepholes"}
+_MOVES = {"Identity", "Cast", "Slice", "Split", "Gather", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Expand"}
+_FARTHEST = 64
 _STATES = {"initial_h": 5, "initial_c": 6}
 
 
@@ -93,7 +95,19 @@ def _source(graph: OnnxGraph, tensor: str) -> str:
     if tensor in graph.constants:
         return f"the constant {printable(tensor, 60)}"
     node = graph.producers.get(tensor)
-    return f"computed by {printable(node.op, 40)}" if node else printable(tensor, 60)
+    if node is None:
+        return printable(tensor, 60)
+    root: Node | None = node
+    for _ in range(_FARTHEST):  # along what is cut, turned and copied
+        if root is None or root.op not in _MOVES or root.domain:
+            break
+        tensor = root.input(0)
+        if tensor in graph.inputs:
+            return f"made from the input {printable(tensor, 60)}"
+        root = graph.producers.get(tensor)
+    if root is not None and root.op in RECURRENT:
+        return f"the states of {printable(root.name, 60) or root.op}"
+    return f"computed by {printable(node.op, 40)}"
 
 
 def notes(contents: Contents, stack: Stack, weights: Mapping[str, Weights]) -> Iterator[str]:

@@ -64,7 +64,12 @@ def _levels(graph: OnnxGraph, parts: dict[str, Part], flows: Flows) -> list[Leve
         if node.op not in ("Concat", "Add", "Sum", "Mul") or node.domain or not node.output(0):
             continue
         flow = flows.flow(node.output(0))
-        if flow is None or len(flow.names) != 2 or pairs.keys() & set(flow.names):
+        if flow is None or len(flow.blocks) != 2 or pairs.keys() & set(flow.names):
+            continue
+        if len(flow.names) == 1:  # of one node that runs both ways
+            if flow.merge != "concat" and len(set(flow.blocks)) == 2:
+                level = Level((parts[flow.names[0]],), flow.merge, node.output(0), flow.axes)
+                pairs[flow.names[0]] = level
             continue
         two = tuple(parts[name] for name in flow.names)
         if _are_directions(two, flows):

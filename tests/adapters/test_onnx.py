@@ -166,6 +166,12 @@ def test_weights_of_no_elements_and_no_floats_are_refused(tmp_path: Path) -> Non
         ),
         (["X", "W", "R", "B", "", "h"], [node("Concat", ["zeros", "zeros"], ["h"], axis=1)], ""),
         (["X", "W", "R", "B", "", "h"], [node("Identity", ["h"], ["h"])], "computed by Identity"),
+        (["X", "W", "R", "B", "", "h"], [node("Slice", ["lens", "shape"], ["h"])], "made from the input lens"),
+        (
+            ["X", "W", "R", "B", "", "h"],
+            [node("GRU", ["X", "zeros", "zeros"], ["", "last"], "enc"), node("Identity", ["last"], ["h"])],
+            "the states of enc",
+        ),
     ],
 )
 def test_what_the_comparison_leaves_out_is_assumed_aloud(
@@ -179,7 +185,7 @@ def test_what_the_comparison_leaves_out_is_assumed_aloud(
     }
     constants = [tensor(name, array) for name, array in (weights() | states).items()]
     fed = [value("X"), value("lens", dtype=6), *([value("h")] if not before else [])]
-    assumptions = reading(model(graph([*before, one], constants, fed)), tmp_path).assumptions
+    assumptions = reading(model(graph([*before, one], constants, fed)), tmp_path, "rnn").assumptions
     assert len(assumptions) == bool(said) and said in "".join(assumptions)
 
 

@@ -129,6 +129,46 @@ def test_two_nodes_are_the_directions_of_one_layer(join: str, merge: str, T: int
     run(path, "bw", T=T)
 
 
+HALVES = {
+    "slices": [node("Slice", ["Y", f"{k}", f"{k + 1}", "1"], [f"half {k}"]) for k in (0, 1)],
+    "old slices": [node("Slice", ["Y"], [f"half {k}"], axes=[1], starts=[k], ends=[k + 1]) for k in (0, 1)],
+    "split": [node("Split", ["Y"], ["half 0", "half 1"], axis=1)],
+    "gather": [node("Gather", ["Y", f"{k}"], [f"half {k}"], axis=1) for k in (0, 1)],
+}
+
+
+@pytest.mark.parametrize(
+    ("cut", "join", "merge"),
+    [
+        ("slices", "Concat", "concat"),
+        ("old slices", "Add", "sum"),
+        ("split", "Mul", "mul"),
+        ("gather", "Concat", "concat"),
+    ],
+)
+def test_a_node_that_is_cut_apart_and_joined_again(cut: str, join: str, merge: str, tmp_path: Path) -> None:
+    """Its two directions, as converters from Keras write them, below another node."""
+    width = 8 if join == "Concat" else 4
+    arrays = weights(D=2, prefix="a.") | weights(I=width, prefix="b.", seed=1)
+    nodes = [node("RNN", ["X", "a.W", "a.R", "a.B"], ["Y"], "a", direction="bidirectional"), *HALVES[cut]]
+    old = cut == "old slices"
+    squeezed: dict[str, Any] = {"axes": [1]} if old else {}
+    joined: dict[str, Any] = {"axis": 2} if join == "Concat" else {}
+    for k in (0, 1):
+        read = [f"half {k}"] if old else [f"half {k}", "1"]
+        nodes.append(node("Squeeze", read, [f"end {k}"], **squeezed))
+    nodes.append(node(join, ["end 0", "end 1"], ["Z"], **joined))
+    nodes.append(node("RNN", ["Z", "b.W", "b.R", "b.B"], ["last"], "b"))
+    constants = [tensor(name, array) for name, array in arrays.items()]
+    constants += [tensor(str(k), np.array([k])) for k in range(3)]
+    path = written(model(graph(nodes, constants, [value("X")], [value("last")]), 9 if old else 13), tmp_path)
+    side = open_side(parse(str(path), "A"))
+    assert side.reading and side.reading.part == "a+b"
+    assert side.reading.network.layers[0].merge == merge
+    run(path)
+    run(path, "a")
+
+
 @pytest.mark.parametrize("op", ["RNN", "GRU", "LSTM"])
 @pytest.mark.parametrize("T", [6, 300, 1100])
 def test_both_directions_of_one_node(op: str, T: int, tmp_path: Path) -> None:

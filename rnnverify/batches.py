@@ -12,7 +12,8 @@ from rnnverify.masked import unmasked
 from rnnverify.precision import DtypeName, holds, narrow
 from rnnverify.probes import make_probes
 from rnnverify.sides import Opened
-from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch, Trace
+from rnnverify.trace import FROM_H0, LENGTHS, TOKENS, ZERO, Batch, Trace
+from rnnverify.whole_model import embedding_of, token_batch
 
 _OUTPUTS = {ZERO: "y", FROM_H0: "y_from_h0", LENGTHS: "y_with_lengths"}
 """Batch to the name of its outputs in a trace file; probes are an extra that a record may leave out."""
@@ -42,6 +43,9 @@ def _batches(sides: Sequence[Opened], inputs: InputOptions, native: bool) -> tup
         batches = make_batches(inputs, network)
         batches = unmasked(sides, batches) if inputs.file else batches
         probes = make_probes(network) if inputs.probes and native else None
+        embedding = embedding_of(sides)
+        if embedding and not inputs.file:
+            batches = (*batches, token_batch(embedding, batches[0], TOKENS))
         return (*batches, probes) if probes else batches
     if inputs.file:
         raise OptionError(f"--inputs: {recorded[0][0].source} is a trace, and brings the inputs that it was made from")

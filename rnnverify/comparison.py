@@ -21,6 +21,7 @@ from rnnverify.errors import MismatchError, OptionError
 from rnnverify.finding import Finding
 from rnnverify.heatmap import HeatMap
 from rnnverify.rounding import Budget
+from rnnverify.weight_map import WeightMap
 
 Verdict = Literal["IDENTICAL", "EQUIVALENT", "CLOSE", "DIFFERENT", "INCONCLUSIVE"]
 EXIT_CODES: dict[Verdict, int] = {"IDENTICAL": 0, "EQUIVALENT": 0, "CLOSE": 0, "DIFFERENT": 1, "INCONCLUSIVE": 3}
@@ -178,6 +179,7 @@ class TensorDifference:
     candidate_value: float
     max_ulp: float = 0.0  # the largest difference in units in the last place of the narrower dtype
     rounded: int = 0  # entries that differ by no more than the rounding of b_ih + b_hh to one float, or of weight_norm
+    map: WeightMap | None = None  # where entries differ: how they look side by side
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,19 @@ class Measured:
     batch: str  # "zero" or "from_h0": the initial state
     output: str  # "y" (every step) or "h_n <layer>" (final states)
     deviation: Deviation
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """What the dense layers behind the recurrent part make of it on both sides, at every step."""
+
+    words: str  # the layers, such as "Dense 'fc', 6 -> 3, softmax"
+    headline: Measured  # the largest deviation of their outputs
+    used: tuple[float, float]  # the largest share of what rounding allows them, by side
+    rule: str  # how outputs decide: "argmax", "above 0.5"; empty where they do not
+    flips: int  # at how many steps the sides decide otherwise
+    decisions: int  # of how many
+    reasons: tuple[str, ...]  # sentences: why rounding does not explain them; empty where it does
 
 
 @dataclass(frozen=True)
@@ -267,6 +282,7 @@ class Pair:
     tensors: tuple[TensorDifference, ...]  # empty where a side's weights are not known
     searched: Searched | None = None  # None where that was not asked for
     findings: tuple[Finding, ...] = ()  # the porting mistakes behind DIFFERENT, where they could be named
+    model: ModelOutputs | None = None  # behind the recurrent part, where both sides have dense layers there
     heat: HeatMap | None = None  # of the outputs in the batch of the headline
 
 

@@ -11,6 +11,7 @@ from rnnverify.adequacy import Adequacy, Examiner
 from rnnverify.canonical import Network
 from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict
 from rnnverify.heatmap import heat_map
+from rnnverify.model_outputs import model_outputs
 from rnnverify.narrowing import pattern
 from rnnverify.observed import Observed, largest_deviation, magnitude, measured, provenance_reasons, same_layers
 from rnnverify.remarks import remarks
@@ -20,7 +21,7 @@ from rnnverify.suspects import sentences, suspects
 from rnnverify.timeline import beginning, departure, parting
 from rnnverify.tolerance import frontier, tolerate
 from rnnverify.trace import PROBE, Batch
-from rnnverify.weights import compare_weights, same_shapes
+from rnnverify.weights import compare_around, compare_weights, same_shapes
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,12 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         labels=(baseline.label, candidate.label),
         batches=examiner.batches,
     )
+    model = model_outputs(baseline, candidate, rule, examiner.allowed)
     verdict, reasons = _verdict(evidence)
+    if model and model.reasons and verdict != "DIFFERENT":
+        verdict, reasons = "DIFFERENT", list(model.reasons)
+    if model and verdict == "IDENTICAL" and not model.headline.deviation.bitwise:
+        verdict, reasons = "EQUIVALENT", ["states equal bit for bit, the outputs of the dense layers up to rounding"]
     adequacy = None
     if verdict in ("IDENTICAL", "EQUIVALENT") and evidence.network and evidence.judged_by_budget:
         adequacy = examiner.examine(evidence.network, evidence.dtype)
@@ -111,6 +117,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         implementation_candidate=candidate.implementation,
         weights=largest_deviation(baseline.reference, candidate.reference),
         tensors=tensors,
+        model=model,
         heat=heat_map(baseline.trace.runs[headline.batch], candidate.trace.runs[headline.batch]),
     )
     return tolerate(pair, tolerance)
@@ -168,6 +175,7 @@ def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDiffe
     reasons: tuple[str, ...] = ()
     if baseline.network and candidate.network:
         tensors, reasons = compare_weights(baseline.network, candidate.network)
+        tensors = (*tensors, *compare_around(baseline.around, candidate.around))
     if not reasons and not same_layers(baseline.trace, candidate.trace):
         reasons = ("the final states have other shapes: other layers or directions",)
     for tensor in tensors:

@@ -72,6 +72,7 @@ class Job:
     dtype: str | None = None  # to compute in; None: what the weights are stored in
     trusted: bool = False  # its framework may run code that the file brings
     python: str = sys.executable  # the interpreter to run it in
+    head: bool = False  # whether the dense layers behind are run, too
 
     @property
     def runtime(self) -> tuple[str, str]:
@@ -130,6 +131,11 @@ class Runners:
     def folder(self) -> Path:
         return Path(self._folder.name)
 
+    def abandon(self) -> None:
+        """Stop every process, also from another thread: who waits for one gets a RunnerError."""
+        for process in list(self._processes.values()):
+            process.abandon()
+
     def start(self, framework: FrameworkName, python: str = sys.executable) -> None:
         """Start the process for `framework`, unless it runs already."""
         self._start((python, RUNTIMES[framework]))
@@ -168,7 +174,8 @@ class Runners:
         for batch in job.batches:
             output = result["outputs"][batch.name]
             h_n, states, c_n = (tuple(map(files.load, output[name])) for name in ("h_n", "states", "c_n"))
-            runs[batch.name] = Run(batch, files.load(output["y"]), h_n, states, c_n)
+            model_out = files.load(output["model_out"]) if job.head else None
+            runs[batch.name] = Run(batch, files.load(output["y"]), h_n, states, c_n, model_out)
         return Trace(runs, {"engine": "native", "dtype": computing_dtype(job), **result}), result
 
     def write(self, *orders: Order) -> list[Mapping[str, Any]]:
@@ -221,6 +228,7 @@ class Runners:
             "layers": [dict(layer) for layer in recipe.layers],
             "activations": [layer.activation for layer in network.layers],
             "gates": [_gates(layer) for layer in network.layers],
+            "head": _head(job.reading) if job.head else [],
             "tensors": {name: self._save(array) for name, array in recipe.tensors.items()},
             "loadable": recipe.loadable or job.trusted,
             "trusted": job.trusted,
@@ -254,6 +262,14 @@ def _gates(layer: Layer) -> dict[str, Any]:
     }
 
 
+def _head(reading: Reading) -> list[dict[str, Any]]:
+    """The dense layers behind, as the runner makes them."""
+    head = reading.around.head
+    assert head is not None
+    both = zip(reading.recipe.head, head.layers, strict=True)
+    return [{**spec, "activation": dense.activation} for spec, dense in both]
+
+
 def _what(job: Job) -> str:
     """What is run, by value. A file held against itself is run twice: the label tells the two apart."""
     network, recipe = job.reading.network, job.reading.recipe
@@ -266,6 +282,7 @@ def _what(job: Job) -> str:
         recipe.loadable,
         job.dtype,
         job.trusted,
+        job.head,
         batches,
     )
     return f"{network.fingerprint()} {network.dtype} {parts}"
@@ -374,6 +391,11 @@ class _Process:
             return "was killed, most likely because the machine ran out of memory; run fewer sequences or steps"
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         return f"{how} before it had a result{said}; its framework may be broken: try it by itself"
+
+    def abandon(self) -> None:
+        """Stop, and start again for nothing."""
+        self._jobs = []
+        self._child.kill()
 
     def stop(self) -> None:
         if self._child.poll() is None:

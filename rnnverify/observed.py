@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from rnnverify.around import NOTHING, Around
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
 from rnnverify.comparison import Measured, Tolerance, largest, measure
@@ -24,7 +25,9 @@ class Observed:
     trace: Trace
     reference: Trace | None  # None for a trace
     assumptions: tuple[str, ...] = ()  # facts that its file does not state
+    around: Around = NOTHING  # the embedding and the dense layers, where both sides have them
     rounded: Network | None = None  # what was run, where another dtype was asked for than the file's
+    framework: str = ""  # "keras", "torch" or "tensorflow", of the file or of what was recorded; "" where not known
 
     @property
     def ran(self) -> Network | None:
@@ -85,6 +88,14 @@ def compared(a: Trace, b: Trace) -> Iterator[tuple[str, str, Array, Array]]:
         yield name, "y", run.y, other.y
         for output, ours, theirs in _finals(run, other):
             yield name, output, ours[:, None], theirs[:, None]
+
+
+def model_outputs_of(a: Trace, b: Trace) -> Iterator[tuple[Array, Array]]:
+    """What the dense layers behind made of each batch but the probes (B, T, O), where both sides ran them."""
+    for name, run in a.runs.items():
+        other = b.runs.get(name)
+        if name != PROBE and other and run.model_out is not None and other.model_out is not None:
+            yield run.model_out, other.model_out
 
 
 def largest_deviation(a: Trace | None, b: Trace | None) -> float | None:

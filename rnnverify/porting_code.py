@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ _HEAD = "# source[name] is the array that the file holds under that name; `rnnve
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Weights:
     """Expressions for the weights of one direction; `turned` where the matrices are (H, I) and (H, H)."""
 
     kernel: str
@@ -46,7 +46,7 @@ def porting_code(reading: Reading, framework: FrameworkName) -> str:
     """
     layout = lay_out(reading.network, framework, Path(framework))
     _check(reading)
-    weights = list(_expressions(reading))
+    weights = list(expressions(reading))
     directions = [direction for _, _, direction in reading.network.directions()]
     code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow, "onnx": _onnx}[framework]
     return "\n".join(code(layout, list(zip(weights, directions, strict=True)))) + "\n"
@@ -70,75 +70,82 @@ def _transposed(text: str, turned: bool) -> str:
     return f"{text}.T" if turned else text
 
 
-def _array(name: object) -> str:
-    return f"source[{json.dumps(str(name))}]"
+Array = Callable[[object], str]
+"""The expression for a tensor of the file by its name."""
 
 
-def _expressions(reading: Reading) -> Iterator[_Weights]:
-    """The weights of every direction, in the order of `Network.directions`."""
+def expressions(reading: Reading, holder: str = "source") -> Iterator[Weights]:
+    """The weights of every direction, in the order of `Network.directions`: tensors of `holder`, as in source[name]."""
+
+    def array(name: object) -> str:
+        return f"{holder}[{json.dumps(str(name))}]"
+
     for spec in reading.recipe.layers:
         yield from {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow, "onnx": _from_onnx}[
             reading.recipe.framework
-        ](spec)
+        ](spec, array)
 
 
-def _from_torch(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+def _from_torch(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     if spec["module"] == "Cell":
-        yield _from_cell_by_hand(spec)
+        yield _from_cell_by_hand(spec, array)
         return
     keys = spec["keys"]
     for k in range(spec["num_layers"]):
         for end in ("", "_reverse") if spec["bidirectional"] else ("",):
             suffix = f"_l{k}{end}" if spec["module"] == "RNN" else ""
             biases = [keys[kind + suffix] for kind in ("bias_ih", "bias_hh") if kind + suffix in keys]
-            kernel, recurrent = (_array(keys[kind + suffix]) for kind in ("weight_ih", "weight_hh"))
-            yield _Weights(kernel, recurrent, True, tuple(map(_array, biases)))
+            kernel, recurrent = (array(keys[kind + suffix]) for kind in ("weight_ih", "weight_hh"))
+            yield Weights(kernel, recurrent, True, tuple(map(array, biases)))
 
 
-def _from_cell_by_hand(spec: Mapping[str, Any]) -> _Weights:
-    uses = {use: _array(name) for use, name in spec["uses"].items()}
+def _from_cell_by_hand(spec: Mapping[str, Any], array: Array) -> Weights:
+    uses = {use: array(name) for use, name in spec["uses"].items()}
     biases = tuple(uses[use] for use in ("both_bias", "input_bias", "recurrent_bias") if use in uses)
     if "both" not in uses:
-        return _Weights(uses["input"], uses["recurrent"], spec["form"] != "matmul", biases)
+        return Weights(uses["input"], uses["recurrent"], spec["form"] != "matmul", biases)
     first = spec["input_size"] if spec["form"] == "xh" else spec["hidden_size"]
     parts = [f"{uses['both']}[:, :{first}]", f"{uses['both']}[:, {first}:]"]
     kernel, recurrent = parts if spec["form"] == "xh" else parts[::-1]
-    return _Weights(kernel, recurrent, True, biases)
+    return Weights(kernel, recurrent, True, biases)
 
 
-def _from_keras(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+def _from_keras(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     taken = 0
     for cell in spec["cells"]:
         count = 2 + cell["use_bias"]
         for names in spec["tensors"]:
-            kernel, recurrent, *biases = map(_array, names[taken : taken + count])
-            yield _Weights(kernel, recurrent, False, tuple(biases))
+            kernel, recurrent, *biases = map(array, names[taken : taken + count])
+            yield Weights(kernel, recurrent, False, tuple(biases))
         taken += count
 
 
-def _from_tensorflow(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+def _from_tensorflow(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     for names in spec["directions"]:
-        biases = (_array(names["bias"]),) if names.get("bias") else ()
-        kernel = _array(names["kernel"])
+        biases = (array(names["bias"]),) if names.get("bias") else ()
+        kernel = array(names["kernel"])
         if names.get("recurrent_kernel"):
-            yield _Weights(kernel, _array(names["recurrent_kernel"]), False, biases)
+            yield Weights(kernel, array(names["recurrent_kernel"]), False, biases)
         else:
             first = spec["hidden_size"] if names.get("state_first") else spec["input_size"]
             parts = [f"{kernel}[:{first}]", f"{kernel}[{first}:]"]
             over_x, over_h = parts[::-1] if names.get("state_first") else parts
-            yield _Weights(over_x, over_h, False, biases)
+            yield Weights(over_x, over_h, False, biases)
 
 
-def _from_onnx(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+def _from_onnx(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
+    """Nothing of a node with gates, or whose weights lie behind operations of the graph."""
     for node in spec["nodes"]:
         H = node["hidden_size"]
+        if node["op"] != "RNN" or not node["tensors"].keys() >= {"W", "R"}:
+            continue
         for d in range(len(node["ways"])):
-            arrays = {role: f"{_array(name)}[{d}]" for role, name in node["tensors"].items()}
-            biases = tuple(f"{arrays['B']}[{half}]" for half in (f":{H}", f"{H}:")) if "B" in arrays else ()
-            yield _Weights(arrays["W"], arrays["R"], True, biases)
+            parts = {role: f"{array(name)}[{d}]" for role, name in node["tensors"].items()}
+            biases = tuple(f"{parts['B']}[{half}]" for half in (f":{H}", f"{H}:")) if "B" in parts else ()
+            yield Weights(parts["W"], parts["R"], True, biases)
 
 
-Pairs = Sequence[tuple[_Weights, Direction]]
+Pairs = Sequence[tuple[Weights, Direction]]
 
 
 def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:

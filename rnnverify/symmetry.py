@@ -73,7 +73,8 @@ Matched = tuple[list[int], list[float]]
 def find(network: Network, other: Network) -> Symmetry | None:
     """The symmetry that brings the input kernels and biases of `network` to those of `other`, if there is one.
 
-    Input kernels (G, I, H) and biases (G, H) decide; where they leave units alike, the recurrent kernels (G, H, H) do.
+    Input kernels (G, I, H) and biases (G, H) decide; where they leave units alike, the recurrent kernels (G, H, H) do,
+    or either kernel without the other.
     Whether the recurrent kernels agree too is for the caller to see: compare `applied(network, found)` with `other`.
     """
     shapes = [[[d.kernel.shape for d in layer.directions] for layer in each.layers] for each in (network, other)]
@@ -165,7 +166,10 @@ def _features(d: Direction) -> Iterator[Array]:
     first = np.concatenate([*d.kernel.astype(np.float64), d.bias])
     yield first
     recurrent = np.abs(d.recurrent_kernel.astype(np.float64))
-    yield np.concatenate([first, *np.sort(recurrent, axis=1), *np.sort(recurrent, axis=2).swapaxes(1, 2)])
+    shape = np.concatenate([*np.sort(recurrent, axis=1), *np.sort(recurrent, axis=2).swapaxes(1, 2)])
+    yield np.concatenate([first, shape])
+    yield np.concatenate([*d.kernel.astype(np.float64)])  # where the bias is wrong besides
+    yield np.concatenate([d.bias, shape])  # where the kernel is
 
 
 def matched(a: Array, b: Array, activation: str) -> Matched | None:

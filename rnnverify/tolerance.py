@@ -14,7 +14,7 @@ import numpy as np
 from rnnverify.arrays import release
 from rnnverify.canonical import Array
 from rnnverify.comparison import Pair, Tolerance, Verdict
-from rnnverify.observed import compared
+from rnnverify.observed import compared, model_outputs_of
 from rnnverify.trace import Trace
 
 _BLOCK = 2**20  # entries
@@ -24,7 +24,8 @@ Points = tuple[tuple[float, float], ...]
 def tolerate(pair: Pair, tolerance: Tolerance) -> Pair:
     """`pair` judged by `tolerance`, whatever it was judged by before."""
     verdict, reasons = pair.by_rounding, pair.rounding_reasons
-    finite = not any(any(measured.deviation.nonfinite) for measured in pair.measured)
+    everything = (*pair.measured, *((pair.model.headline,) if pair.model else ()))
+    finite = not any(any(measured.deviation.nonfinite) for measured in everything)
     if tolerance and verdict == "DIFFERENT" and finite and _all_within(pair.frontier, tolerance):
         verdict, reasons = _close(pair, tolerance)
     return replace(pair, verdict=verdict, reasons=(*reasons, *pair.own_reasons), tolerance=tolerance)
@@ -52,6 +53,8 @@ def frontier(baseline: Trace, candidate: Trace) -> Points:
     """
     stairs = np.zeros((0, 2))
     for _, _, a, b in compared(baseline, candidate):
+        stairs = _climb(stairs, a, b)
+    for a, b in model_outputs_of(baseline, candidate):
         stairs = _climb(stairs, a, b)
     return _hull([(float(size), float(distance)) for size, distance in stairs])
 

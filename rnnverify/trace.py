@@ -2,10 +2,11 @@
 
 A trace file stands wherever a model file stands, so the form is one that any runtime can write with `numpy.savez`:
 
-    x            (B, T, I)       the input sequences, batch first
+    x            (B, T, I)       the input sequences, batch first; or (B, T), whole numbers: rows of an embedding
     y            (B, T, F)       the outputs of every step, in the order in which the network emits them
     h_n          (L*D, B, H)     optional: final states, layer 0 forward, layer 0 reverse, layer 1 forward, ...;
                                  `h_n_0`, `h_n_1`, ... instead where layers differ in width
+    model_out    (B, T, O)       optional: what the dense layers behind the recurrent part make of every step
     c_n                          optional: the final cell states of LSTM layers likewise, and of no other layers
     states_0 ... (B, T, H)       optional: of networks of several layers or directions the states of each, every step
     h0, y_from_h0, ...           optional: the same from an initial state h0, and c0 for LSTM layers; on `x_from_h0`
@@ -41,6 +42,7 @@ FROM_H0 = "from_h0"
 PROBE = "probe"
 SEARCH = "search"
 LENGTHS = "lengths"
+TOKENS = "tokens"
 _SUFFIX = {ZERO: "", FROM_H0: "_from_h0", PROBE: "_probe", LENGTHS: "_with_lengths"}
 FILED = tuple(_SUFFIX)
 """The batches that a file can hold."""
@@ -51,8 +53,8 @@ _H0 = {FROM_H0: "", PROBE: "_probe"}  # suffix of the initial states
 class Batch:
     """Sequences to run, all from zeros or each from its own initial state."""
 
-    name: str  # ZERO, FROM_H0, PROBE, LENGTHS or SEARCH; the last never in a file
-    x: Array  # (B, T, I)
+    name: str  # ZERO, FROM_H0, PROBE, LENGTHS, SEARCH or TOKENS; the last two never in a file
+    x: Array  # (B, T, I); of a recording made from tokens (B, T), whole numbers, until their embedding is known
     h0: tuple[Array, ...] | None = None  # per layer and direction (B, P)
     c0: tuple[Array, ...] | None = None  # per LSTM layer and direction (B, H); None where there are none, or from zeros
     lengths: Array | None = None  # (B,) steps of each sequence, the rest is padding; None: all of them
@@ -94,6 +96,7 @@ class Run:
     h_n: tuple[Array, ...] = ()  # per layer and direction (B, P); empty where they were not recorded
     states: tuple[Array, ...] = ()  # per layer and direction (B, T, P), as the layer emits them; empty likewise
     c_n: tuple[Array, ...] = ()  # per LSTM layer and direction (B, H); empty likewise
+    model_out: Array | None = None  # (B, T, O) of the dense layers behind; None where they were not run
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ def save(trace: Trace, path: Path) -> None:
         if name == ZERO or not np.array_equal(run.batch.x, trace.runs[ZERO].batch.x):
             arrays["x" + suffix] = run.batch.x
         arrays["y" + suffix] = run.y
+        if run.model_out is not None:
+            arrays["model_out" + suffix] = run.model_out
         arrays.update(_numbered("h_n", run.h_n, suffix))
         arrays.update(_numbered("c_n", run.c_n, suffix))
         arrays.update({f"states_{k}{suffix}": states for k, states in enumerate(run.states)})
@@ -181,10 +186,21 @@ def load(path: Path) -> Trace:
         shown = _numbered_states(arrays, suffix, used)
         lengths = read_lengths(path, arrays, arrays[x_key]) if name == LENGTHS else None
         used |= {"lengths"} if name == LENGTHS else set()
-        run = Run(Batch(name, arrays[x_key], h0, c0 or None, lengths), arrays["y" + suffix], h_n, shown, c_n)
+        model_out = _model_out(arrays, suffix, used)
+        batch = Batch(name, arrays[x_key], h0, c0 or None, lengths)
+        run = Run(batch, arrays["y" + suffix], h_n, shown, c_n, model_out)
         check_run(path, run, suffix)
         runs[name] = run
     return Trace(runs, provenance, tuple(printable(key) for key in arrays if key not in used))
+
+
+def _model_out(arrays: Mapping[str, Array], suffix: str, used: set[str]) -> Array | None:
+    """Those of every step; a record of the last step alone is left as not compared."""
+    found, y = arrays.get("model_out" + suffix), arrays["y" + suffix]
+    if found is None or found.ndim != 3 or found.shape[:2] != y.shape[:2] or found.size == 0 or not _is_float(found):
+        return None
+    used.add("model_out" + suffix)
+    return found
 
 
 def read_lengths(path: Path, arrays: Mapping[str, Array], x: Array) -> Array:
@@ -226,6 +242,8 @@ def read_states(path: Path, arrays: Mapping[str, Array], name: str, suffix: str,
 def check_run(path: Path, run: Run, suffix: str) -> None:
     x, y = run.batch.x, run.y
     for key, array in (("x", x), ("y", y)):
+        if key == "x" and array.ndim == 2 and array.dtype.kind in "iu" and array.size:
+            continue  # tokens
         if array.ndim != 3 or array.size == 0 or not _is_float(array):
             found = f"{key}{suffix} has shape {array.shape} and dtype {array.dtype}"
             raise FileError(path, found, "wanted floats of shape (B, T, features), no axis empty")

@@ -10,15 +10,18 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from rnnverify import lengths, reference, search
+from rnnverify.adapters import Reading
 from rnnverify.adequacy import Examiner
 from rnnverify.alignment import aligned
+from rnnverify.around import NOTHING
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.batches import choose_batches
 from rnnverify.canonical import Network
 from rnnverify.comparison import Comparison, Pair, Tolerance, worst_verdict
 from rnnverify.describe import How, assumptions_of, describe, describe_inputs, ran_as
-from rnnverify.diagnosis import diagnose
+from rnnverify.diagnosis import diagnose, strangers
 from rnnverify.errors import OptionError, printable
+from rnnverify.fix_code import with_code
 from rnnverify.inputs import InputOptions
 from rnnverify.interpreters import check_labels, check_pythons, python_of
 from rnnverify.judge import judge
@@ -29,6 +32,7 @@ from rnnverify.precision import DtypeName, narrow
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.step import Allowed
 from rnnverify.trace import FILED, FROM_H0, Batch, Run, Trace, save
+from rnnverify.whole_model import shared, with_outputs
 from rnnverify.witness import Asked, save_witness
 
 Engine = Literal["auto", "native", "reference"]
@@ -128,7 +132,9 @@ def finish(prepared: Prepared, runners: Runners) -> Comparison:
     batches = lengths.cut_batches(prepared.batches)
     observed = _observe(sides, traces, batches, options)
     examiner = Examiner(batches, options.activation_error)
-    pairs = tuple(_diagnosed(_judge(observed[0], b, examiner, options), observed[0], b) for b in observed[1:])
+    readings = {side.source.label: side.reading for side in sides if side.reading}
+    judged = [(b, _judge(observed[0], b, examiner, options)) for b in observed[1:]]
+    pairs = tuple(_diagnosed(pair, observed[0], b, readings) for b, pair in judged)
     if plan:
         pairs = search.with_searched(pairs, plan, traces)
     result = Comparison(
@@ -186,9 +192,14 @@ def _judge(baseline: Observed, candidate: Observed, examiner: Examiner, options:
     return replace(pair, own_reasons=(*pair.own_reasons, words), reasons=(*pair.reasons, words))
 
 
-def _diagnosed(pair: Pair, baseline: Observed, candidate: Observed) -> Pair:
-    """`pair` with the mistakes behind a difference."""
-    return replace(pair, findings=diagnose(baseline, candidate)) if pair.by_rounding == "DIFFERENT" else pair
+def _diagnosed(pair: Pair, baseline: Observed, candidate: Observed, readings: Mapping[str, Reading]) -> Pair:
+    """`pair` with the mistakes behind a difference, and the lines of code that would have been right."""
+    if pair.by_rounding != "DIFFERENT":
+        return pair
+    findings = diagnose(baseline, candidate)
+    words = strangers(baseline, candidate) if not findings else ""
+    remarks = (*pair.remarks, words) if words else pair.remarks
+    return replace(pair, findings=with_code(findings, (baseline.label, candidate.label), readings), remarks=remarks)
 
 
 def run(source: str | Path, output: str | Path | None = None, options: Options | None = None) -> Trace:
@@ -233,12 +244,13 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
 
 
 def _in_memory(run: Run) -> Run:
-    copies = [tuple(np.array(array) for array in arrays) for arrays in (run.h_n, run.states, run.c_n)]
-    return Run(run.batch, np.array(run.y), *copies)
+    h_n, states, c_n = (tuple(np.array(array) for array in arrays) for arrays in (run.h_n, run.states, run.c_n))
+    model_out = None if run.model_out is None else np.array(run.model_out)
+    return Run(run.batch, np.array(run.y), h_n, states, c_n, model_out)
 
 
 def _open(parsed: Sequence[Source], options: Options) -> tuple[Opened, ...]:
-    return without_masked_steps(settle([open_side(source) for source in parsed], options.assumed))
+    return without_masked_steps(shared(settle([open_side(source) for source in parsed], options.assumed)))
 
 
 def _jobs(
@@ -257,8 +269,9 @@ def _jobs(
                 refused[label] = why
             else:
                 path, python = side.contents.path, python_of(label, options.pythons)
-                trusted = label in options.trust
-                jobs[label] = Job(label, str(side.source), path, side.reading, batches, options.dtype, trusted, python)
+                trusted, head = label in options.trust, side.reading.around.head is not None
+                what = (label, str(side.source), path, side.reading, batches)
+                jobs[label] = Job(*what, options.dtype, trusted, python, head)
     return jobs, refused
 
 
@@ -279,6 +292,7 @@ def _collect(prepared: Prepared, runners: Runners) -> tuple[list[Trace], list[Ho
                 refused[label] = str(error).partition(": ")[2]
         if trace is None and side.network:
             trace = reference.run(_rounded(side, options) or side.network, lengths.cut_batches(prepared.batches))
+            trace = with_outputs(trace, side.reading.around.head) if side.reading else trace
             words = f"float64 reference, because {refused[label]}" if label in refused else "float64 reference"
             how = How("reference", words, {"numpy": np.__version__})
         if trace is None:
@@ -328,5 +342,8 @@ def _observe(
                 is_reference = trace.provenance.get("engine") == "reference"
                 references[key] = trace if is_reference else reference.run(network, batches)
             own = references[key]
-        observed.append(Observed(side.source.label, side.network, trace, own, assumptions_of(side), rounded))
+        around = side.reading.around if side.reading else NOTHING
+        framework = side.reading.recipe.framework if side.reading else str(trace.provenance.get("framework", ""))
+        label, assumed = side.source.label, assumptions_of(side)
+        observed.append(Observed(label, side.network, trace, own, assumed, around, rounded, framework))
     return observed

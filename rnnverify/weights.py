@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from rnnverify.around import Around
+from rnnverify.around import same_shapes as same_heads
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.comparison import TensorDifference
 from rnnverify.precision import UNIT_ROUNDOFF
+from rnnverify.weight_map import weight_map
 
 
 def structure(network: Network) -> str:
@@ -77,6 +80,18 @@ def compare_weights(baseline: Network, candidate: Network) -> tuple[tuple[Tensor
         tensors += _kernel_differences(where, ours, other)
         tensors += _bias_differences(where, ours, other, split)
     return tuple(tensors), tuple(reasons)
+
+
+def compare_around(baseline: Around, candidate: Around) -> Iterator[TensorDifference]:
+    """The tables and dense layers that both sides have, tensor by tensor; those of other shapes are left out."""
+    tables = (baseline.embedding, candidate.embedding)
+    if tables[0] and tables[1] and tables[0].table.shape == tables[1].table.shape:
+        yield _difference("embedding table", tables[0].table, tables[1].table)
+    if baseline.head and candidate.head and same_heads(baseline.head, candidate.head):
+        for ours, theirs in zip(baseline.head.layers, candidate.head.layers, strict=True):
+            name = f"dense {ours.name}".rstrip()
+            yield _difference(f"{name} kernel", ours.kernel, theirs.kernel)
+            yield _difference(f"{name} bias", ours.bias, theirs.bias)
 
 
 def _kernel_differences(where: str, ours: Direction, other: Direction) -> Iterator[TensorDifference]:
@@ -200,4 +215,5 @@ def _difference(
         candidate_value=float(b[at]),
         max_ulp=float((difference / ulp).max()),
         rounded=int((difference > 0).sum() - differing.sum()),
+        map=weight_map(a, b) if differing.any() else None,
     )

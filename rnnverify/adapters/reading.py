@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rnnverify.around import NOTHING, Around
 from rnnverify.canonical import Array, Network
 from rnnverify.containers.contents import FrameworkName
 
@@ -23,6 +24,7 @@ class Recipe:
     loadable: bool = True  # the framework's own loader may be tried on the file
     why_not: str = ""  # why it may not, for the report
     cannot_run: str = ""  # why the framework cannot run this at all, whoever loads it; then the reference does
+    head: tuple[Mapping[str, object], ...] = ()  # {"kernel": key of tensors, "bias": key or "", "transposed": (O, F)}
 
 
 @dataclass(frozen=True)
@@ -38,4 +40,5 @@ class Reading:
     not_compared: tuple[str, ...] = ()  # layers around the recurrent ones, such as "Embedding 'embedding_1'"
     assumptions: tuple[str, ...] = ()  # facts the file does not state, other than the activation
     notes: tuple[str, ...] = ()  # what the user should know: steps returned, dtype computed in, ...
+    around: Around = NOTHING  # the embedding and the dense layers that belong to it
     mask_value: float | None = None  # steps whose features all equal it are skipped; None: no step is

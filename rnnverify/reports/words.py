@@ -6,7 +6,17 @@ import math
 import shlex
 from collections.abc import Iterator
 
-from rnnverify.comparison import Comparison, Measured, Pair, Searched, Side, TensorDifference, Tolerance, Witness
+from rnnverify.comparison import (
+    Comparison,
+    Measured,
+    ModelOutputs,
+    Pair,
+    Searched,
+    Side,
+    TensorDifference,
+    Tolerance,
+    Witness,
+)
 from rnnverify.errors import printable
 from rnnverify.finding import Finding
 
@@ -15,6 +25,7 @@ START = {
     "from_h0": "from random initial states",
     "probe": "in a one-step probe",
     "search": "found by --search",
+    "tokens": "from tokens",
 }
 
 _MATTERS = ("machine", "instructions", "device", "products", "threads", "dtype")
@@ -41,6 +52,8 @@ def numbers(pair: Pair) -> Rows:
         yield "budget", _budgets(pair)
     else:
         yield "tolerance", f"{_tolerance(pair, pair.rule)}  ({pair.rule_words})"
+    if pair.model:
+        yield "whole model", _model(pair.model)
     if pair.tolerance and pair.verdict in ("CLOSE", "DIFFERENT"):
         yield "tolerance", f"{_tolerance(pair, pair.tolerance)}  (set by --atol and --rtol)"
     if worst.first_step is not None and not all(pair.budgets):
@@ -54,6 +67,17 @@ def numbers(pair: Pair) -> Rows:
             yield "not seen", "; ".join(pair.adequacy.survivors)
     for remark in pair.remarks:
         yield "mind", remark
+
+
+def _model(model: ModelOutputs) -> str:
+    """What the dense layers make of both sides."""
+    worst = model.headline.deviation
+    size = "not a number" if any(worst.nonfinite) else number(worst.max_abs)
+    words = f"{size} behind {model.words}"
+    if model.rule:
+        same = model.decisions - model.flips
+        words += f"; {model.rule} the same at {same} of {model.decisions} steps"
+    return f"{words}; at most {max(model.used):.0%} of what rounding allows"
 
 
 def _where(measured: Measured) -> str:
@@ -193,6 +217,18 @@ def wrong(pair: Pair) -> str:
 def mistake(finding: Finding) -> str:
     """Which mistake, on which side, where."""
     return f"{finding.side}: {finding.name}" + (f" ({finding.where})" if finding.where else "")
+
+
+def remedy(finding: Finding, most: int) -> list[str]:
+    """The lines of code that would have been right, `most` of them; else which tensors of the file are wrong."""
+    if finding.code:
+        left = len(finding.code) - most
+        return [*finding.code[:most], *[f"# and {left} lines more like these; the JSON has them all"] * (left > 0)]
+    if finding.names:
+        left = len(finding.names) - most
+        names = ", ".join(printable(name) for name in finding.names[:most])
+        return [f"in {names}" + (f", and {left} more" if left > 0 else "")]
+    return []
 
 
 def evidence(findings: tuple[Finding, ...]) -> str:

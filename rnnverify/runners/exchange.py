@@ -9,6 +9,7 @@ A runner offers a model as an object with
     state_sizes                           [(P,) or (P, H), ...] per layer and direction
     run_padded(x, states, lengths)        as `run`, sequence k having lengths[k] steps, the rest of x being padding; a
                                           model that cannot be run so has no such method
+    dense(y, kernel, bias, activation)    one dense layer over y (b, t, F): kernel (F, O), bias (O,) or None
     backward                              True where some direction reads the input from its end
     layers                                [(merge, turned, [(reverse, direction), ...])], a direction being a function
                                           (x, states) -> (y, states) that runs forward over (b, t, I) from its states
@@ -113,11 +114,30 @@ def run_batch(job: dict[str, Any], batch: dict[str, Any], model: Any, pack: Pack
         states = layer_by_layer(model, x, states, outputs, dtype, job["folder"])
     y, *shown = [pack.add(name, output) for name, output in zip(names, outputs)]
     finals: Any = {"h_n": [], "c_n": []}
+    if job.get("head"):
+        finals["model_out"] = pack.add("model_out_" + batch["name"], headed(job, model, outputs[0], dtype))
     left = list(states)
     for k, sizes in enumerate(model.state_sizes):
         for name, _ in zip(("h_n", "c_n"), sizes):
             finals[name].append(pack.add("%s_%d_%s" % (name, k, batch["name"]), np.asarray(left.pop(0))))
     return dict(finals, y=y, states=shown)
+
+
+def headed(job: dict[str, Any], model: Any, y: Any, dtype: Any) -> Any:
+    """The dense layers of the request over y (B, T, F), in blocks of time: (B, T, O)."""
+    tensors = load_tensors(job)
+    weights = []
+    for spec in job["head"]:
+        kernel, bias = tensors[spec["kernel"]], tensors.get(spec["bias"])
+        weights.append((kernel.T if spec["transposed"] else kernel, bias, spec["activation"]))
+    blocks = []
+    for start in range(0, y.shape[1], BLOCK):
+        values = np.array(y[:, start : start + BLOCK], dtype)
+        for kernel, bias, activation in weights:
+            cast = None if bias is None else np.array(bias, dtype)
+            values = model.dense(values, np.array(kernel, dtype), cast, activation)
+        blocks.append(values)
+    return np.concatenate(blocks, axis=1)
 
 
 def first_states(batch: dict[str, Any], state_sizes: Any, B: int, dtype: Any) -> Any:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
+from any_keras import LOADER, keras, load_model, traced
 from exchange import load_tensors, run_batches
 
 
@@ -25,7 +22,7 @@ def run(job: dict[str, Any]) -> Any:
         if job["loadable"]:
             try:
                 model = model_of("loaded", loaded_layers(job), job)
-                loaded = "keras.saving.load_model"
+                loaded = LOADER
             except Exception as error:  # Keras 3 refuses most older files, in many ways
                 why = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
         if model is None:
@@ -39,7 +36,7 @@ def names(layers: Any) -> Any:
 
 
 def zeros(self: Any, shape: Any, dtype: Any = None, **options: Any) -> Any:  # noqa: ARG001 - as Initializer.__call__
-    return keras.ops.zeros(shape, dtype=dtype)
+    return tf.zeros(shape, dtype or tf.float32)
 
 
 class ZeroInitializers:
@@ -67,7 +64,7 @@ def loaded_layers(job: dict[str, Any]) -> Any:
         link = os.path.join(job["folder"], "model" + suffix)
         os.symlink(os.path.abspath(path), link)
         path = link
-    model = keras.saving.load_model(path, compile=False, safe_mode=not job.get("trusted"))
+    model = load_model(path, job.get("trusted"))
     return [find(model, layer["path"]) for layer in job["layers"]]
 
 
@@ -136,7 +133,7 @@ def rebuilt(spec: Any, activations: Any, go_backwards: Any, dtype: Any, name: An
 
 def activation_named(name: Any) -> Any:
     if name == "keras2_hard_sigmoid":  # what Keras called hard_sigmoid before version 3
-        return lambda x: keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+        return lambda x: tf.clip_by_value(0.2 * x + 0.5, 0.0, 1.0)
     return name
 
 
@@ -199,7 +196,7 @@ class Model:
             if len(self.state_sizes) > 1:
                 shown += self.parts(layer, spec, x, result[0], states[:count])
             x, last = result[0], result[1:]
-            finals += [h for state in last for h in (state if isinstance(state, (list, tuple)) else [state])]
+            finals += flat(last)
             states = states[count:]
         return [x, *shown], finals
 
@@ -240,12 +237,20 @@ class Model:
         return spec["merge_mode"] or "concat", spec["bidirectional"], directions
 
 
+def flat(states: Any) -> Any:
+    """Every state: an old Keras hands out lists of them. In plain loops, the only ones that TensorFlow 1 can trace."""
+    found = []
+    for state in states:
+        found += list(state) if isinstance(state, (list, tuple)) else [state]
+    return found
+
+
 def as_array(tensor: Any) -> Any:
     return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
 
 
 def one_direction(layer: Any, dtype: Any) -> Any:
-    call = tf.function(lambda x, states: layer(x, initial_state=states, training=False), reduce_retracing=True)
+    call = traced(lambda x, states: layer(x, initial_state=states, training=False))
 
     def run(x: Any, states: Any) -> Any:
         y, *last = call(tf.constant(x, dtype), [tf.constant(state, dtype) for state in states])

@@ -45,7 +45,7 @@ def kept(results: Any) -> Any:
 def activation_named(name: Any) -> Any:
     functions = {
         "linear": tf.identity,
-        "silu": tf.nn.silu,
+        "silu": tf.nn.swish,  # its name in TensorFlow 1, too
         "exponential": tf.exp,
         "hard_sigmoid": lambda x: tf.nn.relu6(x + 3.0) / 6.0,
         "keras2_hard_sigmoid": lambda x: tf.clip_by_value(0.2 * x + 0.5, 0.0, 1.0),

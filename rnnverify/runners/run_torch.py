@@ -27,7 +27,7 @@ def run(job: dict[str, Any]) -> Any:
     activations = iter(job["activations"])
     modules = [make_module(layer, tensors, activations, job["dtype"]) for layer in job["layers"]]
     model = Model(modules)
-    with torch.inference_mode():
+    with getattr(torch, "inference_mode", torch.no_grad)():  # before 1.9 there is only the latter
         outputs = run_batches(job, model)
     return {"outputs": outputs, "loaded": loaded, "why_not": why, "layer": names(modules)}
 

@@ -6,9 +6,10 @@ runs while the caller still reads weights. For each job a folder is filled with 
 
 Request: {"jobs": [{"folder", "framework", "path", "layers", "activations", "tensors", "loadable", "trusted",
 "why_not", "dtype", "threads", "input_size", "output_size", "gates": [{"cell", "gate_activation", "output_activation",
-"reset_after", "cell_clip"}], "batches": [{"name", "x", "h0", "c0", "lengths"}]}]}; `tensors` maps names to arrays; x is
-an array of shape (B, T, I), h0 are of (B, P) for each layer and direction, c0 of (B, H) for each of an LSTM, lengths of
-(B,). An array is the path of an .npy file, or [path, offset, dtype, shape] of its bytes within a file of many.
+"reset_after", "cell_clip"}], "head": [{"kernel", "bias", "transposed", "activation"}], "batches": [{"name", "x", "h0",
+"c0", "lengths"}]}]}; `tensors` maps names to arrays; x is an array of shape (B, T, I), h0 are of (B, P) for each layer
+and direction, c0 of (B, H) for each of an LSTM, lengths of (B,). An array is the path of an .npy file, or [path,
+offset, dtype, shape] of its bytes within a file of many.
 
 A request with "write": {"path", "form"} in place of "batches" has a file written: what its "layers" are then, the
 writer says (`write_<framework>.py`).

@@ -1,0 +1,80 @@
+"""What the dense layers behind the recurrent part make of it, on both sides: the outputs of the whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from rnnverify.around import Head, decided, enclosed, rule_of
+from rnnverify.arrays import release
+from rnnverify.comparison import Measured, ModelOutputs, Tolerance, measure
+from rnnverify.observed import Observed
+from rnnverify.step import Allowed, ratio
+from rnnverify.trace import PROBE, Run
+
+_BLOCK = 256  # steps
+
+
+def model_outputs(
+    baseline: Observed, candidate: Observed, rule: Tolerance, allowed: Allowed | None
+) -> ModelOutputs | None:
+    """Both sides' outputs behind the head that they share; None where there is none, or it was not run.
+
+    Each side is held against what the baseline's dense layers make of its own recorded states, as one step is.
+    """
+    head = baseline.around.head or candidate.around.head
+    runs = [(run, candidate.trace.runs.get(name)) for name, run in baseline.trace.runs.items() if name != PROBE]
+    both = [(a, b) for a, b in runs if b and a.model_out is not None and b.model_out is not None]
+    if head is None or not both:
+        return None
+    measured = [_measured(a, b, rule) for a, b in both]
+    used = tuple(
+        max(_used(head, run, side.arithmetic, allowed) for run in each)
+        for side, each in zip((baseline, candidate), zip(*both, strict=True), strict=True)
+    )
+    flips = [_flips(head, a, b) for a, b in both]
+    return ModelOutputs(
+        words=str(head),
+        headline=max(measured, key=lambda each: (sum(each.deviation.nonfinite), each.deviation.max_abs)),
+        used=(used[0], used[1]),
+        rule=rule_of(head),
+        flips=sum(differ for differ, _ in flips),
+        decisions=sum(count for _, count in flips),
+        reasons=tuple(_reasons((baseline.label, candidate.label), used)),
+    )
+
+
+def _measured(a: Run, b: Run, rule: Tolerance) -> Measured:
+    assert a.model_out is not None and b.model_out is not None
+    return Measured(a.batch.name, "model", measure(a.model_out, b.model_out, rule))
+
+
+def _used(head: Head, run: Run, dtype: str, allowed: Allowed | None) -> float:
+    """The largest share of what rounding allows that any output takes."""
+    assert run.model_out is not None
+    worst = 0.0
+    for start in range(0, run.y.shape[1], _BLOCK):
+        steps = slice(start, start + _BLOCK)
+        exact, reach = enclosed(head, run.y[:, steps], dtype, allowed)
+        used = ratio(np.abs(run.model_out[:, steps].astype(np.float64) - exact), reach)
+        worst = max(worst, float(used.max()))
+        release(run.y)
+    return worst
+
+
+def _flips(head: Head, a: Run, b: Run) -> tuple[int, int]:
+    """At how many steps the two decide otherwise, and of how many."""
+    rule = rule_of(head)
+    if not rule:
+        return 0, 0
+    assert a.model_out is not None and b.model_out is not None
+    ours, theirs = decided(a.model_out, rule), decided(b.model_out, rule)
+    return int((ours != theirs).sum()), int(ours.size)
+
+
+def _reasons(labels: tuple[str, str], used: tuple[float, ...]) -> Iterator[str]:
+    for label, share in zip(labels, used, strict=True):
+        if not share <= 1:
+            behind = f"by the dense layers of {labels[0]}, even with rounding"
+            yield f"outputs of {label} do not follow from its states {behind}"

@@ -1,0 +1,213 @@
+"""The lines under a finding are run as they are, on the tensors of the wrong side, and make them the right ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx_files import recurrent, weights
+
+from rnnverify.adapters import Reading
+from rnnverify.canonical import Array
+from rnnverify.finding import Finding
+from rnnverify.fix_code import with_code
+from rnnverify.sides import open_side, parse
+
+# each case: the arrays of the right file in A, the code, and the wrong tensors by name after it ran
+RUN = """
+import json, os, sys
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+import numpy as np
+
+class Variable:
+    def __init__(self, value):
+        self.value = value
+    def assign(self, value):
+        assert value.shape == self.value.shape
+        self.value = value
+    def load(self, value, session):
+        self.assign(value)
+
+class Part:
+    pass
+
+class Model:
+    def __init__(self, layers):
+        self.layers = layers
+    def get_layer(self, name):
+        return self.layers[name]
+
+def cell(names, arrays):
+    made = Part()
+    made.cell = Part()
+    for variable, name in zip(("kernel", "recurrent_kernel", "bias"), names):
+        setattr(made.cell, variable, Variable(arrays[name]))
+    return made
+
+for case in json.load(open(sys.argv[1])):
+    A, wrong = dict(np.load(case["right"])), dict(np.load(case["wrong"]))
+    names = {"A": A, "np": np}
+    if case["framework"] == "torch":
+        import torch
+        names |= {"torch": torch, "state_dict": {name: torch.from_numpy(array) for name, array in wrong.items()}}
+        exec(case["code"], names)
+        found = {name: tensor.numpy() for name, tensor in names["state_dict"].items()}
+    elif case["framework"] == "tensorflow":
+        names |= {"session": None, "variables": {name: Variable(array) for name, array in wrong.items()}}
+        exec(case["code"], names)
+        found = {name: variable.value for name, variable in names["variables"].items()}
+    else:
+        layers, held = {}, {}
+        for spec in case["layers"]:
+            made = Part() if spec["bidirectional"] else cell(spec["tensors"][0], wrong)
+            if spec["bidirectional"]:
+                made.forward_layer, made.backward_layer = (cell(each, wrong) for each in spec["tensors"])
+            parts = [made.forward_layer, made.backward_layer] if spec["bidirectional"] else [made]
+            layers[spec["name"]] = made
+            for part, each in zip(parts, spec["tensors"]):
+                held |= {name: getattr(part.cell, v) for v, name in zip(("kernel", "recurrent_kernel", "bias"), each)}
+        exec(case["code"], {**names, "model": Model(layers)})
+        found = {name: variable.value for name, variable in held.items()}
+    np.savez(case["found"], **found)
+"""
+
+PAIRS = {
+    "torch": ("simple_rnn.h5", "rnn.pt"),
+    "both ways": ("bidirectional.keras", "bidirectional.pt"),
+    "keras": ("rnn.pt", "simple_rnn.h5"),
+    "stacked": ("two_parts.pt#below+above", "stacked.keras"),
+    "backward layer": ("bidirectional.pt", "bidirectional.keras"),
+    "tensorflow": ("rnn.pt", "basic_rnn_cell.ckpt"),
+    "scopes": ("two_parts.pt#below+above", "stacked.ckpt"),
+}
+"""Files that hold one network: what the code makes of zeros is known."""
+
+
+def reading(name: str, fixtures: Path) -> Reading:
+    found = open_side(parse(str(fixtures / name), "A")).reading
+    assert found
+    return found
+
+
+def every_tensor(of: Reading) -> tuple[str, ...]:
+    return tuple(
+        f"{w} {part}" for w, _, _ in of.network.directions() for part in ("kernel", "recurrent kernel", "bias")
+    )
+
+
+def finding(tensors: tuple[str, ...], side: str = "B") -> Finding:
+    return Finding("a mistake", "Undo it.", "certain", 1.0, 0.0, "", side, tensors)
+
+
+def coded(right: Reading, wrong: Reading, tensors: tuple[str, ...]) -> Finding:
+    (found,) = with_code((finding(tensors),), ("A", "B"), {"A": right, "B": wrong})
+    return found
+
+
+def test_the_lines_make_wrong_tensors_right(fixtures: Path, tmp_path: Path) -> None:
+    cases, wanted = [], {}
+    for name, (one, other) in PAIRS.items():
+        right, wrong = reading(one, fixtures), reading(other, fixtures)
+        arrays: dict[str, Array] = {key: np.zeros_like(array) for key, array in wrong.recipe.tensors.items()}
+        np.savez(tmp_path / f"{name}-right.npz", **dict(right.recipe.tensors))  # type: ignore[arg-type]  # names as they are
+        np.savez(tmp_path / f"{name}-wrong.npz", **arrays)  # type: ignore[arg-type]
+        found = coded(right, wrong, every_tensor(wrong))
+        assert set(found.names) == set(wrong.recipe.tensors), name
+        wanted[name] = wrong.recipe.tensors
+        cases.append(
+            {
+                "framework": wrong.recipe.framework,
+                "layers": list(map(dict, wrong.recipe.layers)),
+                "code": "\n".join(found.code),
+                **{key: str(tmp_path / f"{name}-{key}.npz") for key in ("right", "wrong", "found")},
+            }
+        )
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    command = [sys.executable, "-c", RUN, str(tmp_path / "cases.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name, tensors in wanted.items():
+        made = dict(np.load(tmp_path / f"{name}-found.npz"))
+        biases = [key for key in tensors if "bias" in key]
+        for key, array in tensors.items():
+            if key in biases:  # one bias may be in two tensors
+                continue
+            assert np.array_equal(made[key], array), (name, key)
+        summed = [sum(float(np.sum(held[key], dtype=np.float64)) for key in biases) for held in (made, tensors)]
+        assert abs(summed[0] - summed[1]) < 1e-5, name
+
+
+def test_only_the_wrong_tensors_are_set(fixtures: Path) -> None:
+    right, wrong = reading("simple_rnn.h5", fixtures), reading("rnn.pt", fixtures)
+    found = coded(right, wrong, ("layer 0 recurrent kernel",))
+    head, line = found.code
+    assert head.startswith("# A[name]")
+    array = 'A["rnn/sequential/rnn/simple_rnn_cell/recurrent_kernel"]'
+    assert line == f'state_dict["weight_hh_l0"] = torch.from_numpy({array}.T)'
+    assert found.names == ("weight_hh_l0",)
+    assert coded(right, wrong, ()).code == ()
+
+
+def test_a_trace_has_no_names_and_gives_no_code(fixtures: Path) -> None:
+    file = reading("rnn.pt", fixtures)
+    tensors = ("layer 0 kernel",)
+    (found,) = with_code((finding(tensors),), ("A", "B"), {"A": file})
+    assert (found.names, found.code) == ((), ())
+    (found,) = with_code((finding(tensors, "A"),), ("A", "B"), {"A": file})
+    assert (found.names, found.code) == (("weight_ih_l0",), ())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "tensors", "line"),
+    [
+        ("rnn.pt", ("layer 0 activation",), 'torch.nn.RNN(5, 8, nonlinearity="relu")'),
+        (
+            "simple_rnn.h5",
+            ("layer 0 activation",),
+            'keras.layers.SimpleRNN(8, activation="relu", return_sequences=True)',
+        ),
+        ("basic_rnn_cell.ckpt", ("layer 0 activation",), "BasicRNNCell(8, activation=tf.nn.relu)"),
+        ("simple_rnn.h5", ("layer 0 order of time",), "go_backwards=False"),
+    ],
+)
+def test_what_is_no_tensor(wrong: str, tensors: tuple[str, ...], line: str, fixtures: Path) -> None:
+    right = reading("rnn.pt", fixtures)
+    relu = replace(right, network=right.network.with_activations(("relu",)))
+    (found,) = coded(relu, reading(wrong, fixtures), tensors).code
+    assert line in found
+
+
+def test_the_lines_for_an_onnx_node(tmp_path: Path) -> None:
+    """From another node, run as they are on its initializers."""
+    stored = weights(D=2)
+    for name, arrays in (("right", stored), ("wrong", {key: np.zeros_like(array) for key, array in stored.items()})):
+        (tmp_path / f"{name}.onnx").write_bytes(recurrent(arrays, direction="bidirectional"))
+    right, wrong = (reading(f"{name}.onnx", tmp_path) for name in ("right", "wrong"))
+    found = coded(right, wrong, every_tensor(wrong))
+    assert found.names == ("W", "R", "B") and "model.graph.initializer" in found.code[0]
+    tensors = {key: np.zeros_like(array) for key, array in stored.items()}
+    exec("\n".join(found.code), {"A": stored, "np": np, "tensors": tensors})
+    assert all(np.array_equal(tensors[key], array) for key, array in stored.items())
+    facts = ("layer 0 activation", "layer 0 merge mode", "layer 0 kernel")
+    lines = coded(right, wrong, facts).code
+    assert "# of the RNN node: activations that compute tanh" in lines and "y = concat([Y[:, 0], Y[:, 1]], -1)" in lines
+
+
+def test_an_onnx_node_without_biases_or_with_gates(tmp_path: Path) -> None:
+    stored = weights()
+    (tmp_path / "right.onnx").write_bytes(recurrent(stored, direction="reverse"))
+    del stored["B"]
+    (tmp_path / "wrong.onnx").write_bytes(recurrent(stored, inputs=["X", "W", "R"]))
+    (tmp_path / "gru.onnx").write_bytes(recurrent(weights(op="GRU"), op="GRU"))
+    right, wrong, gru = (reading(f"{name}.onnx", tmp_path) for name in ("right", "wrong", "gru"))
+    lines = coded(right, wrong, ("layer 0 bias", "layer 0 order of time")).code
+    assert lines[1:] == (
+        "# the node has no B: give it one of shape (directions, 2 * hidden_size)",
+        "# of the RNN node: direction='reverse'",
+    )
+    assert coded(gru, gru, ("layer 0 kernel",)).code == ()

@@ -1,0 +1,74 @@
+"""The outputs of whole models: held against the dense layers, counted where they decide otherwise."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from observed import BATCHES, NETWORK, model, nudged
+from test_around import head, in_float32
+
+from rnnverify.adequacy import Examiner
+from rnnverify.around import Around, Dense, Embedding, Head
+from rnnverify.canonical import Array
+from rnnverify.comparison import Pair, Tolerance
+from rnnverify.judge import judge
+from rnnverify.observed import Observed
+
+HEAD = head(4, 3, activations=("softmax",))
+
+
+def with_head(side: Observed, made: Head = HEAD, ran: Head | None = None) -> Observed:
+    runs = {n: replace(run, model_out=in_float32(ran or made, run.y)) for n, run in side.trace.runs.items()}
+    return replace(side, trace=replace(side.trace, runs=runs), around=Around(head=made))
+
+
+def judged(a: Observed, b: Observed, tolerance: Tolerance | None = None) -> Pair:
+    return judge(a, b, Examiner(BATCHES), tolerance or Tolerance())
+
+
+def other_head(by: float) -> Head:
+    (dense,) = HEAD.layers
+    kernel = dense.kernel.copy()
+    kernel[2, 1] += np.float32(by)
+    return Head((Dense(kernel, dense.bias, dense.activation),))
+
+
+def test_equal_models_pass_and_say_how_often_they_decide_alike() -> None:
+    pair = judged(with_head(model("A", NETWORK)), with_head(model("B", NETWORK)))
+    assert pair.verdict == "IDENTICAL" and pair.model is not None
+    assert (pair.model.rule, pair.model.flips, pair.model.decisions) == ("argmax", 0, 20)
+    assert [t.name for t in pair.tensors][-2:] == ["dense kernel", "dense bias"] and 0 < max(pair.model.used) < 1
+
+
+def test_another_head_is_a_difference_though_the_recurrent_parts_are_equal() -> None:
+    pair = judged(with_head(model("A", NETWORK)), with_head(model("B", NETWORK), other_head(3.0)))
+    assert pair.verdict == "DIFFERENT" and pair.headline.deviation.max_abs == 0
+    assert pair.model is not None and pair.model.flips > 0
+    assert any("dense kernel: 1 of 12 weights differ" in reason for reason in pair.reasons)
+
+
+def test_outputs_that_the_dense_layers_do_not_explain() -> None:
+    pair = judged(with_head(model("A", NETWORK)), with_head(model("B", NETWORK), ran=other_head(1e-3)))
+    assert pair.verdict == "DIFFERENT"
+    assert pair.reasons == ("outputs of B do not follow from its states by the dense layers of A, even with rounding",)
+
+
+def test_a_tolerance_counts_for_the_outputs_of_the_model_too() -> None:
+    a, b = with_head(model("A", NETWORK)), with_head(model("B", NETWORK), other_head(3.0))
+    assert judged(a, b, Tolerance(atol=1e-3)).verdict == "DIFFERENT"
+    assert judged(a, b, Tolerance(atol=1.0)).verdict == "CLOSE"
+
+
+def test_without_dense_layers_on_both_sides_nothing_is_said() -> None:
+    assert judged(with_head(model("A", NETWORK)), model("B", NETWORK)).model is None
+    assert judged(model("A", NETWORK), model("B", nudged(0.1))).model is None
+
+
+@pytest.mark.parametrize(("change", "verdict"), [(0.0, "IDENTICAL"), (1e-6, "DIFFERENT")])
+def test_tables_are_compared_bit_for_bit(change: float, verdict: str) -> None:
+    def embedded(side: Observed, by: float) -> Observed:
+        table: Array = np.ones((5, 3), np.float32) + np.float32(by)
+        return replace(side, around=Around(embedding=Embedding(table)))
+
+    pair = judged(embedded(model("A", NETWORK), 0), embedded(model("B", NETWORK), change))
+    assert pair.verdict == verdict and pair.tensors[-1].name == "embedding table"

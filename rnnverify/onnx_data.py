@@ -21,7 +21,7 @@ from rnnverify.containers.onnx_tensors import stored_tensor
 from rnnverify.containers.protobuf import MalformedError, parse
 from rnnverify.containers.raw_span import read_span
 from rnnverify.errors import FileError, UnsupportedError, printable
-from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace, check_run
+from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch, Run, Trace, check_run, read_lengths
 
 _FILE = re.compile(r"(input|output)_(\d{1,6})\.pb")
 _PASSES = {"Identity", "Cast", "Dropout"}
@@ -44,10 +44,13 @@ def _trace(path: Path, found: Found, inputs: Mapping[str, Array], outputs: Mappi
     x = _x(path, found, inputs, used)
     y = _y(path, found, outputs, used)
     parts = [part for level in found.stack.levels for part in level.parts]
-    _check_lengths(path, found, parts, inputs, x.shape[1], used)
+    lengths = _lengths(path, found, parts, inputs, x, used)
     h0, c0 = (_initial(path, found, parts, inputs, k, used) for k in (5, 6))
     h_n, c_n = (_finals(parts, outputs, k, used) for k in (1, 2))
-    batch = Batch(FROM_H0, x, h0, c0 or None) if h0 else Batch(ZERO, x)
+    if lengths is not None and h0:
+        words = "has sequences of different length, and initial states"
+        raise UnsupportedError(path, words, f"record one without the other, or {_ADVICE}")
+    batch = Batch(FROM_H0, x, h0, c0 or None) if h0 else Batch(ZERO if lengths is None else LENGTHS, x, lengths=lengths)
     run = Run(batch, y, h_n, c_n=c_n)
     check_run(path, run, "")
     provenance = {"form": "ONNX test data", "framework": "onnx", "source": found.contents.path.name}
@@ -122,15 +125,21 @@ def _y(path: Path, found: Found, outputs: Mapping[str, Array], used: set[str]) -
     raise UnsupportedError(path, words, f"make its Y an output of the model, or {_ADVICE}")
 
 
-def _check_lengths(
-    path: Path, found: Found, parts: list[Part], inputs: Mapping[str, Array], steps: int, used: set[str]
-) -> None:
-    for tensor in {part.node.input(4) for part in parts} - {""}:
-        lengths = inputs[tensor].ravel().tolist() if tensor in inputs else found.values.integers(tensor)
+def _lengths(
+    path: Path, found: Found, parts: list[Part], inputs: Mapping[str, Array], x: Array, used: set[str]
+) -> Array | None:
+    """(B,): where each sequence ends, by sequence_lens; None where all run to the end."""
+    told: list[Array] = []
+    if not x.size:
+        return None  # which is refused where x is looked at
+    for tensor in dict.fromkeys(part.node.input(4) for part in parts):
+        stated = found.values.integers(tensor) if tensor and tensor not in inputs else None
         used.add(tensor)
-        if lengths is not None and set(lengths) != {steps}:
-            words = f"has sequences of {min(lengths)} to {max(lengths)} steps, by {printable(tensor, 80)}"
-            raise UnsupportedError(path, words, "this version compares sequences of one length")
+        lengths = inputs[tensor] if tensor in inputs else np.array(stated or [x.shape[1]] * len(x))
+        told.append(read_lengths(path, {"lengths": lengths}, x))
+    if any(not np.array_equal(lengths, told[0]) for lengths in told):
+        raise UnsupportedError(path, "has nodes with other sequence_lens than others", _ADVICE)
+    return None if (told[0] == x.shape[1]).all() else told[0]
 
 
 def _initial(

@@ -16,7 +16,7 @@ from rnnverify.canonical import Array
 from rnnverify.errors import FileError, OptionError, UnsupportedError
 from rnnverify.onnx_data import load_test_data
 from rnnverify.sides import is_test_data, open_side, parse
-from rnnverify.trace import FROM_H0, ZERO, Batch, Trace
+from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch, Trace
 
 X = np.random.default_rng(7).normal(size=(2, 5, 3)).astype(np.float32)  # (B, T, I)
 H0 = np.random.default_rng(8).normal(size=(2, 4)).astype(np.float32)
@@ -154,9 +154,15 @@ X_FED = {"X": X.swapaxes(0, 1)}
         ({"inputs": ("X", "W", "R", "B", "", "W")}, X_FED, Y, "starts rnn from states that W"),
         (
             {"inputs": ("X", "W", "R", "B", "lens"), "fed": ("X", "lens")},
-            {**X_FED, "lens": np.array([5, 3], np.int32)},
+            {**X_FED, "lens": np.array([5, 6], np.int32)},
             Y,
-            "has sequences of 3 to 5 steps, by lens; this version compares sequences of one length",
+            "has lengths of shape .*; wanted whole numbers from 1 to 5",
+        ),
+        (
+            {"inputs": ("X", "W", "R", "B", "lens", "h"), "fed": ("X", "lens", "h")},
+            {**X_FED, "lens": np.array([5, 3], np.int32), "h": H0[None]},
+            Y,
+            "has sequences of different length, and initial states",
         ),
         ({}, {"X": X}, Y, "has 5 sequences of 2 steps, y 2 of 5"),
         ({}, {"X": X_FED["X"].astype(np.int32)}, Y, "x has shape .* and dtype int32"),
@@ -212,3 +218,16 @@ def test_states_of_some_nodes_only_are_refused(tmp_path: Path) -> None:
     data = model(graph(nodes, [*constants, ONE], [value("X"), value("h")], [value("Y")]))
     with pytest.raises(UnsupportedError, match="has initial states for some nodes only"):
         load_test_data(record(tmp_path, data, {**X_FED, "h": H0[None]}, Y))
+
+
+def test_sequences_of_different_length(tmp_path: Path) -> None:
+    data = built(inputs=("X", "W", "R", "B", "lens"), fed=("X", "lens"))
+    (run,) = computed(data, tmp_path).runs.values()
+    y = run.y.astype(np.float32)
+    y[1, 3:] = 0
+    finals = np.stack([y[0, 4], y[1, 2]])[None]
+    inputs = {**X_FED, "lens": np.array([5, 3], np.int32)}
+    path = record(tmp_path, data, inputs, {"Y": y.swapaxes(0, 1)[:, None], "Y_h": finals})
+    found = load_test_data(path).runs[LENGTHS]
+    assert found.batch.lengths is not None and found.batch.lengths.tolist() == [5, 3]
+    assert rnnverify.compare(path, tmp_path / "model.onnx").verdict == "EQUIVALENT"

@@ -72,3 +72,23 @@ def _attributes(rng: Random) -> dict[str, Any]:
     }
     known |= {"starts": some, "ends": some, "split": some}
     return {name: known[name] for name in rng.sample(list(known), rng.randrange(4))}
+
+
+def onnx_data(rng: Random) -> Sample:
+    """ONNX's test data, beside its model."""
+    one = node("LSTM", ["X", "W", "R", "B", rng.choice(("", "lens")), "h", rng.choice(("", "c"))], ["Y", "Yh", "Yc"])
+    constants = [tensor(name, array) for name, array in weights(op="LSTM").items()]
+    before = node("Transpose", ["X0"], ["X"], perm=rng.choice(([1, 0, 2], [0, 1, 2], [2, 0, 1])))
+    fed, given = ("X0", "h", "c", "lens"), ("Y", "Yh", "Yc")
+    data = model(graph([before, one], constants, [value(name) for name in fed], [value(name) for name in given]))
+    x, h, y = (np.ones(shape, np.float32) for shape in ((2, 5, 3), (1, 2, 4), (5, 1, 2, 4)))
+    inputs, outputs = (x, h, h, np.full(2, 5, np.int32)), (y, h, h)
+    files = {f"input_{k}.pb": tensor(rng.choice((fed[k], "")), array) for k, array in enumerate(inputs)}
+    files |= {f"output_{k}.pb": tensor(rng.choice((given[k], "")), array) for k, array in enumerate(outputs)}
+    for name in rng.sample([*files], rng.randrange(3)):
+        files[name] = mutated_message(rng, files[name])
+    for name in rng.sample([*files], rng.randrange(2)):
+        files[name[:-4] + f"{rng.randrange(9)}.pb"] = files[name]
+    data = mutated_message(rng, data) if rng.random() < 0.4 else data
+    folder = "test_data_set_0"
+    return Sample(folder, {"model.onnx": data, **{f"{folder}/{name}": content for name, content in files.items()}})

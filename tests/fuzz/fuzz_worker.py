@@ -46,6 +46,7 @@ HARNESSES: Mapping[str, Callable[[Random], Sample]] = {
     "torch_tar": fuzz_graphs.torch_tar,
     "onnx": fuzz_onnx.onnx,
     "onnx_graphs": fuzz_onnx.onnx_graphs,
+    "onnx_data": fuzz_onnx.onnx_data,
     "trace": fuzz_arrays.trace,
     "npy": fuzz_arrays.npy,
 }

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rnnverify.adapters.layouts import Layout, lay_out
 from rnnverify.adapters.reading import Reading
@@ -25,6 +25,7 @@ class Weights:
     recurrent_kernel: str
     turned: bool
     biases: tuple[str, ...]  # (H,) each: none, one, or the input's and the recurrent one
+    projection: str = ""  # (P, H) as PyTorch has it
 
     def rows(self) -> tuple[str, str]:
         """Both matrices as x @ kernel + h @ recurrent_kernel take them: (I, H) and (H, H)."""
@@ -45,25 +46,22 @@ def porting_code(reading: Reading, framework: FrameworkName) -> str:
     Raises UnsupportedError for what these layers cannot compute. The layouts are those of `adapters.layouts`.
     """
     layout = lay_out(reading.network, framework, Path(framework))
-    _check(reading)
+    if not in_one_line_each(reading, framework):
+        found = "holds gated cells, whose porting code this version prints from PyTorch to PyTorch alone"
+        raise UnsupportedError(Path(framework), found, "leave out --show-code")
+    if reading.recipe.framework == "onnx" and len(list(expressions(reading))) < len(list(reading.network.directions())):
+        found = "weights that lie behind operations of the graph have no line of their own"
+        raise UnsupportedError(Path("onnx"), found, "leave out --show-code")
     weights = list(expressions(reading))
     directions = [direction for _, _, direction in reading.network.directions()]
     code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow, "onnx": _onnx}[framework]
     return "\n".join(code(layout, list(zip(weights, directions, strict=True)))) + "\n"
 
 
-def _check(reading: Reading) -> None:
-    """UnsupportedError where the weights are more than the lines below can say."""
-    path = Path(reading.recipe.framework)
-    for layer in reading.network.layers:
-        if layer.cell != "rnn":
-            found = f"the lines that port {layer.cell} cells by hand are not written by this version"
-            raise UnsupportedError(path, found, "leave --show-code out: the file itself is written all the same")
-    if reading.recipe.framework == "onnx":
-        nodes = [node for spec in reading.recipe.layers for node in cast(Sequence[Mapping[str, Any]], spec["nodes"])]
-        if not all(node["tensors"].keys() >= {"W", "R"} for node in nodes):
-            found = "weights that lie behind operations of the graph have no line of their own"
-            raise UnsupportedError(path, found, "leave --show-code out: the file itself is written all the same")
+def in_one_line_each(reading: Reading, framework: FrameworkName) -> bool:
+    """Whether `expressions` says all that `framework` needs: it has no line for gates in another order."""
+    vanilla = all(layer.cell == "rnn" for layer in reading.network.layers)
+    return vanilla or framework == reading.recipe.framework == "torch"
 
 
 def _transposed(text: str, turned: bool) -> str:
@@ -80,10 +78,10 @@ def expressions(reading: Reading, holder: str = "source") -> Iterator[Weights]:
     def array(name: object) -> str:
         return f"{holder}[{json.dumps(str(name))}]"
 
+    sources = {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow, "flax": _from_flax}
+    sources["onnx"] = _from_onnx
     for spec in reading.recipe.layers:
-        yield from {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow, "onnx": _from_onnx}[
-            reading.recipe.framework
-        ](spec, array)
+        yield from sources[reading.recipe.framework](spec, array)
 
 
 def _from_torch(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
@@ -93,10 +91,11 @@ def _from_torch(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     keys = spec["keys"]
     for k in range(spec["num_layers"]):
         for end in ("", "_reverse") if spec["bidirectional"] else ("",):
-            suffix = f"_l{k}{end}" if spec["module"] == "RNN" else ""
+            suffix = "" if spec["module"].endswith("Cell") else f"_l{k}{end}"
             biases = [keys[kind + suffix] for kind in ("bias_ih", "bias_hh") if kind + suffix in keys]
             kernel, recurrent = (array(keys[kind + suffix]) for kind in ("weight_ih", "weight_hh"))
-            yield Weights(kernel, recurrent, True, tuple(map(array, biases)))
+            projection = array(keys["weight_hr" + suffix]) if "weight_hr" + suffix in keys else ""
+            yield Weights(kernel, recurrent, True, tuple(map(array, biases)), projection)
 
 
 def _from_cell_by_hand(spec: Mapping[str, Any], array: Array) -> Weights:
@@ -111,13 +110,10 @@ def _from_cell_by_hand(spec: Mapping[str, Any], array: Array) -> Weights:
 
 
 def _from_keras(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
-    taken = 0
-    for cell in spec["cells"]:
-        count = 2 + cell["use_bias"]
-        for names in spec["tensors"]:
-            kernel, recurrent, *biases = map(array, names[taken : taken + count])
+    for k in range(len(spec["cells"])):
+        for cells in spec["tensors"]:
+            kernel, recurrent, *biases = map(array, cells[k])
             yield Weights(kernel, recurrent, False, tuple(biases))
-        taken += count
 
 
 def _from_tensorflow(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
@@ -145,6 +141,14 @@ def _from_onnx(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
             yield Weights(parts["W"], parts["R"], True, biases)
 
 
+def _from_flax(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
+    for names in spec["directions"]:
+        over_x, over_h = ("dense_i", "dense_h") if spec["api"] == "nnx" else ("i", "h")
+        keys = (f"{over_x}/kernel", f"{over_h}/kernel", f"{over_x}/bias")
+        kernel, recurrent, bias = (array(names[key]) for key in keys)
+        yield Weights(kernel, recurrent, False, (bias,))
+
+
 Pairs = Sequence[tuple[Weights, Direction]]
 
 
@@ -154,9 +158,10 @@ def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:
     for made in layout.layers:
         name = made["prefix"][:-1] or "rnn"
         options = [f"num_layers={made['num_layers']}"] * (made["num_layers"] > 1)
-        options += [f'nonlinearity="{made["nonlinearity"]}"', *(["bias=False"] if not made["bias"] else [])]
+        options += [f'nonlinearity="{made["nonlinearity"]}"'] * (made["module"] == "RNN")
+        options += [f"proj_size={made['proj_size']}"] * (made["proj_size"] > 0) + ["bias=False"] * (not made["bias"])
         options += ["bidirectional=True"] * made["bidirectional"] + [f"batch_first=True, dtype=torch.{made['dtype']}"]
-        yield f"{name} = torch.nn.RNN({made['input_size']}, {made['hidden_size']}, {', '.join(options)})"
+        yield f"{name} = torch.nn.{made['module']}({made['input_size']}, {made['hidden_size']}, {', '.join(options)})"
         yield "with torch.no_grad():"
         for k in range(made["num_layers"]):
             for end in ("", "_reverse")[: 1 + made["bidirectional"]]:
@@ -167,6 +172,8 @@ def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:
                     given = weights.biases[d : d + 1]
                     value = f"copy_(torch.from_numpy({given[0]}))" if given else "zero_()"
                     yield f"    {name}.{kind}_l{k}{end}.{value}"
+                if weights.projection:
+                    yield f"    {name}.weight_hr_l{k}{end}.copy_(torch.from_numpy({weights.projection}))"
 
 
 def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:
@@ -177,7 +184,7 @@ def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:
         options += ["go_backwards=True"] * made["go_backwards"] + ["return_sequences=True"]
         options += [f'dtype="{made["dtype"]}"'] * (made["dtype"] != "float32")
         name = f'name="{made["name"]}"'
-        if made["class"] == "SimpleRNN":
+        if not made["bidirectional"]:
             yield f"    keras.layers.SimpleRNN({made['units']}, {', '.join(options)}, {name}),"
         else:
             inner = f"keras.layers.SimpleRNN({made['units']}, {', '.join(options)})"

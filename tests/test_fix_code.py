@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from onnx_files import recurrent, weights
 
-from rnnverify.adapters import Reading
-from rnnverify.canonical import Array
+from rnnverify.adapters import Reading, restate
+from rnnverify.canonical import Array, Network
 from rnnverify.finding import Finding
 from rnnverify.fix_code import with_code
 from rnnverify.sides import open_side, parse
@@ -57,6 +57,9 @@ for case in json.load(open(sys.argv[1])):
         names |= {"torch": torch, "state_dict": {name: torch.from_numpy(array) for name, array in wrong.items()}}
         exec(case["code"], names)
         found = {name: tensor.numpy() for name, tensor in names["state_dict"].items()}
+    elif case["framework"] == "flax":
+        names["flat"] = found = wrong
+        exec(case["code"], names)
     elif case["framework"] == "tensorflow":
         names |= {"session": None, "variables": {name: Variable(array) for name, array in wrong.items()}}
         exec(case["code"], names)
@@ -83,6 +86,11 @@ PAIRS = {
     "stacked": ("two_parts.pt#below+above", "stacked.keras"),
     "backward layer": ("bidirectional.pt", "bidirectional.keras"),
     "tensorflow": ("rnn.pt", "basic_rnn_cell.ckpt"),
+    "linen": ("rnn.pt", "simple_cell.msgpack"),
+    "nnx": ("two_parts.pt#below+above", "stacked_nnx.npz"),
+    "both ways in flax": ("bidirectional.keras", "bidirectional_nnx"),
+    "from flax": ("simple_cell.msgpack", "rnn.pt"),
+    "gates": ("mixed.pt2#lstm+gru+rnn", "mixed.pt#lstm+gru+rnn"),
     "scopes": ("two_parts.pt#below+above", "stacked.ckpt"),
 }
 """Files that hold one network: what the code makes of zeros is known."""
@@ -96,7 +104,9 @@ def reading(name: str, fixtures: Path) -> Reading:
 
 def every_tensor(of: Reading) -> tuple[str, ...]:
     return tuple(
-        f"{w} {part}" for w, _, _ in of.network.directions() for part in ("kernel", "recurrent kernel", "bias")
+        f"{w} {part}"
+        for w, _, _ in of.network.directions()
+        for part in ("kernel", "recurrent kernel", "bias", "projection")
     )
 
 
@@ -151,6 +161,24 @@ def test_only_the_wrong_tensors_are_set(fixtures: Path) -> None:
     assert line == f'state_dict["weight_hh_l0"] = torch.from_numpy({array}.T)'
     assert found.names == ("weight_hh_l0",)
     assert coded(right, wrong, ()).code == ()
+
+
+def test_some_of_the_gates_are_set_with_their_tensor(fixtures: Path) -> None:
+    right, wrong = (reading(f"mixed.{end}#lstm+gru+rnn", fixtures) for end in ("pt2", "pt"))
+    tensors = ("layer 1 reverse recurrent bias of the candidate", "layer 0 projection")
+    assert coded(right, wrong, tensors).names == (
+        "lstm.weight_hr_l0",
+        "gru.bias_ih_l0_reverse",
+        "gru.bias_hh_l0_reverse",
+    )
+    assert len(coded(right, wrong, tensors).code) == 4
+
+
+def test_gates_in_another_order_get_names_and_no_code(fixtures: Path) -> None:
+    wrong = reading("mixed.pt#lstm", fixtures)
+    other = replace(wrong, recipe=replace(wrong.recipe, framework="keras"))
+    found = coded(other, wrong, ("layer 0 kernel",))
+    assert (found.names, found.code) == (("lstm.weight_ih_l0",), ())
 
 
 def test_a_trace_has_no_names_and_gives_no_code(fixtures: Path) -> None:
@@ -211,3 +239,17 @@ def test_an_onnx_node_without_biases_or_with_gates(tmp_path: Path) -> None:
         "# of the RNN node: direction='reverse'",
     )
     assert coded(gru, gru, ("layer 0 kernel",)).code == ()
+
+
+def test_what_is_no_tensor_is_spelled_for_flax_too(fixtures: Path) -> None:
+    wrong = reading("bidirectional_nnx", fixtures)
+    (layer,) = wrong.network.layers
+    right = replace(wrong, network=Network((replace(layer, merge="sum", activation="relu"),)))
+    code = coded(right, wrong, ("layer 0 activation", "layer 0 merge mode")).code
+    assert code == (
+        "nn.SimpleCell(8, activation_fn=jax.nn.relu)",
+        "nn.Bidirectional(forward, backward, merge_fn=lambda a, b: a + b)",
+    )
+    one = reading("simple_cell.msgpack", fixtures)
+    turned = restate(one, None, True)
+    assert coded(turned, one, ("layer 0 order of time",)).code == ("nn.RNN(cell, reverse=True, keep_order=False)",)

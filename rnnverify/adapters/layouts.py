@@ -26,11 +26,12 @@ LAYOUTS: dict[FrameworkName, str] = {
 """Framework to the module of its layout, imported when a network is laid out so."""
 
 _WRITTEN: dict[FrameworkName, tuple[CellKind, ...]] = {
-    "keras": ("rnn",),
-    "torch": ("rnn",),
-    "tensorflow": ("rnn",),
+    "keras": ("rnn", "gru", "lstm"),
+    "torch": ("rnn", "gru", "lstm"),
+    "tensorflow": ("rnn", "gru", "lstm"),
     "onnx": ("rnn", "gru", "lstm"),
 }
+"""The kinds of cells that a framework's layout takes; only vanilla ones where it is not named."""
 
 
 class Layouter(Protocol):

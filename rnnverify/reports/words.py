@@ -29,8 +29,14 @@ START = {
 }
 
 _MATTERS = ("machine", "instructions", "device", "products", "threads", "dtype")
-_PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
-_PACKAGES |= {"onnx": ("onnxruntime", "onnx")}
+_PACKAGES = {
+    "keras": ("keras", "tensorflow"),
+    "torch": ("torch",),
+    "tensorflow": ("tensorflow", "tf_keras"),
+    "flax": ("flax", "jax"),
+    "equinox": ("equinox", "jax"),
+    "onnx": ("onnxruntime", "onnx"),
+}
 
 Rows = Iterator[tuple[str, str]]
 """A name and what is to be said about it."""

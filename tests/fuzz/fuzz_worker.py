@@ -18,6 +18,7 @@ from random import Random
 import fuzz_arrays
 import fuzz_checkpoints
 import fuzz_graphs
+import fuzz_jax
 import fuzz_keras
 import fuzz_onnx
 import fuzz_pickles
@@ -47,6 +48,9 @@ HARNESSES: Mapping[str, Callable[[Random], Sample]] = {
     "onnx": fuzz_onnx.onnx,
     "onnx_graphs": fuzz_onnx.onnx_graphs,
     "onnx_data": fuzz_onnx.onnx_data,
+    "flax_msgpack": fuzz_jax.flax_msgpack,
+    "orbax": fuzz_jax.orbax,
+    "equinox": fuzz_jax.equinox,
     "trace": fuzz_arrays.trace,
     "npy": fuzz_arrays.npy,
 }

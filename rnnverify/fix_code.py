@@ -34,7 +34,8 @@ def with_code(
 
 def _with_code(finding: Finding, other: str, readings: Mapping[str, Reading]) -> Finding:
     wrong, right = readings.get(finding.side), readings.get(other)
-    if wrong is None:
+    gated = any(y.cell != "rnn" for each in (wrong, right) if each for y in each.network.layers)
+    if wrong is None or gated:  # the lines are those of vanilla cells
         return finding
     weights = list(expressions(right, other)) if right else [None] * len(list(wrong.network.directions()))
     if len(weights) != len(list(wrong.network.directions())):
@@ -70,12 +71,9 @@ def _places(reading: Reading) -> Iterator[Place]:
         if reading.recipe.framework == "tensorflow":
             yield from ({"spec": spec, "names": names} for names in _listed(spec["directions"]))
         elif reading.recipe.framework == "keras":
-            taken = 0
-            for c, cell in enumerate(_listed(spec["cells"])):
-                count = 2 + cell["use_bias"]
-                for j, names in enumerate(_listed(spec["tensors"])):
-                    yield {"spec": spec, "names": names[taken : taken + count], "cell": c, "direction": j}
-                taken += count
+            for c in range(len(_listed(spec["cells"]))):
+                for j, cells in enumerate(_listed(spec["tensors"])):
+                    yield {"spec": spec, "names": cells[c], "cell": c, "direction": j}
         elif spec["module"] == "Cell":
             yield {"spec": spec}
         else:

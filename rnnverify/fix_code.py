@@ -34,9 +34,9 @@ def with_code(
 
 def _with_code(finding: Finding, other: str, readings: Mapping[str, Reading]) -> Finding:
     wrong, right = readings.get(finding.side), readings.get(other)
-    if wrong is None:
+    if wrong is None or not in_one_line_each(wrong, "torch"):  # of gates only PyTorch's have lines
         return finding
-    if right and not (in_one_line_each(right, wrong.recipe.framework) and in_one_line_each(wrong, "torch")):
+    if right and not in_one_line_each(right, wrong.recipe.framework):
         right = None  # no lines for gates in another order: the names alone
     weights = list(expressions(right, other)) if right else [None] * len(list(wrong.network.directions()))
     if len(weights) != len(list(wrong.network.directions())):
@@ -84,12 +84,9 @@ def _places(reading: Reading) -> Iterator[Place]:
         if reading.recipe.framework in ("tensorflow", "flax"):
             yield from ({"spec": spec, "names": names} for names in _listed(spec["directions"]))
         elif reading.recipe.framework == "keras":
-            taken = 0
-            for c, cell in enumerate(_listed(spec["cells"])):
-                count = 2 + cell["use_bias"]
-                for j, names in enumerate(_listed(spec["tensors"])):
-                    yield {"spec": spec, "names": names[taken : taken + count], "cell": c, "direction": j}
-                taken += count
+            for c in range(len(_listed(spec["cells"]))):
+                for j, cells in enumerate(_listed(spec["tensors"])):
+                    yield {"spec": spec, "names": cells[c], "cell": c, "direction": j}
         elif reading.recipe.framework == "onnx":
             for node in _listed(spec["nodes"]):
                 yield from ({"spec": spec, "node": node, "direction": d} for d in range(len(node["ways"])))

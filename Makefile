@@ -14,6 +14,12 @@ lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+browser: $(INSTALLED)  ## the HTML report in a real headless Chromium, which has to be there; screenshots in build/screenshots
+	CHROMIUM=required SCREENSHOTS=build/screenshots $(BIN)/python -m pytest tests/reports/test_browser.py
+
+pipeline: $(INSTALLED)  ## action.yml, the GitLab script and the pre-commit hook of a fresh repository, red and then green: minutes
+	$(BIN)/python tests/pipeline/fresh.py
+
 bench: $(INSTALLED)  ## ratios of whole commands to hand-written scripts, measured side by side
 	$(BIN)/python tests/bench/compare.py
 	$(BIN)/python tests/bench/budget.py
@@ -46,4 +52,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 clean:  ## remove what was installed and cached
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: demo test lint bench soundness diagnosis fuzz corpus fixtures clean
+.PHONY: demo test lint browser pipeline bench soundness diagnosis fuzz corpus fixtures clean

@@ -1,43 +1,23 @@
-"""All comparisons of a config in one go: files of the same framework share one process, one failure stops nothing."""
+"""All comparisons of a config in one go, in this process or on a cluster, held against their lock."""
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rnnverify import lock as locks
-from rnnverify.comparison import EXIT_CODES, Comparison
+from rnnverify.comparison import EXIT_CODES
 from rnnverify.config import Config, Declared
-from rnnverify.errors import EXIT_ERROR, FileError, OptionError, RnnverifyError, as_sentence, printable
+from rnnverify.errors import EXIT_ERROR, OptionError, printable
 from rnnverify.native import Limits, Runners
-from rnnverify.sides import parse_all
-from rnnverify.verify import Prepared, finish, prepare, start
+from rnnverify.outcomes import Outcome, outcomes
 
 _DIFFERENT = EXIT_CODES["DIFFERENT"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one declared comparison."""
-
-    name: str
-    sides: tuple[str, ...]
-    result: Comparison | None  # None where it could not be made
-    error: str  # why not; empty where it was made
-    complaints: tuple[str, ...]  # sentences: why it fails although it was made; empty where it passes
-    command: str  # that makes it by itself
-    kind: str = ""  # of the error, as in errors.py
-    file: str = ""  # that the error is about, the last side where it names none
-
-    @property
-    def passed(self) -> bool:
-        return not self.error and not self.complaints
 
 
 @dataclass(frozen=True)
@@ -65,13 +45,16 @@ class How:
 
     only: tuple[str, ...] = ()  # names, * allowed
     fail_fast: bool = False
-    jobs: int = 1  # processes for each framework
+    jobs: int = 1  # more than one: the workers of a cluster on this machine
     update: bool = False  # write the lock
     limits: Limits = field(default_factory=Limits)
+    scheduler: str = ""  # "tcp://host:8786": the Dask cluster to run on instead
 
     def __post_init__(self) -> None:
         if not 1 <= self.jobs <= 64:
             raise OptionError(f"--jobs {self.jobs}: wanted 1 to 64")
+        if self.jobs > 1 and self.scheduler:
+            raise OptionError(f"--jobs {self.jobs}: a cluster has workers of its own; leave out --jobs or --scheduler")
         if self.update and self.fail_fast:
             raise OptionError("--update: would leave out what --fail-fast does not come to; give one of them")
 
@@ -86,24 +69,32 @@ def check(config: Config, how: How | None = None, progress: Progress | None = No
     chosen = _chosen(config, how.only)
     path = config.path.parent / locks.NAME
     lock = locks.read_lock(path)
-    outcomes: list[Outcome] = []
-    with ExitStack() as stack:
-        shares = [stack.enter_context(Runners(how.limits)) for _ in range(how.jobs)]
-        begun = deque(_begin(chosen, shares))
-        for k, declared in enumerate(chosen):
-            outcome = _outcome(declared, *begun.popleft())
+    found: list[Outcome] = []
+    with closing(_made(chosen, how)) as made:
+        for outcome in made:
             if lock is not None and not how.update and outcome.result:
-                found = locks.complaints(declared.name, outcome.result, lock, config.growth)
-                outcome = replace(outcome, complaints=(*outcome.complaints, *found))
-            outcomes.append(outcome)
+                grown = locks.complaints(outcome.name, outcome.result, lock, config.growth)
+                outcome = replace(outcome, complaints=(*outcome.complaints, *grown))
+            found.append(outcome)
             if progress:
-                progress(outcome, k + 1, len(chosen))
+                progress(outcome, len(found), len(chosen))
             if how.fail_fast and not outcome.passed:
                 break
     if how.update:
-        _update(path, config, outcomes, lock or {})
+        _update(path, config, found, lock or {})
     shown = str(path) if how.update or lock is not None else ""
-    return Checked(tuple(outcomes), len(chosen) - len(outcomes), shown, how.update)
+    return Checked(tuple(found), len(chosen) - len(found), shown, how.update)
+
+
+def _made(chosen: Sequence[Declared], how: How) -> Generator[Outcome, None, None]:
+    """What becomes of each, in order."""
+    if how.jobs > 1 or how.scheduler:
+        from rnnverify.cluster import outcomes_on_cluster
+
+        yield from outcomes_on_cluster(chosen, how.limits, how.jobs, how.scheduler, fail_fast=how.fail_fast)
+    else:
+        with Runners(how.limits) as runners:
+            yield from outcomes(chosen, runners)
 
 
 def _chosen(config: Config, only: Sequence[str]) -> list[Declared]:
@@ -118,57 +109,6 @@ def _chosen(config: Config, only: Sequence[str]) -> list[Declared]:
         for declared in config.comparisons
         if not only or any(declared.name == each or fnmatch.fnmatchcase(declared.name, each) for each in only)
     ]
-
-
-_Begun = tuple[Prepared | Exception, Runners]
-
-
-def _begin(chosen: Sequence[Declared], shares: Sequence[Runners]) -> list[_Begun]:
-    """Read every file and hand all that is to run to the runners; comparisons with one baseline share a process."""
-    baselines: dict[str, int] = {}
-    begun: list[_Begun] = []
-    for declared in chosen:
-        runners = shares[baselines.setdefault(declared.sides[0], len(baselines)) % len(shares)]
-        try:
-            parsed = parse_all(declared.sides)
-            start(parsed, declared.options, runners)
-            begun.append((prepare(parsed, declared.options), runners))
-        except Exception as problem:  # whatever is wrong with one must not stop the others
-            begun.append((problem, runners))
-    for share in shares:
-        ready = [prepared for prepared, runners in begun if runners is share and isinstance(prepared, Prepared)]
-        share.submit([job for prepared in ready for job in prepared.jobs])
-    return begun
-
-
-def _outcome(declared: Declared, prepared: Prepared | Exception, runners: Runners) -> Outcome:
-    blank = Outcome(declared.name, declared.sides, None, "", (), declared.command)
-    try:
-        if isinstance(prepared, Exception):
-            raise prepared
-        result = finish(prepared, runners)
-    except Exception as problem:  # as above
-        error = as_sentence(problem)
-        return replace(blank, error=str(error), kind=error.kind, file=_file_of(error, declared))
-    return replace(blank, result=result, complaints=tuple(_unexpected(declared, result)))
-
-
-def _file_of(error: RnnverifyError, declared: Declared) -> str:
-    if isinstance(error, FileError):
-        return error.path
-    with suppress(OptionError):
-        return str(parse_all(declared.sides)[-1].path)
-    return declared.sides[-1]
-
-
-def _unexpected(declared: Declared, result: Comparison) -> list[str]:
-    """Why the verdict does not pass."""
-    passes = result.verdict in declared.expect if declared.expect else result.exit_code == 0
-    if passes:
-        return []
-    wanted = f", expected {' or '.join(declared.expect)}" if declared.expect else ""
-    worst = next(pair for pair in result.pairs if pair.verdict == result.verdict)
-    return [f"{result.verdict}{wanted}: {'; '.join(worst.reasons)}", f"to see all of it: {declared.command}"]
 
 
 def _update(path: Path, config: Config, outcomes: Sequence[Outcome], lock: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from rnnverify.errors import MismatchError, OptionError
 from rnnverify.finding import Finding
 from rnnverify.heatmap import HeatMap
 from rnnverify.rounding import Budget
+from rnnverify.weight_map import WeightMap
 
 Verdict = Literal["IDENTICAL", "EQUIVALENT", "CLOSE", "DIFFERENT", "INCONCLUSIVE"]
 EXIT_CODES: dict[Verdict, int] = {"IDENTICAL": 0, "EQUIVALENT": 0, "CLOSE": 0, "DIFFERENT": 1, "INCONCLUSIVE": 3}
@@ -178,6 +179,7 @@ class TensorDifference:
     candidate_value: float
     max_ulp: float = 0.0  # the largest difference in units in the last place of the narrower dtype
     rounded: int = 0  # entries that differ by no more than the rounding of b_ih + b_hh to one float, or of weight_norm
+    map: WeightMap | None = None  # where entries differ: how they look side by side
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,8 @@ def _assumed(side: Opened, written: Opened, given: Assumed) -> Assumed:
     merges = sorted({layer.merge for layer in layers if layer.bidirectional} - {"concat"})
     backwards = any(layer.directions[0].reverse for layer in layers if not layer.bidirectional)
     unstated = [s.source.label for s in (side, written) if s.reading and not s.reading.activation_stated]
-    weights_only = [s.reading.recipe.framework == "keras" for s in (side, written) if s.reading]
+    open_ones = ("keras", "flax", "equinox")
+    weights_only = [s.reading.recipe.framework in open_ones for s in (side, written) if s.reading]
     ours, theirs = (label in unstated and keras for label, keras in zip("AB", weights_only, strict=True))
     return Assumed(
         tuple(f"{label}={name}" for label in unstated for name in activations) if len(activations) == 1 else (),

@@ -30,8 +30,14 @@ from rnnverify.errors import OptionError, RunnerError, printable
 from rnnverify.packed import Pack, Reference, Unpack
 from rnnverify.trace import Batch, Run, Trace
 
-RUNTIMES: dict[FrameworkName, str] = {"keras": "tensorflow", "torch": "torch", "tensorflow": "tensorflow"}
-_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow"}
+RUNTIMES: dict[FrameworkName, str] = {
+    "keras": "tensorflow",
+    "torch": "torch",
+    "tensorflow": "tensorflow",
+    "flax": "jax",
+    "equinox": "jax",
+}
+_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow", "flax": "flax", "equinox": "equinox"}
 _SERVE = Path(__file__).parent / "runners" / "serve.py"
 _SMALL = 1e8  # floating-point operations below which a second thread costs more than it gives
 
@@ -123,6 +129,11 @@ class Runners:
     @property
     def folder(self) -> Path:
         return Path(self._folder.name)
+
+    def abandon(self) -> None:
+        """Stop every process, also from another thread: who waits for one gets a RunnerError."""
+        for process in list(self._processes.values()):
+            process.abandon()
 
     def start(self, framework: FrameworkName, python: str = sys.executable) -> None:
         """Start the process for `framework`, unless it runs already."""
@@ -312,6 +323,7 @@ class _Process:
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "TF_USE_LEGACY_KERAS": "1",
             "KERAS_BACKEND": "tensorflow",
+            "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
             "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1"),
             "OMP_WAIT_POLICY": "passive",
             "PYTHONWARNINGS": "ignore",
@@ -384,6 +396,11 @@ class _Process:
             return "was killed, most likely because the machine ran out of memory; run fewer sequences or steps"
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         return f"{how} before it had a result{said}; its framework may be broken: try it by itself"
+
+    def abandon(self) -> None:
+        """Stop, and start again for nothing."""
+        self._jobs = []
+        self._child.kill()
 
     def stop(self) -> None:
         if self._child.poll() is None:

@@ -27,6 +27,7 @@ class Observed:
     assumptions: tuple[str, ...] = ()  # facts that its file does not state
     around: Around = NOTHING  # the embedding and the dense layers, where both sides have them
     rounded: Network | None = None  # what was run, where another dtype was asked for than the file's
+    framework: str = ""  # "keras", "torch" or "tensorflow", of the file or of what was recorded; "" where not known
 
     @property
     def ran(self) -> Network | None:

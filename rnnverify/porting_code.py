@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ _HEAD = "# source[name] is the array that the file holds under that name; `rnnve
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Weights:
     """Expressions for the weights of one direction; `turned` where the matrices are (H, I) and (H, H)."""
 
     kernel: str
     recurrent_kernel: str
     turned: bool
     biases: tuple[str, ...]  # (H,) each: none, one, or the input's and the recurrent one
+    projection: str = ""  # (P, H) as PyTorch has it
 
     def rows(self) -> tuple[str, str]:
         """Both matrices as x @ kernel + h @ recurrent_kernel take them: (I, H) and (H, H)."""
@@ -45,76 +46,94 @@ def porting_code(reading: Reading, framework: FrameworkName) -> str:
     Raises UnsupportedError for what these layers cannot compute. The layouts are those of `adapters.layouts`.
     """
     layout = lay_out(reading.network, framework, Path(framework))
-    if any(layer.cell != "rnn" for layer in reading.network.layers):
-        found = "holds gated cells, whose porting code this version does not print"
+    if not in_one_line_each(reading, framework):
+        found = "holds gated cells, whose porting code this version prints from PyTorch to PyTorch alone"
         raise UnsupportedError(Path(framework), found, "leave out --show-code")
-    weights = list(_expressions(reading))
+    weights = list(expressions(reading))
     directions = [direction for _, _, direction in reading.network.directions()]
     code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow}[framework]
     return "\n".join(code(layout, list(zip(weights, directions, strict=True)))) + "\n"
+
+
+def in_one_line_each(reading: Reading, framework: FrameworkName) -> bool:
+    """Whether `expressions` says all that `framework` needs: it has no line for gates in another order."""
+    vanilla = all(layer.cell == "rnn" for layer in reading.network.layers)
+    return vanilla or framework == reading.recipe.framework == "torch"
 
 
 def _transposed(text: str, turned: bool) -> str:
     return f"{text}.T" if turned else text
 
 
-def _array(name: object) -> str:
-    return f"source[{json.dumps(str(name))}]"
+Array = Callable[[object], str]
+"""The expression for a tensor of the file by its name."""
 
 
-def _expressions(reading: Reading) -> Iterator[_Weights]:
-    """The weights of every direction, in the order of `Network.directions`."""
+def expressions(reading: Reading, holder: str = "source") -> Iterator[Weights]:
+    """The weights of every direction, in the order of `Network.directions`: tensors of `holder`, as in source[name]."""
+
+    def array(name: object) -> str:
+        return f"{holder}[{json.dumps(str(name))}]"
+
+    sources = {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow, "flax": _from_flax}
     for spec in reading.recipe.layers:
-        yield from {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow}[
-            reading.recipe.framework
-        ](spec)
+        yield from sources[reading.recipe.framework](spec, array)
 
 
-def _from_torch(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+def _from_torch(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     if spec["module"] == "Cell":
-        yield _from_cell_by_hand(spec)
+        yield _from_cell_by_hand(spec, array)
         return
     keys = spec["keys"]
     for k in range(spec["num_layers"]):
         for end in ("", "_reverse") if spec["bidirectional"] else ("",):
-            suffix = f"_l{k}{end}" if spec["module"] == "RNN" else ""
+            suffix = "" if spec["module"].endswith("Cell") else f"_l{k}{end}"
             biases = [keys[kind + suffix] for kind in ("bias_ih", "bias_hh") if kind + suffix in keys]
-            kernel, recurrent = (_array(keys[kind + suffix]) for kind in ("weight_ih", "weight_hh"))
-            yield _Weights(kernel, recurrent, True, tuple(map(_array, biases)))
+            kernel, recurrent = (array(keys[kind + suffix]) for kind in ("weight_ih", "weight_hh"))
+            projection = array(keys["weight_hr" + suffix]) if "weight_hr" + suffix in keys else ""
+            yield Weights(kernel, recurrent, True, tuple(map(array, biases)), projection)
 
 
-def _from_cell_by_hand(spec: Mapping[str, Any]) -> _Weights:
-    uses = {use: _array(name) for use, name in spec["uses"].items()}
+def _from_cell_by_hand(spec: Mapping[str, Any], array: Array) -> Weights:
+    uses = {use: array(name) for use, name in spec["uses"].items()}
     biases = tuple(uses[use] for use in ("both_bias", "input_bias", "recurrent_bias") if use in uses)
     if "both" not in uses:
-        return _Weights(uses["input"], uses["recurrent"], spec["form"] != "matmul", biases)
+        return Weights(uses["input"], uses["recurrent"], spec["form"] != "matmul", biases)
     first = spec["input_size"] if spec["form"] == "xh" else spec["hidden_size"]
     parts = [f"{uses['both']}[:, :{first}]", f"{uses['both']}[:, {first}:]"]
     kernel, recurrent = parts if spec["form"] == "xh" else parts[::-1]
-    return _Weights(kernel, recurrent, True, biases)
+    return Weights(kernel, recurrent, True, biases)
 
 
-def _from_keras(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+def _from_keras(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     for k in range(len(spec["cells"])):
         for cells in spec["tensors"]:
-            kernel, recurrent, *biases = map(_array, cells[k])
-            yield _Weights(kernel, recurrent, False, tuple(biases))
+            kernel, recurrent, *biases = map(array, cells[k])
+            yield Weights(kernel, recurrent, False, tuple(biases))
 
 
-def _from_tensorflow(spec: Mapping[str, Any]) -> Iterator[_Weights]:
+def _from_tensorflow(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     for names in spec["directions"]:
-        biases = (_array(names["bias"]),) if names.get("bias") else ()
-        kernel = _array(names["kernel"])
+        biases = (array(names["bias"]),) if names.get("bias") else ()
+        kernel = array(names["kernel"])
         if names.get("recurrent_kernel"):
-            yield _Weights(kernel, _array(names["recurrent_kernel"]), False, biases)
+            yield Weights(kernel, array(names["recurrent_kernel"]), False, biases)
         else:
             first = spec["hidden_size"] if names.get("state_first") else spec["input_size"]
             parts = [f"{kernel}[:{first}]", f"{kernel}[{first}:]"]
             over_x, over_h = parts[::-1] if names.get("state_first") else parts
-            yield _Weights(over_x, over_h, False, biases)
+            yield Weights(over_x, over_h, False, biases)
 
 
-Pairs = Sequence[tuple[_Weights, Direction]]
+def _from_flax(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
+    for names in spec["directions"]:
+        over_x, over_h = ("dense_i", "dense_h") if spec["api"] == "nnx" else ("i", "h")
+        keys = (f"{over_x}/kernel", f"{over_h}/kernel", f"{over_x}/bias")
+        kernel, recurrent, bias = (array(names[key]) for key in keys)
+        yield Weights(kernel, recurrent, False, (bias,))
+
+
+Pairs = Sequence[tuple[Weights, Direction]]
 
 
 def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:
@@ -123,9 +142,10 @@ def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:
     for made in layout.layers:
         name = made["prefix"][:-1] or "rnn"
         options = [f"num_layers={made['num_layers']}"] * (made["num_layers"] > 1)
-        options += [f'nonlinearity="{made["nonlinearity"]}"', *(["bias=False"] if not made["bias"] else [])]
+        options += [f'nonlinearity="{made["nonlinearity"]}"'] * (made["module"] == "RNN")
+        options += [f"proj_size={made['proj_size']}"] * (made["proj_size"] > 0) + ["bias=False"] * (not made["bias"])
         options += ["bidirectional=True"] * made["bidirectional"] + [f"batch_first=True, dtype=torch.{made['dtype']}"]
-        yield f"{name} = torch.nn.RNN({made['input_size']}, {made['hidden_size']}, {', '.join(options)})"
+        yield f"{name} = torch.nn.{made['module']}({made['input_size']}, {made['hidden_size']}, {', '.join(options)})"
         yield "with torch.no_grad():"
         for k in range(made["num_layers"]):
             for end in ("", "_reverse")[: 1 + made["bidirectional"]]:
@@ -136,6 +156,8 @@ def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:
                     given = weights.biases[d : d + 1]
                     value = f"copy_(torch.from_numpy({given[0]}))" if given else "zero_()"
                     yield f"    {name}.{kind}_l{k}{end}.{value}"
+                if weights.projection:
+                    yield f"    {name}.weight_hr_l{k}{end}.copy_(torch.from_numpy({weights.projection}))"
 
 
 def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:

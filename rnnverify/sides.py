@@ -1,4 +1,4 @@
-"""One argument of a comparison: `[keras:|torch:|tf:]PATH[#selector]`, a model file or a trace, and what it holds."""
+"""One argument of a comparison: `[FRAMEWORK:]PATH[#selector]`, a model file or a trace, taken apart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from rnnverify.containers import FORMS, Contents, FrameworkName, form_of, open_m
 from rnnverify.errors import FileError, OptionError, printable
 from rnnverify.trace import Trace, is_trace, load
 
-PREFIXES: dict[str, FrameworkName] = {"keras": "keras", "torch": "torch", "tf": "tensorflow"}
+PREFIXES: dict[str, FrameworkName] = {
+    "keras": "keras",
+    "torch": "torch",
+    "tf": "tensorflow",
+    "flax": "flax",
+    "equinox": "equinox",
+}
 
 
 @dataclass(frozen=True)
@@ -46,39 +52,44 @@ class Opened:
         return self.reading.network if self.reading else None
 
 
-def parse(given: str, label: str) -> Source:
-    """Take an argument apart; a path that exists as written is never split at `:` or `#`. Raises OptionError."""
-    if _exists(given):
-        return Source(label, given, Path(given), None, None)
+def parse(given: str, label: str, folder: Path = Path()) -> Source:
+    """Take an argument apart, its path being relative to `folder`. Raises OptionError.
+
+    A path that exists as written is never split at `:` or `#`.
+    """
+    if exists(folder / given):
+        return Source(label, given, folder / given, None, None)
     framework, rest = None, given
     prefix, colon, after = given.partition(":")
     if colon and prefix in PREFIXES:
         framework, rest = PREFIXES[prefix], after
     if not rest or rest.startswith("#"):
         raise OptionError(f"{given!r}: names no file")
-    path, _, selector = (rest, "", "") if _exists(rest) else rest.partition("#")
-    return Source(label, given, Path(path), framework, selector or None)
+    path, _, selector = (rest, "", "") if exists(folder / rest) else rest.partition("#")
+    return Source(label, given, folder / path, framework, selector or None)
 
 
-def _exists(path: str) -> bool:
+def exists(path: Path) -> bool:
+    """Whether there is something at `path`, which may be no path at all."""
     try:
-        return Path(path).exists()
+        return path.exists()
     except (OSError, ValueError):  # a name too long, or with a NUL: `form_of` says what is wrong with it
         return False
 
 
-def parse_all(given: Sequence[str]) -> tuple[Source, ...]:
-    """Label the sides A, B, C, ... in order. Raises OptionError beyond 26."""
+def parse_all(given: Sequence[str], folder: Path = Path()) -> tuple[Source, ...]:
+    """Label the sides A, B, C, ... in order, paths relative to `folder`. Raises OptionError beyond 26."""
     if len(given) > 26:
         raise OptionError(f"{len(given)} sides were given; at most 26 can be compared at once")
-    return tuple(parse(text, chr(ord("A") + k)) for k, text in enumerate(given))
+    return tuple(parse(text, chr(ord("A") + k), folder) for k, text in enumerate(given))
 
 
 def framework_of(source: Source) -> FrameworkName | None:
     """Which framework will be asked to run `source`, told by its first bytes; None for a trace."""
     if is_trace(source.path):
         return None
-    return source.framework or FORMS[form_of(source.path)][1] or "torch"
+    framework = source.framework or FORMS[form_of(source.path)][1]
+    return framework or open_model(source.path).framework or "torch"  # names tell, where the form does not
 
 
 def open_side(source: Source) -> Opened:

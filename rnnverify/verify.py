@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from rnnverify import lengths, reference, search
+from rnnverify.adapters import Reading
 from rnnverify.adequacy import Examiner
 from rnnverify.alignment import aligned
 from rnnverify.around import NOTHING
@@ -18,8 +19,9 @@ from rnnverify.batches import choose_batches
 from rnnverify.canonical import Network
 from rnnverify.comparison import Comparison, Pair, Tolerance, worst_verdict
 from rnnverify.describe import How, assumptions_of, describe, describe_inputs, ran_as
-from rnnverify.diagnosis import diagnose
+from rnnverify.diagnosis import diagnose, strangers
 from rnnverify.errors import OptionError, printable
+from rnnverify.fix_code import with_code
 from rnnverify.inputs import InputOptions
 from rnnverify.interpreters import check_labels, check_pythons, python_of
 from rnnverify.judge import judge
@@ -69,8 +71,8 @@ class Options:
 def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
     """Compare model files or traces, each against the first; every model is run by its own framework.
 
-    A source is `PATH`, `PATH#selector`, or either after `keras:`, `torch:` or `tf:`. Raises an RnnverifyError where the
-    comparison could not be made; a deviation is a result, not an error.
+    A source is `PATH`, `PATH#selector`, or either after `keras:`, `torch:`, `flax:`, ... Raises an RnnverifyError where
+    the comparison could not be made; a deviation is a result, not an error.
     """
     options = options or Options()
     if len(sources) < 2:
@@ -130,7 +132,9 @@ def finish(prepared: Prepared, runners: Runners) -> Comparison:
     batches = lengths.cut_batches(prepared.batches)
     observed = _observe(sides, traces, batches, options)
     examiner = Examiner(batches, options.activation_error)
-    pairs = tuple(_diagnosed(_judge(observed[0], b, examiner, options), observed[0], b) for b in observed[1:])
+    readings = {side.source.label: side.reading for side in sides if side.reading}
+    judged = [(b, _judge(observed[0], b, examiner, options)) for b in observed[1:]]
+    pairs = tuple(_diagnosed(pair, observed[0], b, readings) for b, pair in judged)
     if plan:
         pairs = search.with_searched(pairs, plan, traces)
     result = Comparison(
@@ -188,9 +192,14 @@ def _judge(baseline: Observed, candidate: Observed, examiner: Examiner, options:
     return replace(pair, own_reasons=(*pair.own_reasons, words), reasons=(*pair.reasons, words))
 
 
-def _diagnosed(pair: Pair, baseline: Observed, candidate: Observed) -> Pair:
-    """`pair` with the mistakes behind a difference."""
-    return replace(pair, findings=diagnose(baseline, candidate)) if pair.by_rounding == "DIFFERENT" else pair
+def _diagnosed(pair: Pair, baseline: Observed, candidate: Observed, readings: Mapping[str, Reading]) -> Pair:
+    """`pair` with the mistakes behind a difference, and the lines of code that would have been right."""
+    if pair.by_rounding != "DIFFERENT":
+        return pair
+    findings = diagnose(baseline, candidate)
+    words = strangers(baseline, candidate) if not findings else ""
+    remarks = (*pair.remarks, words) if words else pair.remarks
+    return replace(pair, findings=with_code(findings, (baseline.label, candidate.label), readings), remarks=remarks)
 
 
 def run(source: str | Path, output: str | Path | None = None, options: Options | None = None) -> Trace:
@@ -330,5 +339,7 @@ def _observe(
                 references[key] = trace if is_reference else reference.run(network, batches)
             own = references[key]
         around = side.reading.around if side.reading else NOTHING
-        observed.append(Observed(side.source.label, side.network, trace, own, assumptions_of(side), around, rounded))
+        framework = side.reading.recipe.framework if side.reading else str(trace.provenance.get("framework", ""))
+        label, assumed = side.source.label, assumptions_of(side)
+        observed.append(Observed(label, side.network, trace, own, assumed, around, rounded, framework))
     return observed

@@ -12,6 +12,7 @@ from rnnverify.around import same_shapes as same_heads
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.comparison import TensorDifference
 from rnnverify.precision import UNIT_ROUNDOFF
+from rnnverify.weight_map import weight_map
 
 
 def structure(network: Network) -> str:
@@ -214,4 +215,5 @@ def _difference(
         candidate_value=float(b[at]),
         max_ulp=float((difference / ulp).max()),
         rounded=int((difference > 0).sum() - differing.sum()),
+        map=weight_map(a, b) if differing.any() else None,
     )

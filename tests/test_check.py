@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rnnverify.check import Checked, How, Outcome, check
+from rnnverify.check import Checked, How, check
 from rnnverify.config import read_config
 from rnnverify.errors import FileError, OptionError
 from rnnverify.lock import complaints, read_lock
+from rnnverify.outcomes import Outcome
 from rnnverify.reports.checked import render
 
 CONFIG = """
@@ -50,7 +51,7 @@ def by_name(found: Checked) -> dict[str, Outcome]:
 def test_one_failure_stops_nothing(folder: Path) -> None:
     seen: list[str] = []
     (folder / "rnnverify.toml").write_text(CONFIG.format(wrong="", gone="gone"))
-    found = check(read_config(folder / "rnnverify.toml"), How(jobs=2), lambda o, k, n: seen.append(f"{o.name} {k}/{n}"))
+    found = check(read_config(folder / "rnnverify.toml"), None, lambda o, k, n: seen.append(f"{o.name} {k}/{n}"))
     assert seen == ["good 1/3", "wrong 2/3", "gone 3/3"]
     outcomes = by_name(found)
     assert outcomes["good"].passed and outcomes["good"].result

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ for case in json.load(open(sys.argv[1])):
         if case["framework"] == "keras":
             found = {str(k): array for k, array in enumerate(names["model"].get_weights())}
         else:
-            modules = {k: v for k, v in names.items() if type(v).__name__ == "RNN"}
+            modules = {k: v for k, v in names.items() if type(v).__name__ in ("RNN", "GRU", "LSTM")}
             found = {f"{k}.{n}": p.detach().numpy() for k, m in modules.items() for n, p in m.named_parameters()}
     np.savez(case["found"], **found)
 """
@@ -106,6 +107,23 @@ def test_the_code_does_what_the_writer_does(framework: FrameworkName, fixtures: 
         }[framework]
         assert set(found) == set(wanted), name
         assert all(np.array_equal(found[key], array) for key, array in wanted.items()), name
+
+
+def test_gates_go_from_pytorch_to_pytorch_and_nowhere_else(fixtures: Path, tmp_path: Path) -> None:
+    names = (
+        "mixed.pt#lstm+gru+rnn",
+        "genuine/torch-1.6.0/gru_ra_cell/cell.pt",
+        "genuine/torch-1.5.1/gru_ra_bi_sd/model.pt",
+    )
+    readings = [reading_of(name, fixtures, tmp_path) for name in names]
+    for reading, found in zip(readings, ran("torch", readings, tmp_path), strict=True):
+        tensors = lay_out(reading.network, "torch", Path("target")).tensors
+        assert len(found) == len(tensors) and all(
+            np.array_equal(found[key if "." in key else f"rnn.{key}"], array) for key, array in tensors.items()
+        )
+    foreign = replace(readings[1], recipe=replace(readings[1].recipe, framework="keras"))
+    with pytest.raises(UnsupportedError, match="gated cells, whose porting code this version prints from PyTorch to"):
+        porting_code(foreign, "torch")
 
 
 def test_the_lines_bear_the_names_of_the_file(fixtures: Path, tmp_path: Path) -> None:

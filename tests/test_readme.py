@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+DASK = ("--nthreads",)  # options of its own commands
 REPORT = re.compile(r"(<!-- report: (?P<command>.*?) -->\n```\n)(?P<report>.*?)(```)", re.DOTALL)
 
 
@@ -49,7 +50,7 @@ def test_the_commands_and_options_exist() -> None:
     text = README.read_text(encoding="utf-8")
     known = "".join(printed(f"{command} --help") for command in ("compare", "convert", "inspect", "run", "check"))
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)):
-        assert option in known or option in ("--version", "--install-completion"), option
+        assert option in known or option in ("--version", "--install-completion", *DASK), option
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"make ([a-z]+)", text)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

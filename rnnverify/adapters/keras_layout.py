@@ -74,7 +74,7 @@ def _beyond(layer: Layer) -> tuple[str, str] | None:
     for name in (layer.activation, *[gating.activation] * gated):
         if name == "keras2_hard_sigmoid":
             found = "has the hard_sigmoid of Keras 1 and 2, clip(0.2x + 0.5, 0, 1), which Keras 3 no longer has"
-            return found, "convert to a TensorFlow checkpoint"
+            return found, "convert to another framework" if gated else "convert to a TensorFlow checkpoint"
         if name not in ACTIVATIONS:
             return f"has the activation {name}, which Keras does not have", "convert to another framework"
     elsewhere = "convert to a TensorFlow checkpoint"

@@ -24,11 +24,7 @@ LAYOUTS: dict[FrameworkName, str] = {
 }
 """Framework to the module of its layout, imported when a network is laid out so."""
 
-_WRITTEN: dict[FrameworkName, tuple[CellKind, ...]] = {
-    "keras": ("rnn", "gru", "lstm"),
-    "tensorflow": ("rnn", "gru", "lstm"),
-}
-"""The kinds of cells that a framework's layout takes; only vanilla ones where it is not named."""
+_WRITTEN: tuple[CellKind, ...] = ("rnn", "gru", "lstm")
 
 
 class Layouter(Protocol):
@@ -44,7 +40,7 @@ def lay_out(network: Network, framework: FrameworkName, target: Path, names: Seq
     Raises UnsupportedError, about `target`, for cells that are not written yet, and for what the framework cannot hold.
     """
     for k, layer in enumerate(network.layers):
-        if layer.cell not in _WRITTEN.get(framework, ("rnn",)):
-            found = f"layer {k} has cells of the kind {layer.cell}, which this version does not write for {framework}"
-            raise UnsupportedError(target, found, "convert a network of vanilla cells")
+        if layer.cell not in _WRITTEN:
+            found = f"layer {k} has cells of the kind {layer.cell}, which this version does not write"
+            raise UnsupportedError(target, found, "convert a network of other cells")
     return cast(Layouter, import_module(LAYOUTS[framework])).lay_out(network, target, names)

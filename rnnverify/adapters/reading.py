@@ -44,6 +44,7 @@ class Reading:
     not_compared: tuple[str, ...] = ()  # layers around the recurrent ones, such as "Embedding 'embedding_1'"
     assumptions: tuple[str, ...] = ()  # facts the file does not state, other than the activation
     notes: tuple[str, ...] = ()  # what the user should know: steps returned, dtype computed in, ...
+    settled_layers: tuple[int, ...] = ()  # layers whose activation is known though that of others is not
     open: frozenset[Open] = frozenset()  # what the network has as the framework's default, since no file states it
     around: Around = NOTHING  # the embedding and the dense layers that belong to it
     adds_forget_bias: bool = False  # its LSTMs do so at run time, each by a number that is no part of the weights

@@ -1,6 +1,6 @@
 """What a file does not state, and where it comes from then: an option, another side, or the framework's default.
 
-One module for each kind of fact: `structure`, of Keras files of weights alone; `gates`, of gated cells; `activation`.
+One module for each kind of fact: `structure`, of files of weights alone; `gates`, of gated cells; `activation`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Assumed:
     """What the user says of files that do not state it. Each is `VALUE` for all of them, or `B=VALUE` for one side."""
 
     activations: tuple[str, ...] = ()  # "relu", "B=relu"
-    merge_modes: tuple[str, ...] = ()  # "sum", "B=sum": how a Keras Bidirectional of a weights-only file merges
-    go_backwards: tuple[str, ...] = ()  # "B": a Keras layer of a weights-only file runs backwards
+    merge_modes: tuple[str, ...] = ()  # "sum", "B=sum": how a Bidirectional of a Keras or Flax file of weights merges
+    go_backwards: tuple[str, ...] = ()  # "B": a layer of such a file runs backwards
     gate_activations: tuple[str, ...] = ()  # "hard_sigmoid", "B=keras2_hard_sigmoid": of the gates of GRU and LSTM
     gru_resets: tuple[str, ...] = ()  # "before", "B=after": where the reset gate of a GRU acts
     forget_biases: tuple[str, ...] = ()  # "1.0", "B=0": what is added to an LSTM's forget gate at run time

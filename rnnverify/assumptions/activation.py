@@ -69,5 +69,7 @@ def _settle(side: Opened, everywhere: str, by_side: Mapping[str, str], donor: Op
 
 
 def _with_activations(side: Opened, reading: Reading, activations: tuple[str, ...], words: str) -> Opened:
-    network = reading.network.with_activations(activations)
+    known = enumerate(zip(reading.network.layers, activations, strict=True))
+    kept = tuple(layer.activation if k in reading.settled_layers else name for k, (layer, name) in known)
+    network = reading.network.with_activations(kept)
     return replace(side, reading=replace(reading, network=network), assumptions=(words, *reading.assumptions))

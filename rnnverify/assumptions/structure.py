@@ -1,4 +1,4 @@
-"""Merge mode and direction, which a Keras file of weights alone leaves open."""
+"""Merge mode and direction, which a file of weights alone leaves open in Keras, Flax and Equinox."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnverify.sides import Opened
 def settle_structure(
     sides: Sequence[Opened], merge_modes: Sequence[str], go_backwards: Sequence[str]
 ) -> tuple[Opened, ...]:
-    """Set merge mode and direction of Keras files of weights alone. Raises OptionError as `settle` does."""
+    """Set merge mode and direction of files of weights alone. Raises OptionError as `settle` does."""
     stating = [side for side in sides if side.reading and side.reading.activation_stated]
     donor = next((side for side in stating if not _leaves_open(side)), None)
     labels = [side.source.label for side in sides]
@@ -31,7 +31,7 @@ def settle_structure(
         open_question = _leaves_open(side)
         asked = [f"--merge-mode {label}=..."] * (label in merges) + ["--go-backwards"] * (label in backwards)
         if asked and not open_question:
-            raise OptionError(f"{asked[0]}: {side.source} is no Keras file of weights only, there is nothing to assume")
+            raise OptionError(f"{asked[0]}: {side.source} is no Keras, Flax or Equinox file of weights only")
         if not open_question:
             settled.append(side)
         elif label in merges or "" in merges or label in backwards:
@@ -46,9 +46,9 @@ def settle_structure(
 
 
 def _leaves_open(side: Opened) -> bool:
-    """Whether a Keras side may not state its structure: weights alone, or with no more than their activation."""
+    """Whether a side may not state its structure: weights alone, or with no more than their activation."""
     reading = side.reading
-    if reading is None or reading.recipe.framework != "keras":
+    if reading is None or reading.recipe.framework not in ("keras", "flax", "equinox"):
         return False
     return not reading.activation_stated or bool(reading.assumptions)
 

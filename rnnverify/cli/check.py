@@ -15,6 +15,7 @@ from rnnverify.cli.options import (
     Only,
     Output,
     Reports,
+    Scheduler,
     Timeout,
     Update,
 )
@@ -26,6 +27,7 @@ def check(
     update: Update = False,
     fail_fast: FailFast = False,
     jobs: Jobs = 1,
+    scheduler: Scheduler = "",
     timeout: Timeout = 600.0,
     memory: Memory = 0.0,
     format: FormatOption = Format.terminal,
@@ -39,6 +41,7 @@ def check(
     rnnverify check
     rnnverify check --only 'encoder*' --fail-fast
     rnnverify check --report junit=port.xml --report html=port.html
+    rnnverify check --scheduler tcp://host:8786    # on a Dask cluster whose machines share these files
     rnnverify check --update    # accept what passes as rnnverify.lock; later runs fail where a deviation grows
     """
 
@@ -53,7 +56,7 @@ def check(
         from rnnverify.config import find_config, read_config
         from rnnverify.reports.checked import progress, render
 
-        how = How(tuple(only or ()), fail_fast, jobs, update, limits_of(timeout, memory))
+        how = How(tuple(only or ()), fail_fast, jobs, update, limits_of(timeout, memory), scheduler)
         declared = read_config(config or find_config())
         with progress() as shown:
             checked = check_all(declared, how, shown)

@@ -47,7 +47,8 @@ def compare(
     sides: Annotated[
         list[str],
         typer.Argument(
-            metavar="[keras:|torch:|tf:]PATH[#PART] ...", help="Model files or traces; the first is the baseline."
+            metavar="[FRAMEWORK:]PATH[#PART] ...",
+            help="Model files or traces; the first is the baseline. FRAMEWORK: keras, torch, tf, flax or equinox.",
         ),
     ],
     sequences: Sequences = 8,

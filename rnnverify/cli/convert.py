@@ -36,7 +36,7 @@ from rnnverify.cli.options import (
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="[keras:|torch:|tf:]PATH[#PART]", help="A model file.")],
+    source: Annotated[str, typer.Argument(metavar="[FRAMEWORK:]PATH[#PART]", help="A model file.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="What to write; its suffix says in which form.")],
     to: ToOption = None,
     force: Force = False,

@@ -137,7 +137,8 @@ Only = Annotated[
     typer.Option(metavar="NAME", help="Only the comparison of that name; * stands for any part of it."),
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
-Jobs = Annotated[int, typer.Option(help="Processes for each framework; each imports it anew.")]
+Jobs = Annotated[int, typer.Option(help="Workers on this machine; more than one needs the extra dask.")]
+Scheduler = Annotated[str, typer.Option(metavar="tcp://HOST:PORT", help="Run on the Dask cluster of that scheduler.")]
 Update = Annotated[bool, typer.Option("--update", help="Accept what passes: write rnnverify.lock.")]
 Reports = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above

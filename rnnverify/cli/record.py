@@ -33,7 +33,7 @@ from rnnverify.cli.options import (
 
 
 def record(
-    file: Annotated[str, typer.Argument(metavar="[keras:|torch:|tf:]PATH[#PART]", help="A model file.")],
+    file: Annotated[str, typer.Argument(metavar="[FRAMEWORK:]PATH[#PART]", help="A model file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the trace goes, .npz or .zip.")],
     sequences: Sequences = 8,
     steps: Steps = 32,

@@ -23,9 +23,10 @@ from rnnverify.diagnosis import by_runs, by_weights, digits
 from rnnverify.diagnosis.by_behaviour import Behaviour, finite_part
 from rnnverify.diagnosis.by_outputs import by_outputs
 from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, ROUNDED
-from rnnverify.diagnosis.hypothesis import Hypothesis, Seen, words
-from rnnverify.diagnosis.likeness import LIKENESSES, tensors_of
+from rnnverify.diagnosis.hypothesis import Hypothesis, Seen, advice_for, touched, words
+from rnnverify.diagnosis.likeness import LIKENESSES, tensors_of, unrelated
 from rnnverify.diagnosis.search import Chain, Search, Step
+from rnnverify.diagnosis.search_outputs import OutputSearch
 from rnnverify.diagnosis.shown import shown_weights
 from rnnverify.finding import Finding, Proof
 from rnnverify.observed import Observed, largest_deviation
@@ -45,8 +46,16 @@ def diagnose(baseline: Observed, candidate: Observed) -> tuple[Finding, ...]:
     if any(layer.cell != "rnn" for network in known for layer in network.layers):
         return ()
     before = _finite(largest_deviation(baseline.trace, candidate.trace))
+    frameworks = {side.label: side.framework for side in (baseline, candidate)}
     with np.errstate(all="ignore"):  # what a mistake makes may overflow: then it is not the one
-        return tuple(_findings(baseline, candidate, before))
+        found = list(_findings(baseline, candidate, before))
+    return tuple(replace(each, advice=advice_for(frameworks[each.side], each.advice)) for each in found)
+
+
+def strangers(baseline: Observed, candidate: Observed) -> str:
+    """A sentence where nothing was found between two networks, and their weights have nothing in common; else empty."""
+    a, b = baseline.network, candidate.network
+    return unrelated(a, b) if a and b and by_weights.comparable(a, b) else ""
 
 
 def _findings(baseline: Observed, candidate: Observed, before: float | None) -> Iterator[Finding]:
@@ -73,7 +82,7 @@ def _two_networks(baseline: Observed, candidate: Observed, before: float | None)
         assert right.network is not None and wrong.network is not None
         found, best = _search_weights(right.network, wrong.network)
         if found is not None:
-            return _named(found, "certain", wrong.label, before, _after(found.network, wrong))
+            return _named(right.network, found, "certain", wrong.label, before, _after(found.network, wrong))
         partial = partial or _in_part(best, right.network, wrong, before)
     if partial:
         return partial
@@ -81,7 +90,8 @@ def _two_networks(baseline: Observed, candidate: Observed, before: float | None)
     for likeness in LIKENESSES:
         name, advice = words(likeness)
         alike = [
-            Finding(name, advice, proof, before, None, where, candidate.label) for where, proof in likeness(tensors)
+            Finding(name, advice, proof, before, None, where, candidate.label, changed)
+            for where, proof, changed in likeness(tensors)
         ]
         if alike:
             return alike
@@ -123,7 +133,7 @@ def _with_fewer_digits(search: Search, known: Network) -> Chain | None:
     made = rounded(found.network) if found else None
     if found is None or made is None:
         return None
-    return Chain((*found.steps, Step(ROUNDED, made[0])), made[1], found.parts)
+    return Chain((*found.steps, Step(ROUNDED, *made)), made[1], found.parts)
 
 
 def _in_part(best: Chain, known: Network, wrong: Observed, before: float | None) -> list[Finding]:
@@ -134,7 +144,7 @@ def _in_part(best: Chain, known: Network, wrong: Observed, before: float | None)
     gained = sum(r and b and not a for a, b, r in zip(start, best.parts, rich, strict=True))
     if gained < len(best.steps) or not best.steps:
         return []
-    return _named(best, "certain", wrong.label, before, _after(best.network, wrong))
+    return _named(known, best, "certain", wrong.label, before, _after(best.network, wrong))
 
 
 def _one_network(known: Observed, shown: Observed, before: float | None, known_is_right: bool) -> list[Finding]:
@@ -148,12 +158,12 @@ def _one_network(known: Observed, shown: Observed, before: float | None, known_i
     wrong, right = (shown.label, known.label) if known_is_right else (known.label, shown.label)
     attempts = [(not known_is_right, wrong, every, _pairs(known.network)), (known_is_right, right, every, 0)]
     if behaviour.shows_steps(known.network):
-        attempts.append((not known_is_right, wrong, [*every, *LAST_RESORT], 0))
+        attempts.append((not known_is_right, wrong, [*every, *LAST_RESORT], _pairs(known.network)))
     for undone, side, hypotheses, pairs in attempts:
         found = _search_steps(known.network, behaviour, hypotheses, undone, pairs)
         if found is not None:
-            return _named(found, "confirmed", side, before, behaviour.deviation(found.network))
-        if pairs:
+            return _named(known.network, found, "confirmed", side, before, behaviour.deviation(found.network))
+        if hypotheses is every and pairs:
             ran = _how_it_ran(known, shown, before)
             if ran:
                 return ran
@@ -167,7 +177,7 @@ def _suspected(
     before = behaviour.deviation(known)
     if before is None or behaviour.spread <= 0:
         return []
-    seen = Seen(None, behaviour.runs, behaviour.dtype, lambda: shown_weights(known, behaviour.runs))
+    seen = Seen(None, behaviour.runs, behaviour.dtype, lambda network: shown_weights(network, behaviour.runs))
     changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None and h.in_pairs]
     made = [(h, *each) for h, change in changes for each in islice(change(known, seen), 1)]  # everywhere it can be
     near = [(behaviour.distance(network), k) for k, (_, _, network) in enumerate(made)]
@@ -186,17 +196,19 @@ def _search_steps(
 ) -> Chain | None:
     """The mistakes that lead from `known` to what was recorded, or, where they are `undone`, led away from it."""
     changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None]
-    by_steps = behaviour.shows_steps(known)
+    if not behaviour.shows_steps(known):
+        return OutputSearch(changes, behaviour, pairs > 0).from_network(known)
+    seen = Seen(None, behaviour.runs, behaviour.dtype, lambda network: shown_weights(network, behaviour.runs))
     search = Search(
         changes=changes,
-        seen=Seen(None, behaviour.runs, behaviour.dtype, lambda: shown_weights(known, behaviour.runs)),
+        seen=seen,
         parts=behaviour.parts,
         proves=behaviour.proves,
-        pairs=pairs if by_steps else pairs // 6,
-        distance=None if by_steps else behaviour.distance,
+        pairs=pairs,
+        seconds=[each for each in changes if each[0] in LAST_RESORT] or None,
     )
     found, _ = search.from_network(known)
-    if found is None and not undone and by_steps and pairs:
+    if found is None and not undone and pairs:
         close = replace(search, parts=lambda network: behaviour.parts(network, close=True), pairs=pairs // 4)
         found = _with_fewer_digits(close, known)
     return found
@@ -207,17 +219,18 @@ def _how_it_ran(known: Observed, shown: Observed, before: float | None) -> list[
     return by_runs.by_runs(known.network, shown, before)
 
 
-def _named(chain: Chain, proof: Proof, side: str, before: float | None, after: float | None) -> list[Finding]:
-    """One finding for each mistake of the chain; one made in several places is one."""
-    places: dict[str, list[str]] = {}
-    advice: dict[str, str] = {}
-    for step in chain.steps:
-        places.setdefault(step.hypothesis.name, []).append(step.where)
-        advice[step.hypothesis.name] = step.hypothesis.advice
-    return [
-        Finding(name, advice[name], proof, before, after, "; ".join(where for where in found if where), side)
-        for name, found in places.items()
-    ]
+def _named(
+    known: Network, chain: Chain, proof: Proof, side: str, before: float | None, after: float | None
+) -> list[Finding]:
+    """One finding for each mistake of a chain from `known`; one made in several places is one."""
+    found: dict[str, Finding] = {}
+    for last, step in zip((known, *(step.network for step in chain.steps)), chain.steps, strict=False):
+        name, advice = step.hypothesis.name, step.hypothesis.advice
+        tensors = () if step.hypothesis is ROUNDED else tuple(touched(last, step.network))
+        one = found.get(name, Finding(name, advice, proof, before, after, "", side))
+        where = "; ".join(text for text in (one.where, step.where) if text)
+        found[name] = replace(one, where=where, tensors=tuple(dict.fromkeys((*one.tensors, *tensors))))
+    return list(found.values())
 
 
 def _after(network: Network, wrong: Observed) -> float | None:

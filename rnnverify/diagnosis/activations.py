@@ -15,8 +15,12 @@ _OTHERS = tuple(name for name in ACTIVATIONS if name != "linear")
 def activation_missing(network: Network, seen: Seen) -> Networks:
     """the activation is missing
 
-    States grow beyond 1 where they were bounded: the steps are computed without tanh. Set activation="tanh" (Keras),
-    nonlinearity="tanh" (PyTorch), or what the network was trained with.
+    States grow beyond 1 where they were bounded: each step is computed without its activation. Set the one that the
+    network was trained with.
+
+    Keras: activation="tanh".
+    PyTorch: nonlinearity="tanh", and a loop of your own needs torch.tanh around the sum.
+    TensorFlow: BasicRNNCell(H, activation=tf.nn.tanh).
     """
     yield from _with_others(network, seen, ("linear",))
 
@@ -30,8 +34,12 @@ def activation_missing_back(network: Network, seen: Seen) -> Networks:
 def activation_is_another(network: Network, seen: Seen) -> Networks:
     """another activation stands in its place
 
-    The weights are right, the function of each step is not; most weight files do not name it, and defaults differ. Set
-    it: activation= (Keras, TensorFlow cells), nonlinearity= (nn.RNN), or --activation of this tool.
+    The weights are right, the function of each step is not: most weight files do not name it, and defaults differ. Set
+    the one that the network was trained with.
+
+    Keras: activation= of the layer.
+    PyTorch: nonlinearity= of nn.RNN; this tool takes --activation where the file states none.
+    TensorFlow: activation= of the cell; this tool takes --activation where the file states none.
     """
     # microsoft/onnxruntime#4034, pytorch/pytorch#72240, apache/mxnet#10870, tensorflow/tensorflow#65381
     yield from _with_others(network, seen, _OTHERS if seen.network else _USUAL)

@@ -24,8 +24,12 @@ from rnnverify.diagnosis.shown import INVERSES, turned_back
 def bias_missing(network: Network, _: Seen) -> Networks:
     """the bias is not loaded
 
-    It is zero: a constant offset before the activation, from step 0 on. Load bias, or bias_ih_l0 + bias_hh_l0 of
-    PyTorch, and look at use_bias and bias=False on both sides.
+    It is zero: a constant offset before the activation, from step 0 on. Load it, and look for an option that leaves
+    biases out.
+
+    Keras: bias is the third array of set_weights; use_bias has to be True.
+    PyTorch: load bias_ih_l0 (and zeros into bias_hh_l0), with bias=True.
+    TensorFlow: the variable is bias, beside kernel in the same scope.
     """
     # apache/tvm#15723
     yield from everywhere_and_apart(network, mistakes.bias_dropped)
@@ -52,7 +56,11 @@ def bias_is_another(network: Network, seen: Seen) -> Networks:
     """only the bias is another one
 
     Every step is off by one constant for each unit, before the activation; the kernels are right. Load the bias of the
-    same network: bias, or the sum of bias_ih_l0 and bias_hh_l0.
+    same network; where there are two, they are added.
+
+    Keras: bias = bias_ih_l0 + bias_hh_l0 of PyTorch.
+    PyTorch: bias_ih_l0 + bias_hh_l0 is what has to be right; one of them may be missing.
+    TensorFlow: bias = bias_ih_l0 + bias_hh_l0 of PyTorch.
     """
     if seen.network is not None:
         return
@@ -90,8 +98,12 @@ def _shown_bias(network: Network, seen: Seen, k: int, activation: str, d: Direct
 def recurrent_bias_dropped(network: Network, _: Seen) -> Networks:
     """the second of two biases is dropped
 
-    PyTorch adds bias_ih and bias_hh; a framework with one bias needs their sum. A constant offset before the
-    activation, from step 0 on. Write bias = bias_ih_l0 + bias_hh_l0.
+    PyTorch adds two biases, and here one of them is lost: a constant offset before the activation, from step 0 on.
+    Where there is one bias, it is the sum of both.
+
+    Keras: bias = bias_ih_l0 + bias_hh_l0.
+    PyTorch: bias_hh_l0 is missing or zero: load both.
+    TensorFlow: bias = bias_ih_l0 + bias_hh_l0.
     """
     # stackoverflow 48361376, discuss.pytorch.org 113371, nntrainer/nntrainer#1780
     yield from everywhere_and_apart(network, lambda n: mistakes.each(n, lambda d: _only(d, "bias_input")))
@@ -100,8 +112,12 @@ def recurrent_bias_dropped(network: Network, _: Seen) -> Networks:
 def input_bias_dropped(network: Network, _: Seen) -> Networks:
     """the first of two biases is dropped
 
-    PyTorch adds bias_ih and bias_hh; a framework with one bias needs their sum. A constant offset before the
-    activation, from step 0 on. Write bias = bias_ih_l0 + bias_hh_l0.
+    PyTorch adds two biases, and here one of them is lost: a constant offset before the activation, from step 0 on.
+    Where there is one bias, it is the sum of both.
+
+    Keras: bias = bias_ih_l0 + bias_hh_l0.
+    PyTorch: bias_ih_l0 is missing or zero: load both.
+    TensorFlow: bias = bias_ih_l0 + bias_hh_l0.
     """
     yield from everywhere_and_apart(network, lambda n: mistakes.each(n, lambda d: _only(d, "bias_recurrent")))
 
@@ -109,8 +125,12 @@ def input_bias_dropped(network: Network, _: Seen) -> Networks:
 def bias_doubled(network: Network, _: Seen) -> Networks:
     """one bias is copied into both
 
-    PyTorch and ONNX add two biases, so the same numbers in both count twice: an offset from step 0 on. Put the bias in
-    bias_ih_l0, and zeros in bias_hh_l0.
+    PyTorch and ONNX add two biases, so the same numbers in both count twice: an offset from step 0 on. Put the bias
+    into one of them, and zeros into the other.
+
+    Keras: bias is the one bias itself, or bias_ih_l0 + bias_hh_l0.
+    PyTorch: bias_ih_l0 is the bias, bias_hh_l0 is zeros.
+    TensorFlow: bias is the one bias itself, or bias_ih_l0 + bias_hh_l0.
     """
     # onnx/keras-onnx#98, discuss.pytorch.org 110741
     yield from everywhere_and_apart(network, mistakes.bias_doubled)
@@ -119,8 +139,12 @@ def bias_doubled(network: Network, _: Seen) -> Networks:
 def bias_halved(network: Network, _: Seen) -> Networks:
     """the bias is halved
 
-    A file with two biases may hold half of it in each, as Keras writes for cuDNN; one half was read as the whole. An
-    offset from step 0 on. Add the two halves: bias = bias_ih + bias_hh.
+    A file with two biases may hold half of it in each, as Keras writes for cuDNN, and one half was read as the whole:
+    an offset from step 0 on. Add the two halves.
+
+    Keras: bias = bias_ih_l0 + bias_hh_l0.
+    PyTorch: load both halves: bias_ih_l0 and bias_hh_l0.
+    TensorFlow: bias = bias_ih_l0 + bias_hh_l0.
     """
     # keras-team/keras#8720
     yield from everywhere_and_apart(network, mistakes.bias_halved)
@@ -129,8 +153,12 @@ def bias_halved(network: Network, _: Seen) -> Networks:
 def one_bias_twice(network: Network, _: Seen) -> Networks:
     """one of two biases stands in the place of both
 
-    The same line was written for bias_ih and bias_hh, so one of them counts twice and the other is lost: an offset from
-    step 0 on. Copy bias_ih_l0 to bias_ih_l0, and bias_hh_l0 to bias_hh_l0.
+    The same line was written for both biases, so one counts twice and the other is lost: an offset from step 0 on. Load
+    each from its own tensor.
+
+    Keras: bias = bias_ih_l0 + bias_hh_l0, two different names.
+    PyTorch: bias_ih_l0 goes to bias_ih_l0, bias_hh_l0 to bias_hh_l0.
+    TensorFlow: bias = bias_ih_l0 + bias_hh_l0, two different names.
     """
     for name in ("bias_input", "bias_recurrent"):
         yield from everywhere_and_apart(network, lambda n, name=name: mistakes.each(n, lambda d: _twice(d, name)))  # type: ignore[misc]  # mypy infers no type for a lambda with a default
@@ -140,7 +168,7 @@ def biases_exchanged(network: Network, _: Seen) -> Networks:
     """the biases of two layers or directions are exchanged
 
     The kernels are right and each bias is that of another layer or direction: an offset from step 0 on. Match tensors
-    by their full names (bias_ih_l0 and bias_ih_l1), not by the order in which a file lists them.
+    by their full names, not by the order in which a file lists them.
     """
     places = [(place, d) for place, d, _ in side_by_side(network, network)]
     for (one, a), (other, b) in combinations(places, 2):

@@ -16,7 +16,11 @@ def rounded(network: Network, seen: Seen) -> Networks:
     """the weights are rounded to fewer digits
 
     They went through a narrower type, a text file or 8-bit quantisation: every weight is close, nearly none is equal.
-    Export float32: no half(), savetxt(fmt="%.9g"). Or accept the deviation with --atol.
+    Export all digits of float32, or accept the deviation with --atol.
+
+    Keras: no float16 policy, and savetxt(fmt="%.9g").
+    PyTorch: no half(), and savetxt(fmt="%.9g").
+    TensorFlow: no float16, and savetxt(fmt="%.9g").
     """
     # pytorch/pytorch#175845, NVIDIA/TensorRT#2336, qualcomm/aimet#2763, alibaba/MNN#2500
     for name, rounding in roundings():

@@ -10,6 +10,12 @@ from rnnverify.diagnosis.outputs import Remake
 from rnnverify.diagnosis.runs import Restore
 
 ROUNDED = Hypothesis(digits.rounded, None, in_pairs=False)
+UNITS = both_ways(order.units_in_another_order)
+SHUFFLED = (
+    both_ways(order.rows_in_another_order),
+    both_ways(order.columns_in_another_order),
+)
+"""Read off what the other side shows, and so right where they can be made at all."""
 
 FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
     "weights": (
@@ -46,9 +52,8 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
     "order": (
         both_ways(order.time_reversed),
         both_ways(order.not_turned_back),
-        both_ways(order.units_in_another_order),
-        both_ways(order.rows_in_another_order, in_pairs=False),
-        both_ways(order.columns_in_another_order, in_pairs=False),
+        UNITS,
+        *SHUFFLED,
     ),
     "digits": (
         ROUNDED,
@@ -57,7 +62,7 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
 }
 """Mistakes in the network: in weights, activations, or the way it is put together."""
 
-LAST_RESORT = (both_ways(biases.bias_is_another, in_pairs=False),)
+LAST_RESORT = (both_ways(biases.bias_is_another),)
 """What is said only where nothing more exact can be."""
 
 RUNS: tuple[Restore, ...] = (

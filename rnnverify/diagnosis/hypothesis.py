@@ -1,6 +1,7 @@
 """A porting mistake that may have been made, and the networks that it would have made of a right one.
 
-A hypothesis is a function whose docstring the user reads: its first line names the mistake, the rest is the advice.
+A hypothesis is a function whose docstring the user reads: its first line names the mistake, the rest is the advice,
+of whose last lines each is for one framework.
 It takes a network and what the other side shows, and yields networks: what the mistake makes of a right network, and,
 where that can be told, what a network was before the mistake (`undo`).
 """
@@ -8,9 +9,11 @@ where that can be told, what a network was before the mistake (`undo`).
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.trace import Run
@@ -23,12 +26,20 @@ class Seen:
     network: Network | None
     runs: tuple[Run, ...]
     dtype: str  # whose rounding its states may hold
-    show: Callable[[], Network | None] | None = None  # what its states show of weights that are not known, nearly
+    show: Callable[[Network], Network | None] | None = (
+        None  # what its states show of weights that are not known, nearly
+    )
+    _shown: dict[object, Network | None] = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
-    def likely(self) -> Network | None:
-        """Its weights, or nearly its weights."""
-        return self.network or (self.show() if self.show else None)
+    def likely(self, network: Network) -> Network | None:
+        """Its weights, or nearly its weights: those that it shows where its activations are those of `network`."""
+        if self.network or self.show is None:
+            return self.network
+        layers = tuple((layer.activation, layer.merge, layer.time_restored) for layer in network.layers)
+        key = layers, tuple(d.reverse for _, _, d in network.directions())
+        if key not in self._shown:
+            self._shown[key] = self.show(network)
+        return self._shown[key]
 
 
 Networks = Iterator[tuple[str, Network]]
@@ -60,9 +71,20 @@ def both_ways(change: Change, in_pairs: bool = True) -> Hypothesis:
 
 
 def words(function: Callable[..., object]) -> tuple[str, str]:
-    """The name and the advice in a docstring, each on one line."""
+    """The name in a docstring, on one line, and the advice: one line for all, then one for each framework."""
     name, _, advice = (inspect.getdoc(function) or "").partition("\n\n")
-    return " ".join(name.split()), " ".join(advice.split())
+    return " ".join(name.split()), "\n".join(" ".join(line.split()) for line in _OWN.split(advice))
+
+
+_SPELLED = {"keras": "Keras: ", "torch": "PyTorch: ", "tensorflow": "TensorFlow: "}
+_OWN = re.compile(r"\n+(?=(?:Keras|PyTorch|TensorFlow): )")
+
+
+def advice_for(framework: str, advice: str) -> str:
+    """The lines of `advice` that are for everyone, or for `framework`, as one."""
+    general, *own = advice.split("\n")
+    wanted = _SPELLED.get(framework, "\n")
+    return " ".join([general, *(line for line in own if line.startswith(wanted))])
 
 
 def everywhere_and_apart(network: Network, change: Callable[[Network], Network | None]) -> Networks:
@@ -70,9 +92,14 @@ def everywhere_and_apart(network: Network, change: Callable[[Network], Network |
     changed = change(network)
     if changed is None:
         return
-    yield "", changed
-    for where, chosen in scopes(network):
-        yield where, spliced(network, changed, chosen)
+    pairs = side_by_side(network, changed)
+    touched = {place for place, ours, theirs in pairs if ours is not theirs}
+    parts = list(scopes(network))
+    if touched:
+        yield next((where for where, chosen in parts if touched == chosen), ""), changed
+    for where, chosen in parts:
+        if touched & chosen and not touched <= chosen:
+            yield where, spliced(network, changed, chosen)
 
 
 Place = tuple[int, int]
@@ -137,3 +164,18 @@ def side_by_side(a: Network, b: Network) -> Iterator[tuple[Place, Direction, Dir
     for k, (ours, theirs) in enumerate(zip(a.layers, b.layers, strict=True)):
         for j, pair in enumerate(zip(ours.directions, theirs.directions, strict=True)):
             yield (k, j), *pair
+
+
+def touched(before: Network, after: Network) -> Iterator[str]:
+    """What a mistake changed: tensors such as `layer 0 reverse kernel`, the two biases as one, and facts of a layer."""
+    for k, (a, b) in enumerate(zip(before.layers, after.layers, strict=True)):
+        yield from [f"layer {k} activation"] * (a.activation != b.activation)
+        yield from [f"layer {k} merge mode"] * (a.merge != b.merge)
+        ways = [(layer.time_restored, [d.reverse for d in layer.directions]) for layer in (a, b)]
+        yield from [f"layer {k} order of time"] * (ways[0] != ways[1])
+    for (where, _, d), (_, _, e) in zip(before.directions(), after.directions(), strict=True):
+        for name in ("kernel", "recurrent_kernel"):
+            if not np.array_equal(getattr(d, name), getattr(e, name)):
+                yield f"{where} {name.replace('_', ' ')}"
+        if not (np.array_equal(d.bias_input, e.bias_input) and np.array_equal(d.bias_recurrent, e.bias_recurrent)):
+            yield f"{where} bias"

@@ -17,7 +17,11 @@ def layers_swapped(network: Network, _: Seen) -> Networks:
     """two layers are swapped
 
     Weights were paired in the order of names, where lstm_10 comes before lstm_2. The shapes fit, the output is wrong
-    from step 0 on. Pair layers by the number in their name: weight_ih_l0 is the first, _l1 the second.
+    from step 0 on. Pair layers by the number in their name.
+
+    Keras: model.layers has them in order.
+    PyTorch: weight_ih_l0 is of the first layer, weight_ih_l1 of the second.
+    TensorFlow: cell_0 is of the first layer, cell_1 of the second.
     """
     # keras-team/keras#10777 and pull 3488
     for k, m in combinations(range(len(network.layers)), 2):
@@ -29,8 +33,12 @@ def layers_swapped(network: Network, _: Seen) -> Networks:
 def layer_repeated(network: Network, _: Seen) -> Networks:
     """the weights of one layer are used in another too
 
-    A loop over layers read the same tensors each time. The first layer is right, the other is not. Use the index in the
-    name: weight_ih_l{k}, cell_{k}, or layers[k].get_weights().
+    A loop over layers read the same tensors each time: the first layer is right, the other is not. Use the index of the
+    loop in the name.
+
+    Keras: model.layers[k].get_weights(), not layers[0].
+    PyTorch: f"weight_ih_l{k}", not weight_ih_l0.
+    TensorFlow: f"cell_{k}", not cell_0.
     """
     for k, m in permutations(range(len(network.layers)), 2):
         if _alike(network.layers[k], network.layers[m]):
@@ -41,8 +49,11 @@ def layer_repeated(network: Network, _: Seen) -> Networks:
 def directions_swapped(network: Network, _: Seen) -> Networks:
     """forward and backward weights are swapped
 
-    Each half of the output is wrong. Forward comes first everywhere: weight_ih_l0 and weight_ih_l0_reverse, forward_
-    and backward_ of Keras, fw and bw of TensorFlow; match them by name.
+    Each half of the output is wrong. Forward comes first everywhere; match the two directions by name.
+
+    Keras: set_weights takes the three of forward_layer, then the three of backward_layer.
+    PyTorch: weight_ih_l0 is forward, weight_ih_l0_reverse backward.
+    TensorFlow: the scope fw is forward, bw backward.
     """
     # tensorflow/tensorflow#6072
     yield from _in_layers(network, lambda f, b: (replace(b, reverse=f.reverse), replace(f, reverse=b.reverse)))
@@ -52,7 +63,11 @@ def directions_tied(network: Network, _: Seen) -> Networks:
     """the weights of one direction are used in both
 
     A line was copied and not changed: one half of the output is exact, the other wrong. Load the reverse direction from
-    its own tensors: weight_ih_l0_reverse, backward_, bw.
+    its own tensors.
+
+    Keras: backward_layer has three of its own.
+    PyTorch: they end in _reverse.
+    TensorFlow: they are in the scope bw.
     """
     # ematvey/tensorflow-seq2seq-tutorials#1
     yield from _in_layers(network, lambda f, b: (f, replace(f, reverse=b.reverse)))
@@ -61,14 +76,14 @@ def directions_tied(network: Network, _: Seen) -> Networks:
 
 def directions_tied_back(network: Network, seen: Seen) -> Networks:
     """Where both directions hold the same weights, the backward ones of the other side, or nearly those."""
-    if seen.likely is None:
-        return
     found = network
     for k, layer in enumerate(network.layers):
-        if layer.bidirectional:
-            forward, reverse = layer.directions
-            theirs = seen.likely.layers[k].directions[1]
-            if np.array_equal(forward.kernel, reverse.kernel) and np.isfinite(theirs.kernel).all():
+        kernels = [d.kernel for d in layer.directions]
+        tied = layer.bidirectional and np.array_equal(kernels[0], kernels[1])
+        likely = seen.likely(network) if tied else None
+        if likely:
+            theirs = likely.layers[k].directions[1]
+            if np.isfinite(theirs.kernel).all():
                 found = placed(found, (k, 1), theirs)
     if found is not network:
         yield "", found
@@ -78,7 +93,7 @@ def halves_swapped(network: Network, _: Seen) -> Networks:
     """a layer reads [backward, forward] instead of [forward, backward]
 
     The rows of its input kernel are in two halves, one for each direction of the layer below, and they are exchanged.
-    Layer 0 is right, the ones above are wrong. Concatenate forward first: concat([fw, bw], axis=-1).
+    Layer 0 is right, the ones above are wrong. Concatenate forward first: [fw, bw].
     """
     for k in range(1, len(network.layers)):
         below, layer = network.layers[k - 1], network.layers[k]
@@ -91,8 +106,12 @@ def halves_swapped(network: Network, _: Seen) -> Networks:
 def merged_otherwise(network: Network, _: Seen) -> Networks:
     """the two directions are merged in another way
 
-    Sum, average and product of the directions have one shape, so nothing complains. Set merge_mode of Keras'
-    Bidirectional as it was; PyTorch and TensorFlow only concatenate, and need y[..., :H] + y[..., H:] written out.
+    Sum, average and product of the directions have one shape, so nothing complains. Merge them as the network was
+    trained.
+
+    Keras: merge_mode= of Bidirectional.
+    PyTorch: it only concatenates: write y[..., :H] + y[..., H:] for a sum.
+    TensorFlow: it gives both: write outputs[0] + outputs[1] for a sum.
     """
     # tensorflow/tensorflow#31805, pytorch/pytorch#10838
     for k, layer in enumerate(network.layers):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnverify.canonical import Array, Network
+from rnnverify.diagnosis.biases import bias_is_another
 from rnnverify.finding import Proof
 
 _FEW = 4  # weights
@@ -39,8 +40,8 @@ class Tensor:
         return float((a * b).sum()) / size if size > 0 else 0.0
 
 
-Likeness = Iterator[tuple[str, Proof]]
-"""Where, and how sure."""
+Likeness = Iterator[tuple[str, Proof, tuple[str, ...]]]
+"""Where, how sure, and which tensors."""
 
 
 def few_weights_changed(tensors: list[Tensor]) -> Likeness:
@@ -55,7 +56,7 @@ def few_weights_changed(tensors: list[Tensor]) -> Likeness:
             for row, column in places:
                 at = f"[{column}]" if tensor.name.endswith("bias") else f"[{row}, {column}]"
                 a, b = tensor.ours[row, column], tensor.theirs[row, column]
-                yield f"{tensor.name} {at}" + (", its sign" if a == -b else ""), "certain"
+                yield f"{tensor.name} {at}" + (", its sign" if a == -b else ""), "certain", (tensor.name,)
 
 
 def one_line_changed(tensors: list[Tensor]) -> Likeness:
@@ -69,9 +70,9 @@ def one_line_changed(tensors: list[Tensor]) -> Likeness:
         (tensor,) = differing
         rows, columns = (np.unique(places) for places in np.nonzero(tensor.differing))
         if len(rows) == 1 and len(tensor.ours) > 2:
-            yield f"{tensor.name}, row {rows[0]}", "certain"
+            yield f"{tensor.name}, row {rows[0]}", "certain", (tensor.name,)
         elif len(columns) == 1 and tensor.ours.shape[1] > 2:
-            yield f"{tensor.name}, column {columns[0]}", "certain"
+            yield f"{tensor.name}, column {columns[0]}", "certain", (tensor.name,)
 
 
 def optimizer_slot(tensors: list[Tensor]) -> Likeness:
@@ -83,33 +84,52 @@ def optimizer_slot(tensors: list[Tensor]) -> Likeness:
     kernels = [t for t in tensors if not t.name.endswith("bias")]
     signs = all(t.theirs.size > 8 and (t.theirs >= 0).all() and (t.ours < 0).any() for t in kernels)
     if signs and all(np.median(t.theirs) < 0.2 * np.median(np.abs(t.ours)) for t in kernels):
-        yield "", "suspected"
+        yield "", "suspected", tuple(t.name for t in tensors)
+
+
+def only_biases_differ(tensors: list[Tensor]) -> Likeness:
+    """only the bias is another one"""
+    biases = [t for t in tensors if t.name.endswith("bias") and t.differing.any()]
+    kernels = [t for t in tensors if not t.name.endswith("bias")]
+    if biases and not any(t.differing.any() for t in kernels):
+        yield ", ".join(t.name for t in biases), "certain", tuple(t.name for t in biases)
+
+
+only_biases_differ.__doc__ = bias_is_another.__doc__
 
 
 def partially_loaded(tensors: list[Tensor]) -> Likeness:
     """only a part of the weights is loaded
 
     Some tensors are equal bit for bit, the others unrelated: those were not found by name, and kept their initial
-    values. Look at missing_keys of load_state_dict(strict=False), by_name=True, skip_mismatch.
+    values. Print what the loader did not find, and load it.
+
+    Keras: by_name=True and skip_mismatch=True skip in silence.
+    PyTorch: missing_keys that load_state_dict(strict=False) returns.
+    TensorFlow: variables that the var_list of the Saver leaves out.
     """
     # keras-team/keras#3488, tensorflow/tensorflow#23013, pytorch/pytorch#36433
     equal = [t for t in tensors if not t.differing.any() and len(np.unique(t.ours)) > _FEW]
     other = [t for t in tensors if t.differing.any()]
     if equal and other and all(abs(t.correlation) < 0.5 or np.ptp(t.theirs) == 0 for t in other if t.ours.size > 8):
-        yield ", ".join(t.name for t in other), "suspected"
+        yield ", ".join(t.name for t in other), "suspected", tuple(t.name for t in other)
 
 
 def never_loaded(tensors: list[Tensor]) -> Likeness:
     """the weights look as if they were never loaded
 
     Biases are zero and recurrent kernels orthogonal, as Keras initialises them; the other side was trained. Names were
-    not found: look at by_name=True, strict=False, and prefixes such as "module.".
+    not found. Print what the loader did not find.
+
+    Keras: by_name=True skips in silence.
+    PyTorch: strict=False skips in silence, a prefix such as "module." is enough.
+    TensorFlow: restore reports nothing: assert_consumed() does.
     """
     # keras-team/keras#3488 and #20322, salesforce/awd-lstm-lm#99, tensorflow/tensorflow#44387
     recurrent = [t for t in tensors if t.name.endswith("recurrent kernel")]
     fresh = all(_is_orthogonal(t.theirs) and not _is_orthogonal(t.ours) for t in recurrent)
     if fresh and not any(t.theirs.any() for t in tensors if t.name.endswith("bias")):
-        yield "", "suspected"
+        yield "", "suspected", tuple(t.name for t in tensors)
 
 
 def another_state_of_training(tensors: list[Tensor]) -> Likeness:
@@ -121,13 +141,24 @@ def another_state_of_training(tensors: list[Tensor]) -> Likeness:
     # tensorflow/tensorflow#11839, #3684 and #3460, keras-team/keras#15513
     kernels = [t for t in tensors if not t.name.endswith("bias") and t.ours.size > 8]
     if kernels and all(t.differing.mean() > 0.5 and t.correlation > _RELATED for t in kernels):
-        yield "", "suspected"
+        change = max(float(np.linalg.norm(t.theirs - t.ours) / np.linalg.norm(t.ours)) for t in kernels)
+        correlation = min(t.correlation for t in kernels)
+        yield f"correlation {correlation:.4f} at least, changed by {change:.2g} of their size at most", "suspected", ()
+
+
+def unrelated(ours: Network, theirs: Network) -> str:
+    """What is said where no mistake and no likeness was found, and the kernels have nothing in common; else empty."""
+    kernels = [t for t in tensors_of(ours, theirs) if not t.name.endswith("bias") and t.ours.size > 32]
+    if not kernels or any(abs(t.correlation) > 4 / np.sqrt(t.ours.size) for t in kernels):
+        return ""
+    return "the kernels have nothing in common but their shapes: another training run, or another network"
 
 
 LIKENESSES = (
     few_weights_changed,
     one_line_changed,
     optimizer_slot,
+    only_biases_differ,
     partially_loaded,
     never_loaded,
     another_state_of_training,

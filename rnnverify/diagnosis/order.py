@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from rnnverify import symmetry
+from rnnverify import reference, symmetry
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.canonical import Array, Direction, Network
 from rnnverify.diagnosis.by_behaviour import steps_at
 from rnnverify.diagnosis.hypothesis import Networks, Seen, layered, named, placed, side_by_side, with_tensor
+from rnnverify.trace import Run
 
 
 def time_reversed(network: Network, _: Seen) -> Networks:
     """a sequence is read from the wrong end
 
-    go_backwards was lost, or added: the states belong to the sequence turned round. Set go_backwards as it was, or
-    feed x.flip(1); Keras returns the outputs of a go_backwards layer in the order of processing.
+    A direction of time was lost, or added: the states belong to the sequence turned round. Turn the input round, and
+    look at the order of the outputs too.
+
+    Keras: set go_backwards as it was; its outputs come in the order of processing.
+    PyTorch: feed x.flip(1), and turn the output with y.flip(1).
+    TensorFlow: feed tf.reverse(x, [1]), and turn the output alike.
     """
     # apache/tvm#15829
     for k, layer in enumerate(network.layers):
@@ -31,8 +37,12 @@ def time_reversed(network: Network, _: Seen) -> Networks:
 def not_turned_back(network: Network, _: Seen) -> Networks:
     """the outputs of a backward run are not turned back in time
 
-    Keras' go_backwards and hand-written loops emit them in the order of processing, Bidirectional, PyTorch, ONNX and
-    TensorFlow in that of the input. Turn the backward half before concatenating it: y_bw[:, ::-1].
+    A backward run emits its outputs in the order of processing or in that of the input, and the two were taken for each
+    other. Turn the backward half in time before it is used.
+
+    Keras: Bidirectional turns it back, a layer with go_backwards=True does not: outputs[:, ::-1].
+    PyTorch: nn.RNN turns it back; a loop of your own needs y.flip(1).
+    TensorFlow: bidirectional_dynamic_rnn turns it back; else tf.reverse(y, [1]).
     """
     # onnx/keras-onnx#523, onnx/onnx#2881, tensorflow/tensorflow#40345, keras-team/keras#1703
     for k, layer in enumerate(network.layers):
@@ -44,12 +54,13 @@ def not_turned_back(network: Network, _: Seen) -> Networks:
 def units_in_another_order(network: Network, seen: Seen) -> Networks:
     """the hidden units are in another order, or of another sign or scale
 
-    The same function, written differently: all tensors agree with each other. A layer that reads these outputs is
-    right only if its rows are changed alike. Change the rows of its kernel so, or undo it here.
+    The same function, written differently: all tensors agree with each other. What reads these outputs is right only if
+    the rows of its kernel are changed alike. Change these, or undo it here.
     """
     found = _by_first_steps(network, seen) if seen.network is None else None
-    if found is None and seen.likely is not None:
-        found = symmetry.find(network, seen.likely)
+    likely = seen.likely(network) if found is None else None
+    if likely:
+        found = symmetry.find(network, likely)
     if found and not found.is_trivial:
         yield str(found), symmetry.applied(network, found)
 
@@ -72,13 +83,47 @@ def _by_first_steps(network: Network, seen: Seen) -> symmetry.Symmetry | None:
     return symmetry.find_by(network, match)
 
 
+def top_units_by_outputs(network: Network, runs: Sequence[Run]) -> symmetry.Symmetry | None:
+    """The symmetry of the top layer alone that the outputs of `runs` show; None where they show none.
+
+    The units of lower layers may stand in any order: what they compute together is the same. Only runs from zero states
+    count, as initial states are not turned.
+    """
+    top = len(network.layers) - 1
+    shown = [run for run in runs if run.batch.h0 is None]
+    if not shown:
+        return None
+    computed = reference.run(network, [run.batch for run in shown]).runs
+    ours = np.concatenate([computed[run.batch.name].y.reshape(-1, network.output_size) for run in shown])
+    theirs = np.concatenate([run.y.reshape(-1, network.output_size) for run in shown]).astype(np.float64)
+
+    def match(k: int, j: int, d: Direction) -> symmetry.Matched | None:
+        H = d.hidden_size
+        if k < top:
+            return list(range(H)), [1.0] * H
+        units = slice(j * H, (j + 1) * H) if network.output_size > H else slice(None)
+        return symmetry.matched(ours[:, units], theirs[:, units], network.layers[k].activation)
+
+    return symmetry.find_by(network, match)
+
+
 def rows_in_another_order(network: Network, seen: Seen) -> Networks:
     """the rows of a kernel are in another order
 
     A row belongs to one input feature (kernel) or one unit of the state before (recurrent kernel), and here they are
     mixed up. Bring the features, or units, into the order of training wherever they are read.
     """
-    yield from _shuffled(network, seen, axis=1)
+    yield from _shuffled(network, seen, axis=1) if seen.likely(network) else _usual_orders(network)
+
+
+def _usual_orders(network: Network) -> Networks:
+    """The input features the other way round, or some moved from one end to the other."""
+    for j, d in enumerate(network.layers[0].directions):
+        rows = list(range(d.input_size))
+        orders = {tuple(rows[::-1]), *(tuple(rows[n:] + rows[:n]) for n in rows[1:])} if len(rows) < 32 else set()
+        for order in sorted(orders):
+            where = f"{named(network, (0, j))} kernel, rows {symmetry.brief(order)}"
+            yield where, placed(network, (0, j), replace(d, kernel=d.kernel[:, list(order)]))
 
 
 def columns_in_another_order(network: Network, seen: Seen) -> Networks:
@@ -94,10 +139,11 @@ _NAMES = (("kernel", "kernel"), ("recurrent_kernel", "recurrent kernel"))
 
 
 def _shuffled(network: Network, seen: Seen, axis: int) -> Networks:
-    if seen.likely is None:
+    likely = seen.likely(network)
+    if likely is None:
         return
     kind = "rows" if axis == 1 else "columns"
-    for place, ours, theirs in side_by_side(network, seen.likely):
+    for place, ours, theirs in side_by_side(network, likely):
         for name, words in _NAMES:
             a, b = (np.moveaxis(getattr(d, name)[0], axis - 1, 0) for d in (ours, theirs))
             order = order_of(a, b)
@@ -124,8 +170,11 @@ def order_of(a: Array, b: Array) -> list[int] | None:
     a, b = a[:, told].astype(np.float64), b[:, told].astype(np.float64)
     if not told.any():
         return None
+    reach = 0.05 * np.abs(b).max()
+    if not all((np.abs(a - row).max(axis=1) <= reach).any() for row in b[:3]):  # quick to tell
+        return None
     distance = (a * a).sum(axis=1)[:, None] - 2 * a @ b.T  # (n, n); the term of b alone changes nothing
     order = [int(k) for k in np.argmin(distance, axis=0)]
     if sorted(order) != list(range(len(a))) or order == sorted(order):
         return None
-    return order if np.abs(a[order] - b).max() <= 0.05 * np.abs(b).max() else None
+    return order if np.abs(a[order] - b).max() <= reach else None

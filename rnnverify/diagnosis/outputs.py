@@ -21,7 +21,11 @@ def activation_doubled(y: Array, _: Array, __: int) -> Outputs:
     """the activation is applied twice to the outputs
 
     The layer applies it already, and another layer or line does so again: the outputs are squashed, the recurrence is
-    right. Delete the extra Activation layer, or the torch.tanh(...) around the output.
+    right. Delete the second one.
+
+    Keras: an Activation layer, or a Dense with one, after the layer.
+    PyTorch: torch.tanh(...) around the output of nn.RNN.
+    TensorFlow: tf.tanh(...) around the outputs.
     """
     # discuss.pytorch.org 110741
     for name in ("tanh", "sigmoid", "relu"):
@@ -31,8 +35,11 @@ def activation_doubled(y: Array, _: Array, __: int) -> Outputs:
 def last_step_everywhere(y: Array, _: Array, __: int) -> Outputs:
     """every step holds the output of the last
 
-    Only the last output was kept and then repeated. Set return_sequences=True (Keras), and use the whole output of
-    nn.RNN, not h_n or output[:, -1].
+    Only the last output was kept and then repeated. Keep the output of every step.
+
+    Keras: return_sequences=True.
+    PyTorch: the whole output of nn.RNN, not h_n or output[:, -1].
+    TensorFlow: outputs of dynamic_rnn, not its state.
     """
     # graykode/nlp-tutorial#47
     yield "", np.broadcast_to(y[:, -1:], y.shape)
@@ -74,8 +81,8 @@ def halves_exchanged(y: Array, _: Array, directions: int) -> Outputs:
 def directions_interleaved(y: Array, _: Array, directions: int) -> Outputs:
     """the outputs of the two directions are interleaved
 
-    ONNX gives Y as (T, directions, B, H): it was reshaped before the direction axis stood beside H. Transpose to
-    (T, B, directions, H) first: Y.transpose(0, 2, 1, 3).reshape(T, B, -1).
+    ONNX gives Y as (T, directions, B, H): it was reshaped before the direction axis stood beside H. Transpose to (T, B,
+    directions, H) first: Y.transpose(0, 2, 1, 3).reshape(T, B, -1).
     """
     # pytorch/pytorch#10838, onnx/onnx#921
     if directions == 2:
@@ -87,8 +94,12 @@ def directions_interleaved(y: Array, _: Array, directions: int) -> Outputs:
 def dropout_active(y: Array, seen: Array, _: int) -> Outputs:
     """dropout is active
 
-    Some outputs are zero, the others larger by one factor, and not the same at each call. Call model.eval() (PyTorch),
-    pass training=False (Keras), keep_prob 1 (TensorFlow) before recording or exporting.
+    Some outputs are zero, the others larger by one factor, and not the same at each call. Switch it off before
+    recording or exporting.
+
+    Keras: pass training=False.
+    PyTorch: call model.eval().
+    TensorFlow: feed keep_prob 1.
     """
     # microsoft/onnxruntime#4589, onnx/onnx#2831, pytorch/pytorch#105661
     kept = seen != 0

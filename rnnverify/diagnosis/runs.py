@@ -24,8 +24,12 @@ Restore = Callable[[Network, Run], Runs]
 def batch_and_time_swapped(network: Network, run: Run) -> Runs:
     """batch and time are swapped
 
-    The batch was read as time: each sequence sees one step of all the others. Step 0 of sequence 0 is exact. Set
-    batch_first=True (nn.RNN) or time_major=False (TensorFlow), or transpose input and output.
+    The batch was read as time: each sequence sees one step of all the others. Step 0 of sequence 0 is exact. Transpose
+    input and output.
+
+    Keras: x is (batch, time, features).
+    PyTorch: set batch_first=True, or feed x.transpose(0, 1).
+    TensorFlow: set time_major=False, or feed tf.transpose(x, [1, 0, 2]).
     """
     # pytorch/pytorch#1538, #19675 and #34036, Cadene/vqa.pytorch#40
     if run.batch.h0 is None and run.batch.x.shape[1] > 1:
@@ -36,8 +40,12 @@ def batch_and_time_swapped(network: Network, run: Run) -> Runs:
 def reshaped_to_time_major(network: Network, run: Run) -> Runs:
     """x is reshaped to (T, B, I) where it should be transposed
 
-    reshape and view keep the order of the numbers in memory, and so mix sequences and steps. Write x.transpose(0, 1) or
-    permute(1, 0, 2), not x.view(T, B, I); likewise for the output.
+    reshape and view keep the order of the numbers in memory, and so mix sequences and steps. Transpose instead, the
+    output likewise.
+
+    Keras: write np.swapaxes(x, 0, 1).
+    PyTorch: write x.transpose(0, 1), not x.view(T, B, I).
+    TensorFlow: write tf.transpose(x, [1, 0, 2]), not tf.reshape.
     """
     # NervanaSystems/neon#311
     B, T = run.batch.x.shape[:2]
@@ -54,8 +62,11 @@ def reshaped_to_time_major(network: Network, run: Run) -> Runs:
 def state_carried(network: Network, run: Run) -> Runs:
     """the state is carried over from the sequence before
 
-    The first sequence is exact, the next ones are off most at step 0. Call reset_states() (Keras, stateful=True)
-    between sequences, or pass fresh zeros as the initial state each time.
+    The first sequence is exact, the next ones are off most at step 0. Begin each sequence with fresh zeros.
+
+    Keras: call reset_states() between sequences, or leave out stateful=True.
+    PyTorch: call rnn(x) without the state that the call before returned.
+    TensorFlow: feed zeros as initial_state, not the last state.
     """
     # keras-team/keras#10231, #7224 and #15232
     if run.batch.h0 is not None:
@@ -73,7 +84,7 @@ def initial_state_not_zero(network: Network, run: Run) -> Runs:
     """the initial state is not zero
 
     Every step follows from the one before, but the first does not follow from zeros: the initial state is random,
-    learned, left over, or baked into an export. Pass zeros, or record with the same initial state on both sides.
+    learned, left over, or baked into an export. Record with the same initial state on both sides.
     """
     # pytorch/pytorch#24235, Tencent/ncnn#3861
     restored = all(layer.time_restored for layer in network.layers)
@@ -90,8 +101,12 @@ def initial_state_not_zero(network: Network, run: Run) -> Runs:
 def initial_state_ignored(network: Network, run: Run) -> Runs:
     """the initial state is ignored
 
-    Runs from zeros agree, and runs from a given state begin at zeros too: off most at step 0. Hand it on: h0 of nn.RNN,
-    initial_state= of Keras and of dynamic_rnn.
+    Runs from zeros agree, and runs from a given state begin at zeros too: off most at step 0. Hand the initial state
+    on.
+
+    Keras: initial_state= where the layer is called.
+    PyTorch: rnn(x, h0).
+    TensorFlow: initial_state= of dynamic_rnn.
     """
     if run.batch.h0 is not None:
         yield "", network, replace(run, batch=replace(run.batch, h0=None))
@@ -100,8 +115,8 @@ def initial_state_ignored(network: Network, run: Run) -> Runs:
 def layers_not_chained(network: Network, run: Run) -> Runs:
     """every layer reads the input, not the layer below
 
-    The first layer is right, the others are wrong; it only fits where inputs and units are as many. Feed layer l with
-    the outputs of layer l - 1: a loop that overwrites x, x = layer(x).
+    The first layer is right, the others are wrong; it only fits where inputs and units are as many. Feed each layer
+    with the outputs of the one below: x = layer(x).
     """
     # pytorch/pytorch#140928 and #157457: the pseudo-code of nn.RNN had this error
     h0 = iter(run.batch.h0 or ())
@@ -128,8 +143,12 @@ def layers_not_chained(network: Network, run: Run) -> Runs:
 def final_state_of_last_step(network: Network, run: Run) -> Runs:
     """the final state of the reverse direction is taken from the last step
 
-    A reverse direction ends at step 0: y[:, -1] of PyTorch holds its first state, not its last. The forward half is
-    exact. Use h_n, or concatenate y[:, -1, :H] and y[:, 0, H:].
+    A reverse direction ends at step 0: the output of the last step holds its first state, not its last. The forward
+    half is exact. Take the final state itself.
+
+    Keras: return_sequences=False, or return_state=True.
+    PyTorch: h_n, or y[:, -1, :H] with y[:, 0, H:].
+    TensorFlow: output_states, not outputs[:, -1].
     """
     # yunjey/pytorch-tutorial#149, aymericdamien/TensorFlow-Examples#201
     given = list(states_of(network, run))
@@ -147,8 +166,12 @@ def final_state_of_last_step(network: Network, run: Run) -> Runs:
 def padding_not_masked(network: Network, run: Run) -> Runs:
     """padded steps are masked on one side only
 
-    Steps of zeros at the end leave the state as it was on one side, and are computed on the other. Carry the mask
-    over: Masking, mask_zero (Keras), pack_padded_sequence (PyTorch), sequence_length (TF).
+    Steps of zeros at the end leave the state as it was on one side, and are computed on the other. Carry the mask, or
+    the lengths, over.
+
+    Keras: Masking, or mask_zero=True of Embedding.
+    PyTorch: pack_padded_sequence, with the lengths.
+    TensorFlow: sequence_length= of dynamic_rnn.
     """
     # pytorch/pytorch#517, onnx/keras-onnx#386, onnx/tensorflow-onnx#1871
     B, T = run.batch.x.shape[:2]

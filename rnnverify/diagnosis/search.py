@@ -27,6 +27,7 @@ class Step:
 
     hypothesis: Hypothesis
     where: str
+    network: Network  # what it made
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Search:
     parts: Parts
     proves: Callable[[Network], bool]
     pairs: int  # how many may be tried at most
-    distance: Callable[[Network], float] | None = None  # to what the other side shows, where parts do not tell
+    seconds: Sequence[tuple[Hypothesis, Change]] | None = None  # of a pair; None: all
 
     def from_network(self, known: Network) -> tuple[Chain | None, Chain]:
         """The shortest chain that is proved, if there is one; and the one that accounts for the most parts."""
@@ -66,7 +67,7 @@ class Search:
     def _made(self, chain: Chain) -> Iterator[tuple[Step, Network]]:
         for hypothesis, change in self.changes:
             for where, network in change(chain.network, self.seen):
-                yield Step(hypothesis, where), network
+                yield Step(hypothesis, where, network), network
 
     def _steps(self, chain: Chain) -> Iterator[Chain]:
         """Every single mistake made in the network of `chain`."""
@@ -99,20 +100,17 @@ class Search:
             for chain in singles
             if chain.steps[0].hypothesis.in_pairs and _is_apt(start.network, chain.network, missing)
         ]
-        if self.distance is not None:
-            distance = self.distance
-            first.sort(key=lambda chain: distance(chain.network))
         left = self.pairs
         if not left:
             return None
         for chain in first:
-            for hypothesis, change in self.changes:
+            for hypothesis, change in self.changes if self.seconds is None else self.seconds:
                 for where, network in change(chain.network, self.seen) if hypothesis.in_pairs else ():
                     if not _is_apt(chain.network, network, missing):
                         continue
                     left -= 1
                     if all(accounted for _, accounted in self.parts(network)) and self.proves(network):
-                        steps = (*chain.steps, Step(hypothesis, where))
+                        steps = (*chain.steps, Step(hypothesis, where, network))
                         return Chain(steps, network, self._accounts(network))
             if left <= 0:
                 return None
@@ -133,8 +131,9 @@ def _is_apt(before: Network, after: Network, missing: set[Place | None]) -> bool
         return True
     changed: set[Place | None] = set()
     for k, (ours, theirs) in enumerate(zip(before.layers, after.layers, strict=True)):
-        facts = [(one.activation, one.merge, one.time_restored) for one in (ours, theirs)]
+        same = (ours.activation, ours.merge) == (theirs.activation, theirs.merge)
         for j, (a, b) in enumerate(zip(ours.directions, theirs.directions, strict=True)):
-            if a is not b or facts[0] != facts[1]:
+            turned = a.reverse and ours.time_restored != theirs.time_restored
+            if a is not b or turned or not same:
                 changed.add((k, j))
     return changed == places

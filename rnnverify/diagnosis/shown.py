@@ -19,7 +19,8 @@ def shown_weights(network: Network, runs: Sequence[Run]) -> Network | None:
     """
     places = list(side_by_side(network, network))
     steps = [_many_steps(network, run) for run in runs]
-    if not all(network.layers[k].activation in INVERSES for (k, _), _, _ in places) or any(s is None for s in steps):
+    turnable = all(network.layers[k].activation in INVERSES for (k, _), _, _ in places)
+    if not steps or not turnable or any(s is None for s in steps):
         return None
     found = network
     for n, (place, d, _) in enumerate(places):
@@ -61,6 +62,8 @@ def _many_steps(network: Network, run: Run) -> list[Terms] | None:
 def _solved(terms: Array, z: Array) -> Array | None:
     """Kernel, recurrent kernel and bias (I+H+1, H) by least squares; NaN for units of which too few steps tell."""
     A = np.concatenate([terms, np.ones((len(terms), 1))], axis=1)
+    told = np.isfinite(A).all(axis=1)
+    A, z = A[told], z[told]
     known = np.isfinite(z)
     whole = known.all(axis=1)
     if whole.sum() >= 2 * A.shape[1]:

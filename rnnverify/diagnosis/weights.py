@@ -22,8 +22,12 @@ from rnnverify.diagnosis.hypothesis import (
 def recurrent_transposed(network: Network, _: Seen) -> Networks:
     """the recurrent kernel is transposed
 
-    It is square, so no shape error tells: step 0 is exact, every later step is wrong. The one of PyTorch is the
-    transpose of that of Keras and TensorFlow: recurrent_kernel = weight_hh_l0.T, and so the other way round.
+    It is square, so no shape error tells: step 0 is exact, every later step is wrong. Transpose it where it is loaded,
+    or leave out the transposition that is there.
+
+    Keras: recurrent_kernel is weight_hh_l0.T of PyTorch.
+    PyTorch: weight_hh_l0 is recurrent_kernel.T of Keras.
+    TensorFlow: kernel[I:], below the rows of the I inputs, is weight_hh_l0.T of PyTorch.
     """
     # keras-team/keras#8720, NVIDIA/TensorRT#371
     yield from everywhere_and_apart(network, mistakes.recurrent_transposed)
@@ -32,8 +36,12 @@ def recurrent_transposed(network: Network, _: Seen) -> Networks:
 def kernel_transposed(network: Network, _: Seen) -> Networks:
     """a square input kernel is transposed
 
-    With as many inputs as units no shape error tells: wrong from step 0 on. PyTorch stores (H, I), Keras and TensorFlow
-    (I, H): kernel = weight_ih_l0.T. Layers above the first are nearly always square.
+    With as many inputs as units no shape error tells: wrong from step 0 on. Transpose it where it is loaded, in the
+    layers above the first too.
+
+    Keras: kernel is (I, H), weight_ih_l0.T of PyTorch.
+    PyTorch: weight_ih_l0 is (H, I), kernel.T of Keras.
+    TensorFlow: kernel[:I], the rows of the inputs, is weight_ih_l0.T of PyTorch.
     """
     # discuss.pytorch.org 110741
     yield from everywhere_and_apart(network, mistakes.kernel_transposed)
@@ -42,8 +50,12 @@ def kernel_transposed(network: Network, _: Seen) -> Networks:
 def kernel_reshaped(network: Network, _: Seen) -> Networks:
     """the input kernel is reshaped where it should be transposed
 
-    reshape keeps the order of the numbers in memory, and so mixes rows and columns: the shape fits, the output is wrong
-    from step 0 on. Write weight_ih.T, not weight_ih.reshape(I, H) or view(I, H).
+    reshape keeps the order of the numbers in memory and so mixes rows and columns: the shape fits, the output is wrong
+    from step 0 on. Transpose instead.
+
+    Keras: write weight_ih.T, not weight_ih.reshape(I, H).
+    PyTorch: write kernel.T, not kernel.reshape(H, I) or view(H, I).
+    TensorFlow: write weight_ih.T for kernel[:I], not weight_ih.reshape(I, H).
     """
     # keras-team/keras#8720: cuDNN kernels read as plain Keras ones are the inverse of the same mistake
     yield from everywhere_and_apart(network, mistakes.kernel_reshaped)
@@ -53,8 +65,12 @@ def kernel_reshaped(network: Network, _: Seen) -> Networks:
 def kernels_swapped(network: Network, _: Seen) -> Networks:
     """input and recurrent kernel are swapped
 
-    Both are square, so no shape error tells: wrong from step 0 on. Match kernel with weight_ih and recurrent_kernel
-    with weight_hh by name; of a TensorFlow kernel the first I rows are the input's: kernel[:I], then kernel[I:].
+    Both are square, so no shape error tells: wrong from step 0 on. Pair them by name: the one that multiplies x, and
+    the one that multiplies the state.
+
+    Keras: set_weights takes [kernel, recurrent_kernel, bias].
+    PyTorch: weight_ih_l0 multiplies x, weight_hh_l0 the state.
+    TensorFlow: kernel[:I] multiplies x, kernel[I:] the state.
     """
     # tensorflow/tensorflow#15087
     yield from everywhere_and_apart(network, mistakes.kernels_swapped)
@@ -63,8 +79,12 @@ def kernels_swapped(network: Network, _: Seen) -> Networks:
 def concatenated_the_other_way(network: Network, _: Seen) -> Networks:
     """a kernel over [x, h] is read as one over [h, x]
 
-    The first I rows of a TensorFlow cell's kernel belong to the input, the last H to the state; papers write [h, x].
-    Split with kernel[:I] and kernel[I:], and stack with concatenate([kernel, recurrent_kernel]).
+    The rows of one kernel over [x, h] were split, or stacked, as if the state came first. Of a TensorFlow cell the
+    first I rows belong to the input, as papers do not write it.
+
+    Keras: kernel = K[:I], recurrent_kernel = K[I:].
+    PyTorch: weight_ih_l0 = K[:I].T, weight_hh_l0 = K[I:].T.
+    TensorFlow: kernel = np.concatenate([kernel, recurrent_kernel]).
     """
     # tensorflow/tensorflow#15087 and #20435
     yield from everywhere_and_apart(network, mistakes.concatenated_the_other_way)
@@ -75,7 +95,11 @@ def recurrence_lost(network: Network, _: Seen) -> Networks:
     """the recurrent kernel is not loaded
 
     It is zero, or the state is not handed on: step 0 is exact, and every later step is computed as if it were the
-    first. Load recurrent_kernel (weight_hh_l0) too, and pass the state of each step to the next.
+    first. Load it, and pass the state of each step to the next.
+
+    Keras: it is the second array of set_weights.
+    PyTorch: it is weight_hh_l0.
+    TensorFlow: it is kernel[I:].
     """
     # pytorch/pytorch#142303
     yield from everywhere_and_apart(network, mistakes.recurrence_lost)
@@ -83,10 +107,12 @@ def recurrence_lost(network: Network, _: Seen) -> Networks:
 
 def recurrence_lost_back(network: Network, seen: Seen) -> Networks:
     """Where a recurrent kernel is zero, that of the other side, or nearly that where only its behaviour is known."""
-    if seen.likely is None:
+    lost = any(not np.any(d.recurrent_kernel) for _, _, d in network.directions())
+    likely = seen.likely(network) if lost else None
+    if likely is None:
         return
     found = network
-    for place, ours, theirs in side_by_side(network, seen.likely):
+    for place, ours, theirs in side_by_side(network, likely):
         if not np.any(ours.recurrent_kernel) and np.isfinite(theirs.recurrent_kernel).all():
             found = placed(found, place, replace(ours, recurrent_kernel=theirs.recurrent_kernel))
     if found is not network:
@@ -96,8 +122,11 @@ def recurrence_lost_back(network: Network, seen: Seen) -> Networks:
 def one_kernel_for_both(network: Network, _: Seen) -> Networks:
     """one kernel is used as input and as recurrent kernel
 
-    A line was copied and not changed: kernel and recurrent kernel hold the same numbers. Load each from its own tensor:
-    kernel from weight_ih_l0.T, recurrent_kernel from weight_hh_l0.T.
+    A line was copied and not changed: both kernels hold the same numbers. Load each from its own tensor.
+
+    Keras: kernel and recurrent_kernel are the first and second array of set_weights.
+    PyTorch: weight_ih_l0 comes from the input kernel, weight_hh_l0 from the recurrent one.
+    TensorFlow: kernel[:I] comes from the input kernel, kernel[I:] from the recurrent one.
     """
     yield from everywhere_and_apart(network, lambda n: mistakes.each(n, lambda d: _tied(d, first=True)))
     yield from everywhere_and_apart(network, lambda n: mistakes.each(n, lambda d: _tied(d, first=False)))

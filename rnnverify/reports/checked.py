@@ -15,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from rnnverify.check import Checked, Outcome
+from rnnverify.check import Checked
 from rnnverify.errors import printable
+from rnnverify.outcomes import Outcome
 from rnnverify.reports import ComparisonFormat, many_report
 from rnnverify.reports.json import dump
 from rnnverify.reports.layout import indented, to_string

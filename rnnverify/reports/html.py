@@ -34,6 +34,7 @@ from rnnverify.reports.words import (
     largest,
     mistake,
     numbers,
+    remedy,
     replay,
     side_rows,
     unequal,
@@ -48,13 +49,13 @@ body { font: 16px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; 
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: .9rem } th { white-space: nowrap }
 th, td { text-align: left; padding: .2rem .6rem; vertical-align: top; border-bottom: 1px solid var(--line) }
-th, td:first-child { overflow-wrap: normal }
+th, td { overflow-wrap: normal } td:last-child { overflow-wrap: anywhere; min-width: 7rem }
 svg { width: 100%; max-width: 42rem; height: auto; display: block }
 figure { margin: 1rem 0 } pre { white-space: pre-wrap } summary h2 { display: inline } details { margin: 1rem 0 }
 .good { color: var(--good) } .doubt { color: var(--doubt) } .bad { color: var(--bad) }
 """
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_TENSORS_SHOWN = 200
+_TENSORS_SHOWN, _LINES_SHOWN = 200, 50
 _DRAWN = 20  # comparisons whose plots are drawn: each takes a quarter of a second, and a tenth of a megabyte
 
 
@@ -139,6 +140,8 @@ def _pair(pair: Pair, baseline: Side, candidate: Side) -> Iterator[str]:
     yield f"<p>{_marked(STATES[pair.verdict], pair.verdict)}</p>{_list(pair.reasons)}"
     for finding in pair.findings:
         yield f"<p><strong>{_text(mistake(finding))}</strong> {_text(finding.advice)}</p>"
+        code = "\n".join(_text(line) for line in remedy(finding, _LINES_SHOWN))
+        yield f"<pre>{code}</pre>" if code else ""
     if pair.findings:
         yield f"<p>{_text(evidence(pair.findings))}</p>"
     yield f"<h4>The square</h4><figure>{drawing(pair, baseline, candidate)}</figure>"

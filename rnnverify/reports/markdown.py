@@ -29,6 +29,7 @@ from rnnverify.reports.words import (
     largest,
     mistake,
     numbers,
+    remedy,
     replay,
     side_rows,
     unequal,
@@ -37,7 +38,7 @@ from rnnverify.reports.words import (
 )
 
 _SIGNS: dict[State, str] = {"good": "✅", "doubt": "⚠️", "bad": "❌"}
-_TENSORS_SHOWN = 50
+_TENSORS_SHOWN, _LINES_SHOWN = 50, 20
 _SHOWN_WHOLE = 20  # comparisons; of more, only those that fail: GitHub takes no summary above 1 MiB
 _SPECIAL = "\\*_{}[]()#+-!~$"
 
@@ -93,6 +94,8 @@ def _pair(pair: Pair, baseline: Side, candidate: Side) -> Iterator[str]:
     if pair.findings:
         advice = [f"- **{_escaped(mistake(finding))}**: {_escaped(finding.advice)}" for finding in pair.findings]
         yield "\n".join(["What went wrong:", "", *advice])
+        code = [line for finding in pair.findings for line in remedy(finding, _LINES_SHOWN)]
+        yield _code_block("\n".join(code), "python") if code else ""
     measured = [(name, _escaped(value)) for name, value in numbers(pair)]
     if at_most(pair):
         measured.append(("at most", _escaped(at_most(pair))))
@@ -128,12 +131,12 @@ def _folded(title: str, parts: Iterable[str]) -> str:
     return "\n\n".join([f"<details><summary>{title}</summary>", *parts, "</details>"])
 
 
-def _code_block(text: str) -> str:
-    """`text`, one line, between fences longer than any row of backticks in it."""
+def _code_block(text: str, language: str = "shell") -> str:
+    """`text` between fences longer than any row of backticks in it."""
     fence = "```"
     while fence in text:
         fence += "`"
-    return f"{fence}shell\n{text}\n{fence}" if text else ""
+    return f"{fence}{language}\n{text}\n{fence}" if text else ""
 
 
 def _escaped(text: str) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from rnnverify.comparison import Comparison, Pair
+from rnnverify.comparison import Comparison, Pair, TensorDifference
 from rnnverify.rounding import FIRST_SHARE, SHARE_BINS
 
 _INK = "#010203"  # stands for currentColor, which matplotlib does not know
+_TENSORS_DRAWN = 6  # of a pair, that differ
 _LINES = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b", "#e377c2")  # legible on white and on black
 
 
@@ -25,6 +26,9 @@ def plots(result: Comparison) -> Iterator[tuple[str, str]]:
         if pair.heat and any(value != 0 for row in pair.heat.rows for value in row):
             title = f"Deviation by unit and step (blank: none, or not finite), {name}"
             yield title, _svg(f"heat {name}", partial(_heat, pair=pair))
+        for tensor in [tensor for tensor in pair.tensors if tensor.map][:_TENSORS_DRAWN]:
+            title = f"Weights side by side: {tensor.name}, {name}"
+            yield title, _svg(title, partial(_weights, pair=pair, tensor=tensor), columns=2)
         if any(budget and budget.shares for budget in pair.budgets):
             title = f"States by the share of the rounding budget they use, {name}"
             yield title, _svg(f"shares {name}", partial(_shares, pair=pair))
@@ -38,6 +42,7 @@ def _by_step(axes: Any, result: Comparison) -> None:
         axes.plot(np.arange(len(drawn)), drawn, marker=".", color=_LINES[k % len(_LINES)], label=label)
     if any(value > 0 for pair in result.pairs for value in pair.headline.deviation.by_step):
         axes.set_yscale("log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("stretch of time, first to last")
     axes.set_ylabel("largest |deviation|")
     axes.legend(frameon=False, labelcolor=_INK)
@@ -55,12 +60,39 @@ def _heat(axes: Any, pair: Pair) -> None:
         extent=(0, pair.heat.steps, pair.heat.units, 0),
     )
     if np.isfinite(size).any():
-        bar = axes.figure.colorbar(shown, ax=axes)
-        bar.set_label("log10 |deviation|", color=_INK)
-        bar.ax.tick_params(colors=_INK)
-        bar.outline.set_edgecolor(_INK)
+        _bar(shown, axes, "log10 |deviation|")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("step")
     axes.set_ylabel("unit")
+
+
+def _weights(both: Any, pair: Pair, tensor: TensorDifference) -> None:
+    """The entries of both sides on one scale, blue below zero and red above."""
+    assert tensor.map
+    cells = [np.array(side, dtype=np.float64) for side in (tensor.map.baseline, tensor.map.candidate)]
+    largest = max(float(np.abs(side).max()) for side in cells) or 1.0
+    rows, columns = tensor.map.shape
+    for axes, side, label in zip(both, cells, (pair.baseline, pair.candidate), strict=True):
+        shown = axes.imshow(
+            side,
+            aspect="auto",
+            interpolation="nearest",
+            cmap="RdBu_r",
+            vmin=-largest,
+            vmax=largest,
+            extent=(0, columns, rows, 0),
+        )
+        axes.set_title(label, fontsize=11)
+    _bar(shown, both, "")
+
+
+def _bar(shown: Any, axes: Any, label: str) -> None:
+    """The scale of an image, beside one or several axes."""
+    bar = shown.figure.colorbar(shown, ax=axes)
+    bar.set_label(label, color=_INK)
+    bar.ax.tick_params(colors=_INK)
+    bar.outline.set_edgecolor(_INK)
 
 
 def _shares(axes: Any, pair: Pair) -> None:
@@ -77,18 +109,22 @@ def _shares(axes: Any, pair: Pair) -> None:
     axes.legend(frameon=False, labelcolor=_INK)
 
 
-def _svg(name: str, draw: Callable[[Any], None]) -> str:
-    """What `draw` draws, as one SVG element that scales with the page. `name` keeps the ids of several apart."""
+def _svg(name: str, draw: Callable[[Any], None], columns: int = 1) -> str:
+    """What `draw` draws, as one SVG element that scales with the page. `name` keeps the ids of several apart.
+
+    `draw` is given the axes, or a row of as many as there are `columns`.
+    """
     import matplotlib as mpl  # an extra: imported where something is drawn
     from matplotlib.figure import Figure
 
     settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif", "font.size": 11}
     with mpl.rc_context({**settings, "text.color": _INK, "axes.edgecolor": _INK, "axes.labelcolor": _INK}):
         figure = Figure(figsize=(5.4, 3.2), layout="constrained")
-        axes = figure.subplots()
-        axes.set_facecolor("none")
-        axes.tick_params(which="both", colors=_INK)
-        draw(axes)
+        row = figure.subplots(1, columns, squeeze=False)[0]
+        for axes in row:
+            axes.set_facecolor("none")
+            axes.tick_params(which="both", colors=_INK)
+        draw(row if columns > 1 else row[0])
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True)
     text = file.getvalue()

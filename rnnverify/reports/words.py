@@ -29,7 +29,13 @@ START = {
 }
 
 _MATTERS = ("machine", "instructions", "device", "products", "threads", "dtype")
-_PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
+_PACKAGES = {
+    "keras": ("keras", "tensorflow"),
+    "torch": ("torch",),
+    "tensorflow": ("tensorflow", "tf_keras"),
+    "flax": ("flax", "jax"),
+    "equinox": ("equinox", "jax"),
+}
 
 Rows = Iterator[tuple[str, str]]
 """A name and what is to be said about it."""
@@ -216,6 +222,18 @@ def wrong(pair: Pair) -> str:
 def mistake(finding: Finding) -> str:
     """Which mistake, on which side, where."""
     return f"{finding.side}: {finding.name}" + (f" ({finding.where})" if finding.where else "")
+
+
+def remedy(finding: Finding, most: int) -> list[str]:
+    """The lines of code that would have been right, `most` of them; else which tensors of the file are wrong."""
+    if finding.code:
+        left = len(finding.code) - most
+        return [*finding.code[:most], *[f"# and {left} lines more like these; the JSON has them all"] * (left > 0)]
+    if finding.names:
+        left = len(finding.names) - most
+        names = ", ".join(printable(name) for name in finding.names[:most])
+        return [f"in {names}" + (f", and {left} more" if left > 0 else "")]
+    return []
 
 
 def evidence(findings: tuple[Finding, ...]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import keras
 import tensorflow as tf
+from any_keras import keras, traced
 from keras_layers import clone, directions_of
 
 MODELS: Any = {}  # by configuration
@@ -23,8 +23,8 @@ def model_of(how: str, layers: Any, specs: Any, job: dict[str, Any]) -> Any:
         [facts, [nameless(keras.layers.serialize(layer)) for layer in layers]], sort_keys=True, default=str
     )
     if key in MODELS:
-        for traced, layer in zip(MODELS[key].keras_layers, layers):
-            traced.set_weights(layer.get_weights())
+        for known, layer in zip(MODELS[key].keras_layers, layers):
+            known.set_weights(layer.get_weights())
     elif how == "loaded":
         MODELS[key] = Model([clone(layer, job["dtype"]) for layer in layers], specs, job)
     else:
@@ -60,7 +60,7 @@ class Model:
             if len(self.state_sizes) > 1:
                 shown += self.parts(layer, spec, x, result[0], states[:count])
             x, last = result[0], result[1:]
-            finals += [h for state in last for h in (state if isinstance(state, (list, tuple)) else [state])]
+            finals += flat(last)
             states = states[count:]
         return [x, *shown], finals
 
@@ -119,12 +119,20 @@ def nested(spec: Any, states: Any) -> Any:
     return found
 
 
+def flat(states: Any) -> Any:
+    """Every state: an old Keras hands out lists of them. In plain loops, the only ones that TensorFlow 1 can trace."""
+    found = []
+    for state in states:
+        found += list(state) if isinstance(state, (list, tuple)) else [state]
+    return found
+
+
 def as_array(tensor: Any) -> Any:
     return (tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor).numpy()
 
 
 def one_direction(layer: Any, dtype: Any) -> Any:
-    call = tf.function(lambda x, states: layer(x, initial_state=states, training=False), reduce_retracing=True)
+    call = traced(lambda x, states: layer(x, initial_state=states, training=False))
 
     def run(x: Any, states: Any) -> Any:
         y, *last = call(tf.constant(x, dtype), [tf.constant(state, dtype) for state in states])

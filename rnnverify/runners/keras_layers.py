@@ -7,21 +7,18 @@ of each cell, in the file's order] forward, [...] backward]}. `described` puts w
 
 from __future__ import annotations
 
-import os
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 from typing import Any
 
-import keras
 import numpy as np
+import tensorflow as tf
+from any_keras import keras
 
 LAYERS: Any = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 CELLS: Any = {"rnn": keras.layers.SimpleRNNCell, "gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell}
 
 
 def zeros(self: Any, shape: Any, dtype: Any = None, **options: Any) -> Any:  # noqa: ARG001 - as Initializer.__call__
-    return keras.ops.zeros(shape, dtype=dtype)
+    return tf.zeros(shape, dtype or tf.float32)
 
 
 class ZeroInitializers:
@@ -41,14 +38,23 @@ class ZeroInitializers:
 
 def keras2_hard_sigmoid(x: Any) -> Any:
     """What Keras called hard_sigmoid before version 3."""
-    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+    return tf.clip_by_value(0.2 * x + 0.5, 0.0, 1.0)
 
 
-keras.saving.register_keras_serializable("rnnverify")(keras2_hard_sigmoid)  # Bidirectional serialises its layer
+def keras3_hard_sigmoid(x: Any) -> Any:
+    """What it calls so since."""
+    return tf.clip_by_value(x / 6.0 + 0.5, 0.0, 1.0)
+
+
+OWN = {"keras2_hard_sigmoid": keras2_hard_sigmoid}
+if not hasattr(keras, "ops"):
+    OWN["hard_sigmoid"] = keras3_hard_sigmoid
+for function in OWN.values():  # Bidirectional writes its layer down, and makes it again
+    keras.utils.get_custom_objects()[function.__name__] = function
 
 
 def named(activation: Any) -> Any:
-    return keras2_hard_sigmoid if activation == "keras2_hard_sigmoid" else activation
+    return OWN.get(activation, activation)
 
 
 def described(job: dict[str, Any]) -> Any:

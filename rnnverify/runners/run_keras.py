@@ -6,12 +6,9 @@ What a layer of the request is, `keras_layers` says.
 from __future__ import annotations
 
 import os
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 from typing import Any
 
-import keras
+from any_keras import LOADER, load_model
 from exchange import load_tensors, run_batches
 from keras_chain import model_of
 from keras_layers import ZeroInitializers, described, rebuilt
@@ -24,7 +21,7 @@ def run(job: dict[str, Any]) -> Any:
         if job["loadable"]:
             try:
                 model = model_of("loaded", loaded_layers(job), specs, job)
-                loaded = "keras.saving.load_model"
+                loaded = LOADER
             except Exception as error:  # Keras 3 refuses most older files, in many ways
                 why = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
         if model is None:
@@ -49,7 +46,7 @@ def loaded_layers(job: dict[str, Any]) -> Any:
         link = os.path.join(job["folder"], "model" + suffix)
         os.symlink(os.path.abspath(path), link)
         path = link
-    model = keras.saving.load_model(path, compile=False, safe_mode=not job.get("trusted"))
+    model = load_model(path, job.get("trusted"))
     return [find(model, layer["path"]) for layer in job["layers"]]
 
 

@@ -202,3 +202,24 @@ def test_bad_json_is_refused(text: str | bytes, phrase: str) -> None:
 
 def test_deep_but_sane_json_is_read() -> None:
     assert parse_object(Path("m"), "config.json", '{"a":' * 90 + "1" + "}" * 90)
+
+
+def test_small_arrays_are_read_with_the_listing_and_large_ones_when_asked_for(file: Any) -> None:
+    file["small"], file["large"] = np.ones(4), np.ones(2**14)
+    read = contents(file)
+    np.testing.assert_array_equal(read.tensors["large"].read(), np.ones(2**14))
+    read.path.unlink()
+    read.tensors["small"].read()[:] = 0  # a copy of one's own
+    np.testing.assert_array_equal(read.tensors["small"].read(), np.ones(4))
+    with pytest.raises(FileError, match="truncated or damaged"):
+        read.tensors["large"].read()
+
+
+def test_a_damaged_array_is_the_error_of_who_reads_it(file: Any) -> None:
+    file["sound"] = np.ones(4)
+    broken = file.create_dataset("broken", (4,), "f4", chunks=(4,), compression="gzip")
+    broken.id.write_direct_chunk((0,), b"no deflate stream")
+    read = contents(file)
+    np.testing.assert_array_equal(read.tensors["sound"].read(), np.ones(4))
+    with pytest.raises(FileError, match="truncated or damaged"):
+        read.tensors["broken"].read()

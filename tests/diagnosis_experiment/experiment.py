@@ -32,7 +32,6 @@ from rnnverify.diagnosis.hypothesis import Seen
 from rnnverify.inputs import InputOptions, make_batches
 from rnnverify.observed import Observed
 from rnnverify.probes import make_probes
-from rnnverify.rounding import explains
 from rnnverify.trace import Batch, Run, Trace
 
 LOST = {
@@ -127,7 +126,7 @@ def leads_to(network: Network, wanted: Network, names: tuple[str, ...], wrong: O
     """Whether mistakes of these names, in some order, make `wanted` of `network`, by weights or by all that was run."""
     if not names:
         runs = list(wrong.trace.runs.values())
-        return mistakes.same(network, wanted) or all(explains(network, run, "float32") for run in runs)
+        return mistakes.same(network, wanted) or Behaviour.of(runs, "float32").proves(network)
     seen = Seen(wanted, tuple(wrong.trace.runs.values()), "float32")
     for k, name in enumerate(names):
         rest = (*names[:k], *names[k + 1 :])
@@ -155,11 +154,20 @@ def planted_trials(
             findings = diagnose(right, wrong)
             seconds = time.process_time() - started
             names = tuple(finding.name for finding in findings if finding.proof != "suspected")
-            if setting == "original" and names == ("only the bias is another one",):
-                names = trial.names if all("bias" in name for name in trial.names) else names  # what it was is lost
+            if setting == "original":
+                names = with_lost_bias(trial, names)
             full = side("B", trial.wrong, tuple(run.batch for run in wrong.trace.runs.values()), rng)
+            full = recording(full, states=False) if setting == "stack" else full
             yield trial, is_right(trial, names, full), names, seconds
             done += 1
+
+
+def with_lost_bias(trial: Trial, names: tuple[str, ...]) -> tuple[str, ...]:
+    """`names`, where a bias that is in no file was named as what it is now, with what was done to it."""
+    if "only the bias is another one" not in names:
+        return names
+    rest = [name for name in names if name != "only the bias is another one"]
+    return (*rest, *(name for name in trial.names if "bias" in name and name not in rest))
 
 
 def visible(trial: Trial, wrong: Observed) -> bool:

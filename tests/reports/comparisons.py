@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from rnnverify.adequacy import Adequacy
 from rnnverify.comparison import Comparison, Deviation, Measured, Pair, Side, TensorDifference, Tolerance
 from rnnverify.heatmap import HeatMap
 from rnnverify.inspection import Inspection, TensorLine
 from rnnverify.rounding import Budget
+from rnnverify.weight_map import weight_map
 
 NAN = float("nan")
 BATCHES = {
@@ -98,7 +101,9 @@ def tensor(name: str, *shape: int, differing: int = 0, rounded: int = 0) -> Tens
     """A weight tensor of one gate; `shape` leaves the gate out."""
     size = 0.25 if differing else 6e-8 if rounded else 0.0
     at = tuple(n - 1 for n in shape)
-    return TensorDifference(name, (1, *shape), differing, size, at, 0.5, 0.5 + size, size / 2**-24, rounded)
+    halves = np.full((1, *shape), 0.5)
+    drawn = weight_map(halves, halves + size) if differing else None
+    return TensorDifference(name, (1, *shape), differing, size, at, 0.5, 0.5 + size, size / 2**-24, rounded, drawn)
 
 
 EQUIVALENT_PAIR = Pair(

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from comparisons import DIFFERENT, EQUIVALENT, THREE
 
-from rnnverify.check import Checked, Outcome
+from rnnverify.check import Checked
+from rnnverify.outcomes import Outcome
 from rnnverify.reports.checked import progress, render
 
 GOOD = Outcome("good", ("a.h5", "a.pt"), EQUIVALENT, "", (), "rnnverify compare a.h5 a.pt")

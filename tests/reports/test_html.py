@@ -47,7 +47,7 @@ def test_everything_is_on_one_page() -> None:
     assert '<span class="bad">DIFFERENT</span>' in text and "prefers-color-scheme: dark" in text
     assert all(words in text for words in ("The square", "Weights side by side", "40 of 40", "seed 0", "keras"))
     drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-    assert len(drawings) == 4  # the square, by step, by unit and step, shares of the budget
+    assert len(drawings) == 5  # the square, weights, by step, by unit and step, shares of the budget
     for drawing in drawings:
         ElementTree.fromstring(drawing.replace("<svg ", '<svg xmlns:xlink="http://www.w3.org/1999/xlink" ', 1))
         assert "currentColor" in drawing and "#010203" not in drawing
@@ -74,7 +74,7 @@ def test_of_many_the_failures_are_open_and_few_are_drawn(monkeypatch: pytest.Mon
     monkeypatch.setattr(html, "_DRAWN", 1)
     results = [Named("a", EQUIVALENT), Named("b", DIFFERENT), Named("c", Problem("file", "gone"))]
     text = html.render_many(results)
-    assert [len(re.findall("<figcaption", part)) for part in text.split("<details")[1:]] == [0, 3, 0]
+    assert [len(re.findall("<figcaption", part)) for part in text.split("<details")[1:]] == [0, 4, 0]
     assert re.findall(r'<details id="(c\d)"( open)?>', text) == [("c0", ""), ("c1", " open"), ("c2", " open")]
     assert text.count("Plots are drawn of 1 comparisons") == 1 and text.count('<a href="#c') == 3
 

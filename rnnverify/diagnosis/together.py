@@ -1,0 +1,166 @@
+"""Many networks run at once on the same inputs: what they share is computed once, and the rest side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnverify import reference
+from rnnverify.activations import ACTIVATIONS
+from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.trace import Batch
+
+_SHARED = 12  # inputs: a direction that reads at least so many is one product, others are stacked
+_STACKED = 2**17  # numbers of stacked weights at a time: what a cache holds
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One direction, in its layer, on one of the inputs."""
+
+    read: int
+    layer: Layer
+    direction: Direction
+    h0: Array | None  # (B, H)
+    before: Array | None  # (B, T, H): its recorded states as emitted, each of which the step after it starts from
+
+    @property
+    def key(self) -> object:
+        return self.read, id(self.direction), self.layer.activation, self.layer.time_restored
+
+
+def outputs(networks: Sequence[Network], batch: Batch, recorded: Array | None = None) -> Array:
+    """The outputs (C, B, T, F) in float64 of C networks of the same shapes.
+
+    With `recorded` outputs (B, T, F) each step of the top layer starts from the state recorded before it, where these
+    can be told from the outputs.
+    """
+    if any(layer.cell != "rnn" for network in networks for layer in network.layers):
+        return np.stack([reference.run(network, [batch]).runs[batch.name].y for network in networks])
+    x = batch.x.astype(np.float64)[None]  # the different inputs of a layer (N, B, T, I)
+    read = [0] * len(networks)  # which of them each network has there
+    h0 = iter(batch.h0 or ())
+    depth = len(networks[0].layers)
+    for k in range(depth):
+        layers = [network.layers[k] for network in networks]
+        width, ways = layers[0].hidden_size, len(layers[0].directions)
+        starts = [next(h0, None) for _ in range(ways)]
+        top = k == depth - 1 and recorded is not None and layers[0].output_size == ways * width
+        befores = [
+            recorded[..., j * width : (j + 1) * width] if top and recorded is not None else None for j in range(ways)
+        ]
+        tasks: dict[object, tuple[int, _Task]] = {}
+        which = [
+            tuple(
+                tasks.setdefault(task.key, (len(tasks), task))[0]
+                for task in (
+                    _Task(n, layer, d, *more) for d, *more in zip(layer.directions, starts, befores, strict=True)
+                )
+            )
+            for layer, n in zip(layers, read, strict=True)
+        ]
+        states = _run_all([task for _, task in tasks.values()], x)
+        x, read = _merged(layers, which, states)
+    return x[read]
+
+
+def _run_all(tasks: Sequence[_Task], x: Array) -> Array:
+    """The states (n, B, T, H) of every task, as emitted."""
+    y = np.empty((len(tasks), *x.shape[1:3], tasks[0].direction.hidden_size))
+    for some in _blocks(tasks):
+        y[some] = _run([tasks[k] for k in some], x)
+    return y
+
+
+def _blocks(tasks: Sequence[_Task]) -> Iterator[list[int]]:
+    """Tasks that are run side by side: those of one direction where it has many inputs, then all others."""
+    by_direction: dict[object, list[int]] = {}
+    for k, task in enumerate(tasks):
+        by_direction.setdefault((id(task.direction), task.layer.activation), []).append(k)
+    rest: list[int] = []
+    for some in by_direction.values():
+        if len(some) >= _SHARED:
+            yield some
+        else:
+            rest += some
+    rest.sort(key=lambda k: tasks[k].layer.activation)
+    d = tasks[0].direction
+    length = max(1, _STACKED // (d.kernel.size + d.recurrent_kernel.size))
+    yield from (rest[start : start + length] for start in range(0, len(rest), length))
+
+
+def _run(tasks: Sequence[_Task], x: Array) -> Array:
+    """The states (n, B, T, H), as emitted; tasks of one activation stand together."""
+    n, (B, T, I), H = len(tasks), x.shape[1:], tasks[0].direction.hidden_size
+    seen = np.empty((n, B, T, I))
+    for k, task in enumerate(tasks):
+        seen[k] = x[task.read][:, ::-1] if task.direction.reverse else x[task.read]
+    h = np.zeros((n, B, H))
+    for k, task in enumerate(tasks):
+        if task.h0 is not None:
+            h[k] = task.h0
+    d = tasks[0].direction
+    if all(task.direction is d for task in tasks):  # one product for all inputs
+        seen, h, (kernel, recurrent, bias) = seen.reshape(1, n * B, T, I), h.reshape(1, n * B, H), _stacked([d])
+    else:
+        kernel, recurrent, bias = _stacked([task.direction for task in tasks])
+    m, rows = h.shape[:2]
+    steps = (np.moveaxis(seen, 2, 1).reshape(m, T * rows, I) @ kernel + bias[:, None]).reshape(m, T, rows, H)
+    activations = _slices([task.layer.activation for task in tasks], m)
+    if tasks[0].before is not None:
+        given = np.concatenate(
+            [h.reshape(n, B, 1, H), np.stack([_processed(task) for task in tasks])[:, :, :-1]], axis=2
+        )
+        steps += (np.moveaxis(given.reshape(m, rows, T, H), 2, 1).reshape(m, T * rows, H) @ recurrent).reshape(
+            steps.shape
+        )
+        for some, activation in activations:
+            steps[some] = activation(steps[some])
+    else:
+        for t in range(T):
+            z = steps[:, t] + h @ recurrent
+            for some, activation in activations:
+                z[some] = activation(z[some])
+            steps[:, t] = h = z
+    y = np.moveaxis(steps, 1, 2).reshape(n, B, T, H)
+    for k, task in enumerate(tasks):
+        if task.direction.reverse and task.layer.time_restored:
+            y[k] = y[k, :, ::-1].copy()
+    return y
+
+
+def _processed(task: _Task) -> Array:
+    """The recorded states of `task` in the order of processing."""
+    assert task.before is not None
+    return task.before[:, ::-1] if task.direction.reverse and task.layer.time_restored else task.before
+
+
+def _stacked(directions: Sequence[Direction]) -> tuple[Array, Array, Array]:
+    kernels = np.stack([d.kernel[0] for d in directions]).astype(np.float64)
+    recurrent = np.stack([d.recurrent_kernel[0] for d in directions]).astype(np.float64)
+    return kernels, recurrent, np.stack([d.bias[0] for d in directions])
+
+
+def _slices(names: Sequence[str], m: int) -> list[tuple[slice, Callable[[Array], Array]]]:
+    """Where each activation stands among m, in order."""
+    if m == 1:
+        return [(slice(None), ACTIVATIONS[names[0]])]
+    starts = [k for k, name in enumerate(names) if not k or name != names[k - 1]]
+    return [(slice(a, b), ACTIVATIONS[names[a]]) for a, b in zip(starts, [*starts[1:], m], strict=True)]
+
+
+def _merged(layers: Sequence[Layer], which: Sequence[tuple[int, ...]], states: Array) -> tuple[Array, list[int]]:
+    """The different outputs (N, B, T, F) of a layer, and which of them each network has."""
+    if len(which[0]) == 1:
+        return states, [n for (n,) in which]
+    made: dict[object, int] = {}
+    read = [made.setdefault((*pair, layer.merge), len(made)) for layer, pair in zip(layers, which, strict=True)]
+    return np.stack([_pair(states[a], states[b], merge) for a, b, merge in made]), read  # type: ignore[misc,has-type]
+
+
+def _pair(forward: Array, reverse: Array, merge: str) -> Array:
+    if merge == "concat":
+        return np.concatenate([forward, reverse], axis=2)
+    return forward * reverse if merge == "mul" else (forward + reverse) * (0.5 if merge == "ave" else 1.0)

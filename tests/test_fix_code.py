@@ -1,0 +1,223 @@
+"""The lines under a finding are run as they are, on the tensors of the wrong side, and make them the right ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnverify.adapters import Reading, restate
+from rnnverify.canonical import Array, Network
+from rnnverify.finding import Finding
+from rnnverify.fix_code import with_code
+from rnnverify.sides import open_side, parse
+
+# each case: the arrays of the right file in A, the code, and the wrong tensors by name after it ran
+RUN = """
+import json, os, sys
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+import numpy as np
+
+class Variable:
+    def __init__(self, value):
+        self.value = value
+    def assign(self, value):
+        assert value.shape == self.value.shape
+        self.value = value
+    def load(self, value, session):
+        self.assign(value)
+
+class Part:
+    pass
+
+class Model:
+    def __init__(self, layers):
+        self.layers = layers
+    def get_layer(self, name):
+        return self.layers[name]
+
+def cell(names, arrays):
+    made = Part()
+    made.cell = Part()
+    for variable, name in zip(("kernel", "recurrent_kernel", "bias"), names):
+        setattr(made.cell, variable, Variable(arrays[name]))
+    return made
+
+for case in json.load(open(sys.argv[1])):
+    A, wrong = dict(np.load(case["right"])), dict(np.load(case["wrong"]))
+    names = {"A": A, "np": np}
+    if case["framework"] == "torch":
+        import torch
+        names |= {"torch": torch, "state_dict": {name: torch.from_numpy(array) for name, array in wrong.items()}}
+        exec(case["code"], names)
+        found = {name: tensor.numpy() for name, tensor in names["state_dict"].items()}
+    elif case["framework"] == "flax":
+        names["flat"] = found = wrong
+        exec(case["code"], names)
+    elif case["framework"] == "tensorflow":
+        names |= {"session": None, "variables": {name: Variable(array) for name, array in wrong.items()}}
+        exec(case["code"], names)
+        found = {name: variable.value for name, variable in names["variables"].items()}
+    else:
+        layers, held = {}, {}
+        for spec in case["layers"]:
+            made = Part() if spec["bidirectional"] else cell(spec["tensors"][0], wrong)
+            if spec["bidirectional"]:
+                made.forward_layer, made.backward_layer = (cell(each, wrong) for each in spec["tensors"])
+            parts = [made.forward_layer, made.backward_layer] if spec["bidirectional"] else [made]
+            layers[spec["name"]] = made
+            for part, each in zip(parts, spec["tensors"]):
+                held |= {name: getattr(part.cell, v) for v, name in zip(("kernel", "recurrent_kernel", "bias"), each)}
+        exec(case["code"], {**names, "model": Model(layers)})
+        found = {name: variable.value for name, variable in held.items()}
+    np.savez(case["found"], **found)
+"""
+
+PAIRS = {
+    "torch": ("simple_rnn.h5", "rnn.pt"),
+    "both ways": ("bidirectional.keras", "bidirectional.pt"),
+    "keras": ("rnn.pt", "simple_rnn.h5"),
+    "stacked": ("two_parts.pt#below+above", "stacked.keras"),
+    "backward layer": ("bidirectional.pt", "bidirectional.keras"),
+    "tensorflow": ("rnn.pt", "basic_rnn_cell.ckpt"),
+    "linen": ("rnn.pt", "simple_cell.msgpack"),
+    "nnx": ("two_parts.pt#below+above", "stacked_nnx.npz"),
+    "both ways in flax": ("bidirectional.keras", "bidirectional_nnx"),
+    "from flax": ("simple_cell.msgpack", "rnn.pt"),
+    "gates": ("mixed.pt2#lstm+gru+rnn", "mixed.pt#lstm+gru+rnn"),
+    "scopes": ("two_parts.pt#below+above", "stacked.ckpt"),
+}
+"""Files that hold one network: what the code makes of zeros is known."""
+
+
+def reading(name: str, fixtures: Path) -> Reading:
+    found = open_side(parse(str(fixtures / name), "A")).reading
+    assert found
+    return found
+
+
+def every_tensor(of: Reading) -> tuple[str, ...]:
+    return tuple(
+        f"{w} {part}"
+        for w, _, _ in of.network.directions()
+        for part in ("kernel", "recurrent kernel", "bias", "projection")
+    )
+
+
+def finding(tensors: tuple[str, ...], side: str = "B") -> Finding:
+    return Finding("a mistake", "Undo it.", "certain", 1.0, 0.0, "", side, tensors)
+
+
+def coded(right: Reading, wrong: Reading, tensors: tuple[str, ...]) -> Finding:
+    (found,) = with_code((finding(tensors),), ("A", "B"), {"A": right, "B": wrong})
+    return found
+
+
+def test_the_lines_make_wrong_tensors_right(fixtures: Path, tmp_path: Path) -> None:
+    cases, wanted = [], {}
+    for name, (one, other) in PAIRS.items():
+        right, wrong = reading(one, fixtures), reading(other, fixtures)
+        arrays: dict[str, Array] = {key: np.zeros_like(array) for key, array in wrong.recipe.tensors.items()}
+        np.savez(tmp_path / f"{name}-right.npz", **dict(right.recipe.tensors))  # type: ignore[arg-type]  # names as they are
+        np.savez(tmp_path / f"{name}-wrong.npz", **arrays)  # type: ignore[arg-type]
+        found = coded(right, wrong, every_tensor(wrong))
+        assert set(found.names) == set(wrong.recipe.tensors), name
+        wanted[name] = wrong.recipe.tensors
+        cases.append(
+            {
+                "framework": wrong.recipe.framework,
+                "layers": list(map(dict, wrong.recipe.layers)),
+                "code": "\n".join(found.code),
+                **{key: str(tmp_path / f"{name}-{key}.npz") for key in ("right", "wrong", "found")},
+            }
+        )
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    command = [sys.executable, "-c", RUN, str(tmp_path / "cases.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name, tensors in wanted.items():
+        made = dict(np.load(tmp_path / f"{name}-found.npz"))
+        biases = [key for key in tensors if "bias" in key]
+        for key, array in tensors.items():
+            if key in biases:  # one bias may be in two tensors
+                continue
+            assert np.array_equal(made[key], array), (name, key)
+        summed = [sum(float(np.sum(held[key], dtype=np.float64)) for key in biases) for held in (made, tensors)]
+        assert abs(summed[0] - summed[1]) < 1e-5, name
+
+
+def test_only_the_wrong_tensors_are_set(fixtures: Path) -> None:
+    right, wrong = reading("simple_rnn.h5", fixtures), reading("rnn.pt", fixtures)
+    found = coded(right, wrong, ("layer 0 recurrent kernel",))
+    head, line = found.code
+    assert head.startswith("# A[name]")
+    array = 'A["rnn/sequential/rnn/simple_rnn_cell/recurrent_kernel"]'
+    assert line == f'state_dict["weight_hh_l0"] = torch.from_numpy({array}.T)'
+    assert found.names == ("weight_hh_l0",)
+    assert coded(right, wrong, ()).code == ()
+
+
+def test_some_of_the_gates_are_set_with_their_tensor(fixtures: Path) -> None:
+    right, wrong = (reading(f"mixed.{end}#lstm+gru+rnn", fixtures) for end in ("pt2", "pt"))
+    tensors = ("layer 1 reverse recurrent bias of the candidate", "layer 0 projection")
+    assert coded(right, wrong, tensors).names == (
+        "lstm.weight_hr_l0",
+        "gru.bias_ih_l0_reverse",
+        "gru.bias_hh_l0_reverse",
+    )
+    assert len(coded(right, wrong, tensors).code) == 4
+
+
+def test_gates_in_another_order_get_names_and_no_code(fixtures: Path) -> None:
+    wrong = reading("mixed.pt#lstm", fixtures)
+    other = replace(wrong, recipe=replace(wrong.recipe, framework="keras"))
+    found = coded(other, wrong, ("layer 0 kernel",))
+    assert (found.names, found.code) == (("lstm.weight_ih_l0",), ())
+
+
+def test_a_trace_has_no_names_and_gives_no_code(fixtures: Path) -> None:
+    file = reading("rnn.pt", fixtures)
+    tensors = ("layer 0 kernel",)
+    (found,) = with_code((finding(tensors),), ("A", "B"), {"A": file})
+    assert (found.names, found.code) == ((), ())
+    (found,) = with_code((finding(tensors, "A"),), ("A", "B"), {"A": file})
+    assert (found.names, found.code) == (("weight_ih_l0",), ())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "tensors", "line"),
+    [
+        ("rnn.pt", ("layer 0 activation",), 'torch.nn.RNN(5, 8, nonlinearity="relu")'),
+        (
+            "simple_rnn.h5",
+            ("layer 0 activation",),
+            'keras.layers.SimpleRNN(8, activation="relu", return_sequences=True)',
+        ),
+        ("basic_rnn_cell.ckpt", ("layer 0 activation",), "BasicRNNCell(8, activation=tf.nn.relu)"),
+        ("simple_rnn.h5", ("layer 0 order of time",), "go_backwards=False"),
+    ],
+)
+def test_what_is_no_tensor(wrong: str, tensors: tuple[str, ...], line: str, fixtures: Path) -> None:
+    right = reading("rnn.pt", fixtures)
+    relu = replace(right, network=right.network.with_activations(("relu",)))
+    (found,) = coded(relu, reading(wrong, fixtures), tensors).code
+    assert line in found
+
+
+def test_what_is_no_tensor_is_spelled_for_flax_too(fixtures: Path) -> None:
+    wrong = reading("bidirectional_nnx", fixtures)
+    (layer,) = wrong.network.layers
+    right = replace(wrong, network=Network((replace(layer, merge="sum", activation="relu"),)))
+    code = coded(right, wrong, ("layer 0 activation", "layer 0 merge mode")).code
+    assert code == (
+        "nn.SimpleCell(8, activation_fn=jax.nn.relu)",
+        "nn.Bidirectional(forward, backward, merge_fn=lambda a, b: a + b)",
+    )
+    one = reading("simple_cell.msgpack", fixtures)
+    turned = restate(one, None, True)
+    assert coded(turned, one, ("layer 0 order of time",)).code == ("nn.RNN(cell, reverse=True, keep_order=False)",)

@@ -67,12 +67,13 @@ for case in json.load(open(sys.argv[1])):
     else:
         layers, held = {}, {}
         for spec in case["layers"]:
-            made = Part() if spec["bidirectional"] else cell(spec["tensors"][0], wrong)
+            tensors = [cells[0] for cells in spec["tensors"]]  # of each direction
+            made = Part() if spec["bidirectional"] else cell(tensors[0], wrong)
             if spec["bidirectional"]:
-                made.forward_layer, made.backward_layer = (cell(each, wrong) for each in spec["tensors"])
+                made.forward_layer, made.backward_layer = (cell(each, wrong) for each in tensors)
             parts = [made.forward_layer, made.backward_layer] if spec["bidirectional"] else [made]
             layers[spec["name"]] = made
-            for part, each in zip(parts, spec["tensors"]):
+            for part, each in zip(parts, tensors):
                 held |= {name: getattr(part.cell, v) for v, name in zip(("kernel", "recurrent_kernel", "bias"), each)}
         exec(case["code"], {**names, "model": Model(layers)})
         found = {name: variable.value for name, variable in held.items()}

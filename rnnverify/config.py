@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rnnverify.assumptions import Assumed
+from rnnverify.assumptions import OPTIONS, Assumed
 from rnnverify.comparison import Tolerance, Verdict
 from rnnverify.errors import FileError, RnnverifyError, printable
 from rnnverify.globs import expand, located
@@ -59,9 +59,7 @@ _OPTIONS: dict[str, Kind] = {
     "seed": "count",
     "inputs": "text",
     "probes": "switch",
-    "activation": "texts",
-    "merge_mode": "texts",
-    "go_backwards": "texts",
+    **dict.fromkeys(OPTIONS, "texts"),
     "engine": "text",
     "dtype": "text",
     "python": "texts",
@@ -161,7 +159,7 @@ def _options(settings: Mapping[str, Any]) -> Options:
     return Options(
         inputs=InputOptions(**made, file=Path(settings["inputs"]) if "inputs" in settings else None),
         tolerance=Tolerance(float(settings.get("atol", 0.0)), float(settings.get("rtol", 0.0))),
-        assumed=Assumed(*(_texts(settings.get(key, ())) for key in ("activation", "merge_mode", "go_backwards"))),
+        assumed=Assumed(*(_texts(settings.get(key, ())) for key in OPTIONS)),
         activation_error=allowed,
         pythons=_texts(settings.get("python", ())),
         **rest,

@@ -69,6 +69,7 @@ _HELD = {
     "torch": "state_dict: what is loaded or saved",
     "keras": "model: the Keras model",
     "tensorflow": "variables: {v.op.name: v for v in tf.compat.v1.global_variables()}",
+    "flax": "flat: the arrays of the file by their names, as flax.traverse_util.flatten_dict has them",
 }
 
 
@@ -79,7 +80,7 @@ Place = Mapping[str, Any]
 def _places(reading: Reading) -> Iterator[Place]:
     """Of every direction, in the order of `Network.directions`."""
     for spec in reading.recipe.layers:
-        if reading.recipe.framework == "tensorflow":
+        if reading.recipe.framework in ("tensorflow", "flax"):
             yield from ({"spec": spec, "names": names} for names in _listed(spec["directions"]))
         elif reading.recipe.framework == "keras":
             taken = 0
@@ -107,6 +108,8 @@ def _targets(framework: str, place: Place, given: Weights, H: int) -> Iterator[T
         yield from _keras(place, given, H)
     elif framework == "tensorflow":
         yield from _tensorflow(place, given, H)
+    elif framework == "flax":
+        yield from _flax(place, given, H)
     elif place["spec"]["module"] == "Cell":
         yield from _by_hand(place["spec"], given, H)
     else:
@@ -183,6 +186,14 @@ def _loaded(name: str, holds: frozenset[str], text: str) -> Target:
     return Target(name, holds, f"variables[{json.dumps(name)}].load({text}, session)")
 
 
+def _flax(place: Place, given: Weights, H: int) -> Iterator[Target]:
+    for key, name in place["names"].items():
+        module, _, kind = key.partition("/")
+        over_h = module.removeprefix("dense_") == "h"
+        holds, text = (_KERNELS[over_h], given.rows()[over_h]) if kind == "kernel" else (_BIAS, given.bias)
+        yield Target(name, holds, f"flat[{json.dumps(name)}] = {text or f'np.zeros({H})'}")
+
+
 def _facts(tensors: Sequence[str], right: Reading, wrong: Reading) -> Iterator[str]:
     """Lines for what is no tensor: the activation, the merge mode, the order of time."""
     framework = wrong.recipe.framework
@@ -201,6 +212,8 @@ def _activation(framework: str, layer: Layer) -> str:
         return f'keras.layers.SimpleRNN({H}, activation="{name}", return_sequences=True)'
     if framework == "tensorflow":
         return f"tf.compat.v1.nn.rnn_cell.BasicRNNCell({H}, activation=tf.nn.{name})"
+    if framework == "flax":
+        return f"nn.SimpleCell({H}, activation_fn=jax.nn.{name})"
     if name in ("tanh", "relu"):
         return f'torch.nn.RNN({layer.input_size}, {H}, nonlinearity="{name}")'
     return f"# torch.nn.RNN has no {name}: compute each step with torch.nn.Linear, and apply it"
@@ -209,10 +222,13 @@ def _activation(framework: str, layer: Layer) -> str:
 def _merge(framework: str, layer: Layer) -> str:
     if framework == "keras":
         return f'keras.layers.Bidirectional(layer, merge_mode="{layer.merge}")'
+    if framework == "flax":
+        both = {"sum": "a + b", "mul": "a * b", "ave": "(a + b) / 2", "concat": "jnp.concatenate([a, b], -1)"}
+        return f"nn.Bidirectional(forward, backward, merge_fn=lambda a, b: {both[layer.merge]})"
     H = layer.hidden_size
     forward, backward = (f"y[..., :{H}]", f"y[..., {H}:]") if framework == "torch" else ("outputs[0]", "outputs[1]")
-    both = {"sum": "{} + {}", "mul": "{} * {}", "ave": "({} + {}) / 2", "concat": "concat([{}, {}], -1)"}[layer.merge]
-    return f"y = {both.format(forward, backward)}"
+    words = {"sum": "{} + {}", "mul": "{} * {}", "ave": "({} + {}) / 2", "concat": "concat([{}, {}], -1)"}[layer.merge]
+    return f"y = {words.format(forward, backward)}"
 
 
 def _order(framework: str, layer: Layer, ours: Layer) -> Iterator[str]:
@@ -222,6 +238,9 @@ def _order(framework: str, layer: Layer, ours: Layer) -> Iterator[str]:
         yield f"keras.layers.SimpleRNN({layer.hidden_size}, go_backwards={reverse}, return_sequences=True)"
         if reverse and layer.time_restored:
             yield "y = y[:, ::-1]"
+        return
+    if framework == "flax":
+        yield f"nn.RNN(cell, reverse={reverse}, keep_order={reverse and layer.time_restored})"
         return
     flip = "{}.flip(1)" if framework == "torch" else "tf.reverse({}, [1])"
     if reverse != turned:

@@ -75,10 +75,9 @@ def expressions(reading: Reading, holder: str = "source") -> Iterator[Weights]:
     def array(name: object) -> str:
         return f"{holder}[{json.dumps(str(name))}]"
 
+    sources = {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow, "flax": _from_flax}
     for spec in reading.recipe.layers:
-        yield from {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow}[
-            reading.recipe.framework
-        ](spec, array)
+        yield from sources[reading.recipe.framework](spec, array)
 
 
 def _from_torch(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
@@ -107,13 +106,10 @@ def _from_cell_by_hand(spec: Mapping[str, Any], array: Array) -> Weights:
 
 
 def _from_keras(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
-    taken = 0
-    for cell in spec["cells"]:
-        count = 2 + cell["use_bias"]
-        for names in spec["tensors"]:
-            kernel, recurrent, *biases = map(array, names[taken : taken + count])
+    for k in range(len(spec["cells"])):
+        for cells in spec["tensors"]:
+            kernel, recurrent, *biases = map(array, cells[k])
             yield Weights(kernel, recurrent, False, tuple(biases))
-        taken += count
 
 
 def _from_tensorflow(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
@@ -127,6 +123,14 @@ def _from_tensorflow(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]
             parts = [f"{kernel}[:{first}]", f"{kernel}[{first}:]"]
             over_x, over_h = parts[::-1] if names.get("state_first") else parts
             yield Weights(over_x, over_h, False, biases)
+
+
+def _from_flax(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
+    for names in spec["directions"]:
+        over_x, over_h = ("dense_i", "dense_h") if spec["api"] == "nnx" else ("i", "h")
+        keys = (f"{over_x}/kernel", f"{over_h}/kernel", f"{over_x}/bias")
+        kernel, recurrent, bias = (array(names[key]) for key in keys)
+        yield Weights(kernel, recurrent, False, (bias,))
 
 
 Pairs = Sequence[tuple[Weights, Direction]]
@@ -164,7 +168,7 @@ def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:
         options += ["go_backwards=True"] * made["go_backwards"] + ["return_sequences=True"]
         options += [f'dtype="{made["dtype"]}"'] * (made["dtype"] != "float32")
         name = f'name="{made["name"]}"'
-        if made["class"] == "SimpleRNN":
+        if not made["bidirectional"]:
             yield f"    keras.layers.SimpleRNN({made['units']}, {', '.join(options)}, {name}),"
         else:
             inner = f"keras.layers.SimpleRNN({made['units']}, {', '.join(options)})"

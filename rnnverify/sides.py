@@ -1,4 +1,4 @@
-"""One argument of a comparison: `[keras:|torch:|tf:]PATH[#selector]`, a model file or a trace, and what it holds."""
+"""One argument of a comparison: `[FRAMEWORK:]PATH[#selector]`, a model file or a trace, taken apart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from rnnverify.containers import FORMS, Contents, FrameworkName, form_of, open_m
 from rnnverify.errors import FileError, OptionError, printable
 from rnnverify.trace import Trace, is_trace, load
 
-PREFIXES: dict[str, FrameworkName] = {"keras": "keras", "torch": "torch", "tf": "tensorflow"}
+PREFIXES: dict[str, FrameworkName] = {
+    "keras": "keras",
+    "torch": "torch",
+    "tf": "tensorflow",
+    "flax": "flax",
+    "equinox": "equinox",
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,8 @@ def framework_of(source: Source) -> FrameworkName | None:
     """Which framework will be asked to run `source`, told by its first bytes; None for a trace."""
     if is_trace(source.path):
         return None
-    return source.framework or FORMS[form_of(source.path)][1] or "torch"
+    framework = source.framework or FORMS[form_of(source.path)][1]
+    return framework or open_model(source.path).framework or "torch"  # names tell, where the form does not
 
 
 def open_side(source: Source) -> Opened:

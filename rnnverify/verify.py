@@ -71,8 +71,8 @@ class Options:
 def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
     """Compare model files or traces, each against the first; every model is run by its own framework.
 
-    A source is `PATH`, `PATH#selector`, or either after `keras:`, `torch:` or `tf:`. Raises an RnnverifyError where the
-    comparison could not be made; a deviation is a result, not an error.
+    A source is `PATH`, `PATH#selector`, or either after `keras:`, `torch:`, `flax:`, ... Raises an RnnverifyError where
+    the comparison could not be made; a deviation is a result, not an error.
     """
     options = options or Options()
     if len(sources) < 2:

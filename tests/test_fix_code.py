@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnverify.adapters import Reading
-from rnnverify.canonical import Array
+from rnnverify.adapters import Reading, restate
+from rnnverify.canonical import Array, Network
 from rnnverify.finding import Finding
 from rnnverify.fix_code import with_code
 from rnnverify.sides import open_side, parse
@@ -56,6 +56,9 @@ for case in json.load(open(sys.argv[1])):
         names |= {"torch": torch, "state_dict": {name: torch.from_numpy(array) for name, array in wrong.items()}}
         exec(case["code"], names)
         found = {name: tensor.numpy() for name, tensor in names["state_dict"].items()}
+    elif case["framework"] == "flax":
+        names["flat"] = found = wrong
+        exec(case["code"], names)
     elif case["framework"] == "tensorflow":
         names |= {"session": None, "variables": {name: Variable(array) for name, array in wrong.items()}}
         exec(case["code"], names)
@@ -82,6 +85,10 @@ PAIRS = {
     "stacked": ("two_parts.pt#below+above", "stacked.keras"),
     "backward layer": ("bidirectional.pt", "bidirectional.keras"),
     "tensorflow": ("rnn.pt", "basic_rnn_cell.ckpt"),
+    "linen": ("rnn.pt", "simple_cell.msgpack"),
+    "nnx": ("two_parts.pt#below+above", "stacked_nnx.npz"),
+    "both ways in flax": ("bidirectional.keras", "bidirectional_nnx"),
+    "from flax": ("simple_cell.msgpack", "rnn.pt"),
     "gates": ("mixed.pt2#lstm+gru+rnn", "mixed.pt#lstm+gru+rnn"),
     "scopes": ("two_parts.pt#below+above", "stacked.ckpt"),
 }
@@ -200,3 +207,17 @@ def test_what_is_no_tensor(wrong: str, tensors: tuple[str, ...], line: str, fixt
     relu = replace(right, network=right.network.with_activations(("relu",)))
     (found,) = coded(relu, reading(wrong, fixtures), tensors).code
     assert line in found
+
+
+def test_what_is_no_tensor_is_spelled_for_flax_too(fixtures: Path) -> None:
+    wrong = reading("bidirectional_nnx", fixtures)
+    (layer,) = wrong.network.layers
+    right = replace(wrong, network=Network((replace(layer, merge="sum", activation="relu"),)))
+    code = coded(right, wrong, ("layer 0 activation", "layer 0 merge mode")).code
+    assert code == (
+        "nn.SimpleCell(8, activation_fn=jax.nn.relu)",
+        "nn.Bidirectional(forward, backward, merge_fn=lambda a, b: a + b)",
+    )
+    one = reading("simple_cell.msgpack", fixtures)
+    turned = restate(one, None, True)
+    assert coded(turned, one, ("layer 0 order of time",)).code == ("nn.RNN(cell, reverse=True, keep_order=False)",)

@@ -9,7 +9,7 @@ import pytest
 
 from rnnverify.cli.options import To
 from rnnverify.containers import open_model
-from rnnverify.errors import OptionError, OutputError
+from rnnverify.errors import OptionError, OutputError, UnsupportedError
 from rnnverify.targets import FORMS, check_place, files_of, form_for, form_like
 
 
@@ -59,6 +59,12 @@ def test_a_file_is_replaced_by_one_of_its_own_form(fixtures: Path, name: str, fo
     contents = open_model(fixtures / name)
     assert form_like(contents) == FORMS[form]
     assert form_like(replace(contents, form="npz", framework=None)) == FORMS["npz"]
+
+
+@pytest.mark.parametrize("name", ["stacked_nnx.npz", "simple_cell.msgpack", "gru.eqx"])
+def test_a_file_that_no_one_writes_is_not_replaced_by_another(fixtures: Path, name: str) -> None:
+    with pytest.raises(UnsupportedError, match=r"which this version reads and does not write; convert to one of pt,"):
+        form_like(open_model(fixtures / name))
 
 
 def test_a_checkpoint_is_several_files_and_its_index_comes_last() -> None:

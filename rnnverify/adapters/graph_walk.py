@@ -7,7 +7,7 @@ to its initial value and to what the step before computed, and in an unrolled gr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rnnverify.canonical import Array
@@ -150,6 +150,16 @@ class Readers:
                 source = producer(graph, tensor)
                 if source is not None:
                     self._by_node.setdefault(source.name, []).append((node, k))
+
+    def after(self, start: Node, ends: Callable[[Node], bool]) -> set[str]:
+        """The names of all nodes that depend on `start`, itself among them, as far as the first ones where it ends."""
+        seen, open_ends = {start.name}, [start]
+        while open_ends and len(seen) < _FARTHEST:
+            for node, _ in self._by_node.get(open_ends.pop().name, []):
+                if node.name not in seen and not ends(node):
+                    seen.add(node.name)
+                    open_ends.append(node)
+        return seen
 
     def beyond(self, start: Node, through: set[str]) -> Iterator[tuple[Node, int, Node]]:
         """(reader, its input, what it reads) for whatever `start` reaches through operations of the kinds `through`."""

@@ -25,10 +25,11 @@ LAYOUTS: dict[FrameworkName, str] = {
 """Framework to the module of its layout, imported when a network is laid out so."""
 
 _WRITTEN: dict[FrameworkName, tuple[CellKind, ...]] = {
-    "keras": ("rnn",),
+    "keras": ("rnn", "gru", "lstm"),
     "torch": ("rnn", "gru", "lstm"),
-    "tensorflow": ("rnn",),
+    "tensorflow": ("rnn", "gru", "lstm"),
 }
+"""The kinds of cells that a framework's layout takes; only vanilla ones where it is not named."""
 
 
 class Layouter(Protocol):

@@ -20,7 +20,7 @@ def comparison_options(
     pythons: list[str] | None,
     limits: Limits,
 ) -> Options:
-    """`made` are sequences, steps, seed, file and probes; `assumed` activation, merge mode and direction.
+    """`made` are sequences, steps, seed, file and probes; `assumed` what files may leave open, as `Assumed` has it.
 
     Raises OptionError.
     """

@@ -84,6 +84,18 @@ GoBackwards = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above
     typer.Option(metavar="SIDE", help="For weights-only Keras files: that side runs backwards."),
 ]
+GateActivation = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="[SIDE=]NAME", help="Of GRU and LSTM, where not stated: sigmoid, hard_sigmoid, ..."),
+]
+GruReset = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="[SIDE=]WHEN", help="Where not stated: reset before or after the recurrent product."),
+]
+ForgetBias = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="[SIDE=]NUMBER", help="Added by an LSTM at run time, where not stated."),
+]
 Python = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above
     typer.Option(metavar="SIDE=PATH", help="Run that side in another interpreter (3.7 or later), with its framework."),

@@ -29,7 +29,13 @@ START = {
 }
 
 _MATTERS = ("machine", "instructions", "device", "products", "threads", "dtype")
-_PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
+_PACKAGES = {
+    "keras": ("keras", "tensorflow"),
+    "torch": ("torch",),
+    "tensorflow": ("tensorflow", "tf_keras"),
+    "flax": ("flax", "jax"),
+    "equinox": ("equinox", "jax"),
+}
 
 Rows = Iterator[tuple[str, str]]
 """A name and what is to be said about it."""

@@ -18,6 +18,7 @@ from random import Random
 import fuzz_arrays
 import fuzz_checkpoints
 import fuzz_graphs
+import fuzz_jax
 import fuzz_keras
 import fuzz_pickles
 from fuzz_values import FIXTURES, Sample
@@ -43,6 +44,9 @@ HARNESSES: Mapping[str, Callable[[Random], Sample]] = {
     "shards": fuzz_graphs.shards,
     "architecture": fuzz_graphs.architecture,
     "torch_tar": fuzz_graphs.torch_tar,
+    "flax_msgpack": fuzz_jax.flax_msgpack,
+    "orbax": fuzz_jax.orbax,
+    "equinox": fuzz_jax.equinox,
     "trace": fuzz_arrays.trace,
     "npy": fuzz_arrays.npy,
 }

@@ -96,8 +96,9 @@ def test_padded_sequences_end_where_they_do(fixtures: Path) -> None:
         given = np.array([3, 7, 1, 7])
         x = RNG.normal(size=(4, 7, side.network.input_size)).astype(np.float32)
         h0, c0 = (tuple(RNG.normal(size=(4, n)).astype(np.float32) for n in s) for s in side.network.state_sizes())
-        for batch in (Batch(ZERO, x, lengths=given), Batch(FROM_H0, x, h0, c0 or None, lengths=given)):
-            jobs.append(Job(f"{name} {batch.name}", name, side.contents.path, side.reading, (batch,)))
+        batches = (Batch(ZERO, x, lengths=given), Batch(FROM_H0, x, h0, c0 or None, lengths=given))
+        path, reading = side.contents.path, side.reading
+        jobs += [Job(f"{name} {batch.name}", name, path, reading, (batch,)) for batch in batches]
     with Runners(Limits()) as runners:
         runners.submit(jobs)
         for job in jobs:

@@ -96,9 +96,8 @@ def test_padded_sequences_end_where_they_do(fixtures: Path) -> None:
         given = np.array([3, 7, 1, 7])
         x = RNG.normal(size=(4, 7, side.network.input_size)).astype(np.float32)
         h0, c0 = (tuple(RNG.normal(size=(4, n)).astype(np.float32) for n in s) for s in side.network.state_sizes())
-        batches = (Batch(ZERO, x, lengths=given), Batch(FROM_H0, x, h0, c0 or None, lengths=given))
-        path, reading = side.contents.path, side.reading
-        jobs += [Job(f"{name} {batch.name}", name, path, reading, (batch,)) for batch in batches]
+        both = (Batch(ZERO, x, lengths=given), Batch(FROM_H0, x, h0, c0 or None, lengths=given))
+        jobs += [Job(f"{name} {b.name}", name, side.contents.path, side.reading, (b,)) for b in both]
     with Runners(Limits()) as runners:
         runners.submit(jobs)
         for job in jobs:

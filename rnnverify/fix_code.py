@@ -81,7 +81,7 @@ Place = Mapping[str, Any]
 def _places(reading: Reading) -> Iterator[Place]:
     """Of every direction, in the order of `Network.directions`."""
     for spec in reading.recipe.layers:
-        if reading.recipe.framework in ("tensorflow", "flax"):
+        if reading.recipe.framework in ("tensorflow", "flax", "equinox"):
             yield from ({"spec": spec, "names": names} for names in _listed(spec["directions"]))
         elif reading.recipe.framework == "keras":
             for c in range(len(_listed(spec["cells"]))):
@@ -111,7 +111,7 @@ def _targets(framework: str, place: Place, given: Weights, H: int) -> Iterator[T
         yield from _tensorflow(place, given, H)
     elif framework == "onnx":
         yield from _onnx(place, given, H)
-    elif framework == "flax":
+    elif framework in ("flax", "equinox"):
         yield from _flax(place, given, H)
     elif place["spec"]["module"] == "Cell":
         yield from _by_hand(place["spec"], given, H)
@@ -202,10 +202,11 @@ def _loaded(name: str, holds: frozenset[str], text: str) -> Target:
 
 
 def _flax(place: Place, given: Weights, H: int) -> Iterator[Target]:
+    """Of a tree of Flax (`hn/kernel`, `dense_i/bias`) or of Equinox (`weight_hh`, `bias_n`)."""
     for key, name in place["names"].items():
-        module, _, kind = key.partition("/")
-        over_h = module.removeprefix("dense_") == "h"
-        holds, text = (_KERNELS[over_h], given.rows()[over_h]) if kind == "kernel" else (_BIAS, given.bias)
+        over_h = key.removeprefix("dense_").startswith(("h", "weight_hh"))
+        bias = "bias" in key
+        holds, text = (_BIAS, given.bias) if bias else (_KERNELS[over_h], given.rows()[over_h])
         yield Target(name, holds, f"flat[{json.dumps(name)}] = {text or f'np.zeros({H})'}")
 
 

@@ -254,3 +254,17 @@ def test_what_is_no_tensor_is_spelled_for_flax_too(fixtures: Path) -> None:
     one = reading("simple_cell.msgpack", fixtures)
     turned = restate(one, None, True)
     assert coded(turned, one, ("layer 0 order of time",)).code == ("nn.RNN(cell, reverse=True, keep_order=False)",)
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("gru_nnx.msgpack", ("cell/dense_h/kernel",)),
+        ("lstm_nnx.msgpack", tuple(f"cell/h{gate}/kernel" for gate in "fgio")),
+        ("gru.eqx", ("leaf 1",)),
+    ],
+)
+def test_gated_cells_of_jax_have_names_and_no_lines(name: str, names: tuple[str, ...], fixtures: Path) -> None:
+    one = reading(name, fixtures)
+    found = coded(one, one, ("layer 0 recurrent kernel",))
+    assert set(found.names) == set(names) and not found.code

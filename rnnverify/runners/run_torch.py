@@ -55,8 +55,10 @@ class Model:
         self.state_sizes = [sizes_of(single) for single in self.singles for _ in range(count_directions(single))]
         self.backward = any(getattr(module, "bidirectional", False) for module in modules)
 
+    def run_padded(self, x: Any, states: Any, lengths: Any) -> Any:
+        return self.run(x, states, torch.from_numpy(lengths.astype("int64")))
+
     def run(self, x: Any, states: Any, lengths: Any = None) -> Any:
-        lengths = None if lengths is None else torch.from_numpy(lengths)
         x, states = (as_tensor(x, self.modules[0]), [as_tensor(state, self.modules[0]) for state in states])
         if len(self.state_sizes) == 1:
             outputs, finals = chain(self.modules, x, states, lengths)
@@ -69,10 +71,6 @@ class Model:
             y = whole[-1]
         shown = [as_array(part) for single, output in zip(self.singles, outputs) for part in halves(single, output)]
         return [as_array(y), *shown], [as_array(state) for state in finals]
-
-    def run_padded(self, x: Any, states: Any, lengths: Any) -> Any:
-        """As `run`, of packed sequences; a cell is called in a loop, and stays where it was at the end of each."""
-        return self.run(x, states, lengths)
 
     def dense(self, y: Any, kernel: Any, bias: Any, activation: str) -> Any:
         y, kernel = (as_tensor(np.ascontiguousarray(array), self.modules[0]) for array in (y, kernel))

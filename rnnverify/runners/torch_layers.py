@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.utils import rnn
 
-SIGMOID = {"cell": "", "gate_activation": "sigmoid", "output_activation": "tanh", "reset_after": True, "cell_clip": 0}
+SIGMOID = {"gate_activation": "sigmoid", "output_activation": "tanh", "reset_after": True, "cell_clip": 0}
 """The gates of nn.GRU and nn.LSTM; they have no others."""
 
 
@@ -40,8 +39,8 @@ def make_module(layer: Any, tensors: Any, activations: Any, gates: Any, dtype: A
     used = {next(activations) for _ in range(layer["num_layers"])}
     kind = layer["module"].replace("Cell", "") or "RNN"
     for _ in range(layer["num_layers"]):
-        gate = dict(next(gates), cell="")
-        if kind != "RNN" and gate != SIGMOID:
+        gate = next(gates)
+        if kind != "RNN" and any(gate[name] != value for name, value in SIGMOID.items()):
             raise ValueError("torch.nn.%s has sigmoid gates and no clip, and resets after the product" % kind)
     nonlinearity = used.pop()
     if used or nonlinearity not in (("tanh", "relu") if kind == "RNN" else ("tanh",)):
@@ -92,10 +91,7 @@ def count_states(module: Any) -> int:
 
 
 def chain(modules: Any, x: Any, states: Any, lengths: Any = None) -> Any:
-    """x (B, T, I) through `modules`; the outputs of each, and the final states of all.
-
-    With `lengths` (B,), sequence k ends after lengths[k] steps.
-    """
+    """x (B, T, I) through `modules`; the outputs of each, and the final states of all."""
     outputs, finals = [], []
     for module in modules:
         count = count_states(module)
@@ -107,16 +103,17 @@ def chain(modules: Any, x: Any, states: Any, lengths: Any = None) -> Any:
 
 
 def call(module: Any, x: Any, states: Any, lengths: Any = None) -> Any:
-    """x (B, T, I) and a flat list of states through one module: its outputs, and the flat list of the last states."""
+    """x (B, T, I) and a flat list of states through one module: its outputs, and the flat list of the last states.
+
+    With `lengths` (B,), the steps of sequence k behind lengths[k] are padding: the outputs there are zeros.
+    """
     if is_cell(module):
         return call_cell(module, x, states, lengths)
-    time_first = not module.batch_first  # a module of the file, which may have been made for (T, B, I)
+    T, time_first = x.shape[1], not module.batch_first  # a module of the file, which may have been made for (T, B, I)
     if time_first:
         x = x.transpose(0, 1)
     if lengths is not None:
-        T = x.shape[0 if time_first else 1]
-        options: dict[str, Any] = {"batch_first": not time_first}
-        x = rnn.pack_padded_sequence(x, lengths, enforce_sorted=False, **options)
+        x = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, module.batch_first, enforce_sorted=False)
     if has_c(module):
         y, (h, c) = module(x, (torch.stack(states[::2]), torch.stack(states[1::2])))
         last = [state for both in zip(h, c) for state in both]
@@ -124,20 +121,22 @@ def call(module: Any, x: Any, states: Any, lengths: Any = None) -> Any:
         y, h = module(x, torch.stack(states))
         last = list(h)
     if lengths is not None:
-        y, _ = rnn.pad_packed_sequence(y, total_length=T, **options)
+        y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, module.batch_first, total_length=T)
     return (y.transpose(0, 1) if time_first else y), last
 
 
-def call_cell(cell: Any, x: Any, states: Any, lengths: Any) -> Any:
-    state, outputs = tuple(states), []
+def call_cell(cell: Any, x: Any, states: Any, lengths: Any = None) -> Any:
+    state, outputs = list(states), []
     for t in range(x.shape[1]):
-        after = cell(x[:, t], state) if has_c(cell) else (cell(x[:, t], state[0]),)
+        new = list(cell(x[:, t], tuple(state))) if has_c(cell) else [cell(x[:, t], state[0])]
+        h = new[0]
         if lengths is not None:
-            goes_on = (lengths > t)[:, None]
-            after = tuple(torch.where(goes_on, new, old) for new, old in zip(after, state))
-        state = after
-        outputs.append(state[0])
-    return torch.stack(outputs, 1), list(state)
+            going = (t < lengths).unsqueeze(1)
+            new = [torch.where(going, after, before) for after, before in zip(new, state)]
+            h = torch.where(going, h, torch.zeros_like(h))
+        state = new
+        outputs.append(h)
+    return torch.stack(outputs, 1), state
 
 
 def halves(single: Any, output: Any) -> Any:

@@ -72,7 +72,8 @@ def check(trace: Trace, network: Network, batch: Batch) -> None:
 @pytest.mark.parametrize("framework", ["torch", "keras", "tensorflow"])
 def test_every_sequence_is_run_as_if_it_were_alone(framework: FrameworkName, tmp_path: Path) -> None:
     form = next(form for form in FORMS.values() if form.framework == framework)
-    orders, made = [], {}
+    orders: list[Order] = []
+    made: dict[tuple[CellKind, str], str] = {}
     for kind in get_args(CellKind):
         for name, network in networks_of(kind).items():
             path = tmp_path / f"{len(orders)}{form.suffixes[0]}"

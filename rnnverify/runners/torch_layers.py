@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-SIGMOID = {"cell": "", "gate_activation": "sigmoid", "output_activation": "tanh", "reset_after": True, "cell_clip": 0}
+SIGMOID = {"gate_activation": "sigmoid", "output_activation": "tanh", "reset_after": True, "cell_clip": 0}
 """The gates of nn.GRU and nn.LSTM; they have no others."""
 
 
@@ -39,8 +39,8 @@ def make_module(layer: Any, tensors: Any, activations: Any, gates: Any, dtype: A
     used = {next(activations) for _ in range(layer["num_layers"])}
     kind = layer["module"].replace("Cell", "") or "RNN"
     for _ in range(layer["num_layers"]):
-        gate = dict(next(gates), cell="")
-        if kind != "RNN" and gate != SIGMOID:
+        gate = next(gates)
+        if kind != "RNN" and any(gate[key] != value for key, value in SIGMOID.items()):
             raise ValueError("torch.nn.%s has sigmoid gates and no clip, and resets after the product" % kind)
     nonlinearity = used.pop()
     if used or nonlinearity not in (("tanh", "relu") if kind == "RNN" else ("tanh",)):

@@ -33,6 +33,8 @@ from rnnverify.verify import Options, compare
 from rnnverify.weights import structure
 
 _SAME: tuple[Verdict, ...] = ("IDENTICAL", "EQUIVALENT")
+_WRITERS = {"tensorflow": ("tensorflow", "tf_keras")}
+"""What a framework's writer runs, where that is more than its own package."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +186,8 @@ def _assumed(side: Opened, written: Opened, given: Assumed) -> Assumed:
 
 
 def _writer(made: Mapping[str, Any], form: Form) -> str:
-    packages = {"keras": ("keras",), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}[form.framework]
     versions = made["versions"]
+    packages = _WRITERS.get(form.framework, (form.framework,))
     return ", ".join([*(f"{name} {versions[name]}" for name in packages if name in versions), made["written"]])
 
 

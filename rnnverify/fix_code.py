@@ -34,9 +34,9 @@ def with_code(
 
 def _with_code(finding: Finding, other: str, readings: Mapping[str, Reading]) -> Finding:
     wrong, right = readings.get(finding.side), readings.get(other)
-    if wrong is None:
+    if wrong is None or not in_one_line_each(wrong, "torch"):  # of gates only PyTorch's have lines
         return finding
-    if right and not (in_one_line_each(right, wrong.recipe.framework) and in_one_line_each(wrong, "torch")):
+    if right and not in_one_line_each(right, wrong.recipe.framework):
         right = None  # no lines for gates in another order: the names alone
     weights = list(expressions(right, other)) if right else [None] * len(list(wrong.network.directions()))
     if len(weights) != len(list(wrong.network.directions())):
@@ -68,6 +68,7 @@ def _parts(where: str, tensors: Sequence[str]) -> Iterator[str]:
 _HELD = {
     "torch": "state_dict: what is loaded or saved",
     "keras": "model: the Keras model",
+    "onnx": "tensors: {t.name: numpy_helper.to_array(t).copy() for t in model.graph.initializer}",
     "tensorflow": "variables: {v.op.name: v for v in tf.compat.v1.global_variables()}",
     "flax": "flat: the arrays of the file by their names, as flax.traverse_util.flatten_dict has them",
 }
@@ -80,15 +81,15 @@ Place = Mapping[str, Any]
 def _places(reading: Reading) -> Iterator[Place]:
     """Of every direction, in the order of `Network.directions`."""
     for spec in reading.recipe.layers:
-        if reading.recipe.framework in ("tensorflow", "flax"):
+        if reading.recipe.framework in ("tensorflow", "flax", "equinox"):
             yield from ({"spec": spec, "names": names} for names in _listed(spec["directions"]))
         elif reading.recipe.framework == "keras":
-            taken = 0
-            for c, cell in enumerate(_listed(spec["cells"])):
-                count = 2 + cell["use_bias"]
-                for j, names in enumerate(_listed(spec["tensors"])):
-                    yield {"spec": spec, "names": names[taken : taken + count], "cell": c, "direction": j}
-                taken += count
+            for c in range(len(_listed(spec["cells"]))):
+                for j, cells in enumerate(_listed(spec["tensors"])):
+                    yield {"spec": spec, "names": cells[c], "cell": c, "direction": j}
+        elif reading.recipe.framework == "onnx":
+            for node in _listed(spec["nodes"]):
+                yield from ({"spec": spec, "node": node, "direction": d} for d in range(len(node["ways"])))
         elif spec["module"] == "Cell":
             yield {"spec": spec}
         else:
@@ -108,7 +109,9 @@ def _targets(framework: str, place: Place, given: Weights, H: int) -> Iterator[T
         yield from _keras(place, given, H)
     elif framework == "tensorflow":
         yield from _tensorflow(place, given, H)
-    elif framework == "flax":
+    elif framework == "onnx":
+        yield from _onnx(place, given, H)
+    elif framework in ("flax", "equinox"):
         yield from _flax(place, given, H)
     elif place["spec"]["module"] == "Cell":
         yield from _by_hand(place["spec"], given, H)
@@ -138,6 +141,18 @@ _PROJECTION = frozenset({"projection"})
 def _in_state_dict(name: str, holds: frozenset[str], text: str, H: int = 0) -> Target:
     value = f"torch.from_numpy({text})" if text else f"torch.zeros({H})"
     return Target(name, holds, f"state_dict[{json.dumps(name)}] = {value}")
+
+
+def _onnx(place: Place, given: Weights, H: int) -> Iterator[Target]:
+    node, d = place["node"], place["direction"]
+    names = node["tensors"] if node["op"] == "RNN" else {}
+    halves = [*given.biases, *[f"np.zeros({H})"] * (2 - len(given.biases))]
+    texts = (*given.columns(), f"np.concatenate([{', '.join(halves)}])")
+    for role, holds, text in zip("WRB", (*_KERNELS, _BIAS), texts, strict=True):
+        if role in names:
+            yield Target(names[role], holds, f"tensors[{json.dumps(names[role])}][{d}] = {text}")
+    if names and "B" not in names and given.biases:
+        yield Target("", _BIAS, "# the node has no B: give it one of shape (directions, 2 * hidden_size)")
 
 
 def _by_hand(spec: Mapping[str, Any], given: Weights, H: int) -> Iterator[Target]:
@@ -187,10 +202,11 @@ def _loaded(name: str, holds: frozenset[str], text: str) -> Target:
 
 
 def _flax(place: Place, given: Weights, H: int) -> Iterator[Target]:
+    """Of a tree of Flax (`hn/kernel`, `dense_i/bias`) or of Equinox (`weight_hh`, `bias_n`)."""
     for key, name in place["names"].items():
-        module, _, kind = key.partition("/")
-        over_h = module.removeprefix("dense_") == "h"
-        holds, text = (_KERNELS[over_h], given.rows()[over_h]) if kind == "kernel" else (_BIAS, given.bias)
+        over_h = key.removeprefix("dense_").startswith(("h", "weight_hh"))
+        bias = "bias" in key
+        holds, text = (_BIAS, given.bias) if bias else (_KERNELS[over_h], given.rows()[over_h])
         yield Target(name, holds, f"flat[{json.dumps(name)}] = {text or f'np.zeros({H})'}")
 
 
@@ -212,6 +228,8 @@ def _activation(framework: str, layer: Layer) -> str:
         return f'keras.layers.SimpleRNN({H}, activation="{name}", return_sequences=True)'
     if framework == "tensorflow":
         return f"tf.compat.v1.nn.rnn_cell.BasicRNNCell({H}, activation=tf.nn.{name})"
+    if framework == "onnx":
+        return f"# of the RNN node: activations that compute {name}"
     if framework == "flax":
         return f"nn.SimpleCell({H}, activation_fn=jax.nn.{name})"
     if name in ("tanh", "relu"):
@@ -227,6 +245,8 @@ def _merge(framework: str, layer: Layer) -> str:
         return f"nn.Bidirectional(forward, backward, merge_fn=lambda a, b: {both[layer.merge]})"
     H = layer.hidden_size
     forward, backward = (f"y[..., :{H}]", f"y[..., {H}:]") if framework == "torch" else ("outputs[0]", "outputs[1]")
+    if framework == "onnx":
+        forward, backward = "Y[:, 0]", "Y[:, 1]"
     words = {"sum": "{} + {}", "mul": "{} * {}", "ave": "({} + {}) / 2", "concat": "concat([{}, {}], -1)"}[layer.merge]
     return f"y = {words.format(forward, backward)}"
 
@@ -238,6 +258,9 @@ def _order(framework: str, layer: Layer, ours: Layer) -> Iterator[str]:
         yield f"keras.layers.SimpleRNN({layer.hidden_size}, go_backwards={reverse}, return_sequences=True)"
         if reverse and layer.time_restored:
             yield "y = y[:, ::-1]"
+        return
+    if framework == "onnx":
+        yield f"# of the RNN node: direction={'reverse' if reverse else 'forward'!r}"
         return
     if framework == "flax":
         yield f"nn.RNN(cell, reverse={reverse}, keep_order={reverse and layer.time_restored})"

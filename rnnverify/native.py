@@ -36,8 +36,11 @@ RUNTIMES: dict[FrameworkName, str] = {
     "tensorflow": "tensorflow",
     "flax": "jax",
     "equinox": "jax",
+    "onnx": "onnx",
 }
-_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow", "flax": "flax", "equinox": "equinox"}
+_EXTRAS = {name: name for name in RUNTIMES}
+_PACKAGES = {"onnx": "onnx onnxruntime"}
+"""What a runtime is installed as, where not by its own name."""
 _SERVE = Path(__file__).parent / "runners" / "serve.py"
 _SMALL = 1e8  # floating-point operations below which a second thread costs more than it gives
 
@@ -208,7 +211,9 @@ class Runners:
         if result["status"] == "missing":
             advice = f"install it with: pip install 'rnnverify[{_EXTRAS[framework]}]'"
             if runtime[0] != sys.executable:
-                advice = f"install it with: {printable(runtime[0])} -m pip install {runtime[1]}"
+                advice = (
+                    f"install it with: {printable(runtime[0])} -m pip install {_PACKAGES.get(runtime[1], runtime[1])}"
+                )
             raise MissingFrameworkError(f"{source}: {printable(result['message'])}; {advice}")
         if result["status"] != "ok":
             where = "the traceback is shown with --debug"

@@ -49,9 +49,12 @@ def porting_code(reading: Reading, framework: FrameworkName) -> str:
     if not in_one_line_each(reading, framework):
         found = "holds gated cells, whose porting code this version prints from PyTorch to PyTorch alone"
         raise UnsupportedError(Path(framework), found, "leave out --show-code")
+    if reading.recipe.framework == "onnx" and len(list(expressions(reading))) < len(list(reading.network.directions())):
+        found = "weights that lie behind operations of the graph have no line of their own"
+        raise UnsupportedError(Path("onnx"), found, "leave out --show-code")
     weights = list(expressions(reading))
     directions = [direction for _, _, direction in reading.network.directions()]
-    code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow}[framework]
+    code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow, "onnx": _onnx}[framework]
     return "\n".join(code(layout, list(zip(weights, directions, strict=True)))) + "\n"
 
 
@@ -76,6 +79,7 @@ def expressions(reading: Reading, holder: str = "source") -> Iterator[Weights]:
         return f"{holder}[{json.dumps(str(name))}]"
 
     sources = {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow, "flax": _from_flax}
+    sources["onnx"] = _from_onnx
     for spec in reading.recipe.layers:
         yield from sources[reading.recipe.framework](spec, array)
 
@@ -123,6 +127,18 @@ def _from_tensorflow(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]
             parts = [f"{kernel}[:{first}]", f"{kernel}[{first}:]"]
             over_x, over_h = parts[::-1] if names.get("state_first") else parts
             yield Weights(over_x, over_h, False, biases)
+
+
+def _from_onnx(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
+    """Nothing of a node with gates, or whose weights lie behind operations of the graph."""
+    for node in spec["nodes"]:
+        H = node["hidden_size"]
+        if node["op"] != "RNN" or not node["tensors"].keys() >= {"W", "R"}:
+            continue
+        for d in range(len(node["ways"])):
+            parts = {role: f"{array(name)}[{d}]" for role, name in node["tensors"].items()}
+            biases = tuple(f"{parts['B']}[{half}]" for half in (f":{H}", f"{H}:")) if "B" in parts else ()
+            yield Weights(parts["W"], parts["R"], True, biases)
 
 
 def _from_flax(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
@@ -184,6 +200,30 @@ def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:
             yield from (f"    {text}," for text in weights.rows())
             yield from [f"    {weights.bias or zeros},"] * made["use_bias"]
         yield "])"
+
+
+def _onnx(layout: Layout, pairs: Pairs) -> Iterator[str]:
+    yield from ("import numpy as np", "from onnx import helper, numpy_helper", "", _HEAD, "tensors, nodes = [], []")
+    left = list(pairs)
+    for made in layout.layers:
+        for node in made["nodes"]:
+            own = [left.pop(0) for _ in range(2 if node["attributes"]["direction"] == "bidirectional" else 1)]
+            columns = [weights.columns() for weights, _ in own]
+            halves = [_halves(weights.biases, direction.hidden_size) for weights, direction in own]
+            stacks = [[kernel for kernel, _ in columns], [recurrent for _, recurrent in columns], halves]
+            for name, stack in zip(node["tensors"], stacks, strict=False):
+                value = f"np.stack([{', '.join(stack)}])"
+                yield f'tensors.append(numpy_helper.from_array({value}, "{name}"))'
+            stated = ", ".join(f"{key}={value!r}" for key, value in node["attributes"].items())
+            name, read = node["name"], ["X", *node["tensors"]]
+            outputs = [f"{name}/Y", f"{name}/h_n"]
+            yield f'nodes.append(helper.make_node("{node["op"]}", {read}, {outputs}, "{name}", {stated}))'
+    yield "# X is (T, B, I); a node's Y is (T, directions, B, H): before the next node put the directions beside H"
+
+
+def _halves(biases: Sequence[str], H: int) -> str:
+    """The biases of W and those of R, one after the other: zeros where the file has none."""
+    return f"np.concatenate([{', '.join([*biases, *[f'np.zeros({H}, np.float32)'] * (2 - len(biases))])}])"
 
 
 def _tensorflow(layout: Layout, pairs: Pairs) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ PREFIXES: dict[str, FrameworkName] = {
     "tf": "tensorflow",
     "flax": "flax",
     "equinox": "equinox",
+    "onnx": "onnx",
 }
 
 
@@ -84,9 +86,29 @@ def parse_all(given: Sequence[str], folder: Path = Path()) -> tuple[Source, ...]
     return tuple(parse(text, chr(ord("A") + k), folder) for k, text in enumerate(given))
 
 
+def is_recording(path: Path) -> bool:
+    """Whether `path` holds what a model did: a trace, or a folder of ONNX's test data."""
+    return is_trace(path) or is_test_data(path)
+
+
+def is_test_data(path: Path) -> bool:
+    """Whether `path` is a folder of ONNX's test data."""
+    try:
+        return path.is_dir() and (path / "input_0.pb").is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _recording(path: Path) -> Trace:
+    read: Callable[[Path], Trace] = load
+    if is_test_data(path):
+        read = import_module("rnnverify.onnx_data").load_test_data
+    return read(path)
+
+
 def framework_of(source: Source) -> FrameworkName | None:
     """Which framework will be asked to run `source`, told by its first bytes; None for a trace."""
-    if is_trace(source.path):
+    if is_recording(source.path):
         return None
     framework = source.framework or FORMS[form_of(source.path)][1]
     return framework or open_model(source.path).framework or "torch"  # names tell, where the form does not
@@ -94,10 +116,10 @@ def framework_of(source: Source) -> FrameworkName | None:
 
 def open_side(source: Source) -> Opened:
     """Read a model file or a trace. Raises FileError and its kinds."""
-    if is_trace(source.path):
+    if is_recording(source.path):
         if source.framework or source.selector:
             raise OptionError(f"{source}: a trace has neither a framework prefix nor a selector; give its path alone")
-        return Opened(source, None, None, load(source.path))
+        return Opened(source, None, None, _recording(source.path))
     contents = open_model(source.path)
     reading = read_network(contents, source.framework, source.selector)
     for name, array in reading.network.tensors():

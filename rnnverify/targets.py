@@ -31,6 +31,7 @@ FORMS: Mapping[str, Form] = {
         Form("weights.h5", "keras", "Keras weights", (".weights.h5",)),
         Form("h5", "keras", "Keras model, HDF5", (".h5", ".hdf5")),
         Form("keras", "keras", "Keras model, zip", (".keras",)),
+        Form("onnx", "onnx", "ONNX model", (".onnx",)),
         Form("ckpt", "tensorflow", "TensorFlow checkpoint", (".ckpt",), (".data-00000-of-00001", ".meta", ".index")),
     )
 }
@@ -67,8 +68,8 @@ def form_like(contents: Contents) -> Form:
     if contents.framework == "keras":
         full = isinstance(contents.metadata.get("model_config"), dict)
         return FORMS[("keras" if contents.form == "Keras zip" else "h5") if full else "weights.h5"]
-    if contents.framework == "tensorflow":
-        return FORMS["ckpt"]
+    if contents.framework in ("tensorflow", "onnx"):
+        return FORMS["ckpt" if contents.framework == "tensorflow" else "onnx"]
     return FORMS[contents.form if contents.form in ("safetensors", "npz") else "pt"]
 
 

@@ -262,7 +262,7 @@ def _jobs(
     for side in sides:
         label = side.source.label
         if side.reading and side.contents and options.engine != "reference":
-            why = _cannot_run(side)
+            why = _cannot_run(side, options)
             if why and options.engine == "native":
                 raise OptionError(f"--engine native: {side.source}: {why}")
             if why:
@@ -307,9 +307,13 @@ def _ran(result: Mapping[str, Any], trace: Trace) -> str:
     return ran_as(result) + (f", in {dtype}" if dtype != "float32" else "")
 
 
-def _cannot_run(side: Opened) -> str:
+def _cannot_run(side: Opened, options: Options) -> str:
     assert side.reading is not None
     framework = side.reading.recipe.framework
+    if side.reading.recipe.cannot_run:
+        return side.reading.recipe.cannot_run
+    if framework == "onnx" and options.dtype not in (None, "float32"):
+        return f"onnxruntime computes recurrent nodes in float32 only, not in {options.dtype}"
     can = _NATIVE_ACTIVATIONS.get(framework)
     used = {layer.activation for layer in side.reading.network.layers}
     if can and not used <= set(can):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx_files import recurrent, weights
 
 from rnnverify.adapters import Reading, restate
 from rnnverify.canonical import Array, Network
@@ -66,12 +67,13 @@ for case in json.load(open(sys.argv[1])):
     else:
         layers, held = {}, {}
         for spec in case["layers"]:
-            made = Part() if spec["bidirectional"] else cell(spec["tensors"][0], wrong)
+            tensors = [cells[0] for cells in spec["tensors"]]  # of each direction
+            made = Part() if spec["bidirectional"] else cell(tensors[0], wrong)
             if spec["bidirectional"]:
-                made.forward_layer, made.backward_layer = (cell(each, wrong) for each in spec["tensors"])
+                made.forward_layer, made.backward_layer = (cell(each, wrong) for each in tensors)
             parts = [made.forward_layer, made.backward_layer] if spec["bidirectional"] else [made]
             layers[spec["name"]] = made
-            for part, each in zip(parts, spec["tensors"]):
+            for part, each in zip(parts, tensors):
                 held |= {name: getattr(part.cell, v) for v, name in zip(("kernel", "recurrent_kernel", "bias"), each)}
         exec(case["code"], {**names, "model": Model(layers)})
         found = {name: variable.value for name, variable in held.items()}
@@ -209,6 +211,37 @@ def test_what_is_no_tensor(wrong: str, tensors: tuple[str, ...], line: str, fixt
     assert line in found
 
 
+def test_the_lines_for_an_onnx_node(tmp_path: Path) -> None:
+    """From another node, run as they are on its initializers."""
+    stored = weights(D=2)
+    for name, arrays in (("right", stored), ("wrong", {key: np.zeros_like(array) for key, array in stored.items()})):
+        (tmp_path / f"{name}.onnx").write_bytes(recurrent(arrays, direction="bidirectional"))
+    right, wrong = (reading(f"{name}.onnx", tmp_path) for name in ("right", "wrong"))
+    found = coded(right, wrong, every_tensor(wrong))
+    assert found.names == ("W", "R", "B") and "model.graph.initializer" in found.code[0]
+    tensors = {key: np.zeros_like(array) for key, array in stored.items()}
+    exec("\n".join(found.code), {"A": stored, "np": np, "tensors": tensors})
+    assert all(np.array_equal(tensors[key], array) for key, array in stored.items())
+    facts = ("layer 0 activation", "layer 0 merge mode", "layer 0 kernel")
+    lines = coded(right, wrong, facts).code
+    assert "# of the RNN node: activations that compute tanh" in lines and "y = concat([Y[:, 0], Y[:, 1]], -1)" in lines
+
+
+def test_an_onnx_node_without_biases_or_with_gates(tmp_path: Path) -> None:
+    stored = weights()
+    (tmp_path / "right.onnx").write_bytes(recurrent(stored, direction="reverse"))
+    del stored["B"]
+    (tmp_path / "wrong.onnx").write_bytes(recurrent(stored, inputs=["X", "W", "R"]))
+    (tmp_path / "gru.onnx").write_bytes(recurrent(weights(op="GRU"), op="GRU"))
+    right, wrong, gru = (reading(f"{name}.onnx", tmp_path) for name in ("right", "wrong", "gru"))
+    lines = coded(right, wrong, ("layer 0 bias", "layer 0 order of time")).code
+    assert lines[1:] == (
+        "# the node has no B: give it one of shape (directions, 2 * hidden_size)",
+        "# of the RNN node: direction='reverse'",
+    )
+    assert coded(gru, gru, ("layer 0 kernel",)).code == ()
+
+
 def test_what_is_no_tensor_is_spelled_for_flax_too(fixtures: Path) -> None:
     wrong = reading("bidirectional_nnx", fixtures)
     (layer,) = wrong.network.layers
@@ -221,3 +254,17 @@ def test_what_is_no_tensor_is_spelled_for_flax_too(fixtures: Path) -> None:
     one = reading("simple_cell.msgpack", fixtures)
     turned = restate(one, None, True)
     assert coded(turned, one, ("layer 0 order of time",)).code == ("nn.RNN(cell, reverse=True, keep_order=False)",)
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("gru_nnx.msgpack", ("cell/dense_h/kernel",)),
+        ("lstm_nnx.msgpack", tuple(f"cell/h{gate}/kernel" for gate in "fgio")),
+        ("gru.eqx", ("leaf 1",)),
+    ],
+)
+def test_gated_cells_of_jax_have_names_and_no_lines(name: str, names: tuple[str, ...], fixtures: Path) -> None:
+    one = reading(name, fixtures)
+    found = coded(one, one, ("layer 0 recurrent kernel",))
+    assert set(found.names) == set(names) and not found.code

@@ -34,6 +34,9 @@ def known_of(reading: Reading, facts: dict[str, Any]) -> Assumed:
     return Assumed(
         activations=() if reading.activation_stated else (facts["activation"],),
         gate_activations=(gates.get(stated, stated),) if "gate_activation" in reading.open else (),
+        forget_biases=(str(facts["forget_bias"]),)
+        if "forget_bias" in reading.open and facts.get("forget_bias")
+        else (),
         gru_resets=("after" if facts["reset_after"] else "before",) if "reset" in reading.open else (),
     )
 
@@ -57,7 +60,7 @@ def test_every_file_runs_natively_as_its_own_version_did() -> None:
         assert side.reading and side.contents and side.network
         # weights alone do not say that they belong to a layer with go_backwards: an assumption, printed
         known = side.reading.activation_stated or not facts["go_backwards"]
-        if known and side.network.input_size == trace.batches[0].x.shape[2]:
+        if known and trace.batches[0].x.shape[2:] == (side.network.input_size,):  # not from tokens
             jobs[label] = (facts, trace, Job(label, label, side.contents.path, side.reading, trace.batches))
     assert len(jobs) >= 25, refused
     with Runners(Limits()) as runners:

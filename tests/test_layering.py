@@ -13,7 +13,7 @@ import rnnverify
 ORDER = [
     {"errors", "finding"},
     {"canonical", "output"},
-    {"packed", "weight_map"},
+    {"packed", "parametrised", "weight_map"},
     {"activations", "arrays", "live", "narrowing", "mistakes", "precision", "gate_symmetry"},
     {"gate_mistakes", "symmetry"},
     {"trace"},
@@ -29,6 +29,7 @@ ORDER = [
     {"search", "shrink", "alignment"},
     {"containers"},
     {"adapters"},
+    {"onnx_data"},
     {"sides", "native", "porting_code", "targets"},
     {"assumptions", "masked", "describe", "whole_model"},
     {"batches"},
@@ -47,7 +48,7 @@ ORDER = [
 """A unit (a module, or a folder of them) imports from lines above its own, and a folder from itself."""
 
 RANK = {unit: rank for rank, units in enumerate(ORDER) for unit in units}
-FRAMEWORKS = {"equinox", "flax", "jax", "keras", "orbax", "tensorflow", "tf_keras", "torch"}
+FRAMEWORKS = {"equinox", "flax", "jax", "keras", "onnx", "onnxruntime", "orbax", "tensorflow", "tf_keras", "torch"}
 PACKAGE = Path(rnnverify.__file__).parent
 
 

@@ -24,6 +24,7 @@ from rnnverify.targets import FORMS, check_place, files_of, form_for, form_like
         ("model.hdf5", "h5"),
         ("model.weights.h5", "weights.h5"),
         ("model.keras", "keras"),
+        ("model.onnx", "onnx"),
         ("model.ckpt", "ckpt"),
     ],
 )
@@ -33,10 +34,10 @@ def test_the_suffix_names_the_form(name: str, form: str) -> None:
 
 def test_to_says_more_than_a_suffix_and_an_unknown_one_is_refused() -> None:
     assert form_for(Path("model.pt"), "keras") == FORMS["keras"]
-    with pytest.raises(OptionError, match=r"model.onnx: its suffix names no form; say which with --to, one of pt, "):
-        form_for(Path("model.onnx"), None)
-    with pytest.raises(OptionError, match="--to onnx: known are pt"):
-        form_for(Path("model.pt"), "onnx")
+    with pytest.raises(OptionError, match=r"model.tflite: its suffix names no form; say which with --to, one of pt, "):
+        form_for(Path("model.tflite"), None)
+    with pytest.raises(OptionError, match="--to tflite: known are pt"):
+        form_for(Path("model.pt"), "tflite")
 
 
 def test_the_command_line_offers_every_form() -> None:
@@ -52,6 +53,7 @@ def test_the_command_line_offers_every_form() -> None:
         ("rnn.pt", "pt"),
         ("rnn_legacy.pt", "pt"),
         ("rnn.safetensors", "safetensors"),
+        ("genuine/onnx-from-torch-2.13.0/rnn_a_onnx/model.onnx", "onnx"),
         ("basic_rnn_cell.ckpt", "ckpt"),
     ],
 )

@@ -11,7 +11,7 @@ from networks import direction, edited, gated, gates
 from safetensors.numpy import load_file, save_file
 
 import rnnverify
-from rnnverify import reference
+from rnnverify import lengths, reference
 from rnnverify.adapters.layouts import lay_out
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.canonical import Array, CellKind, Layer, Network
@@ -19,7 +19,7 @@ from rnnverify.inputs import InputOptions
 from rnnverify.native import Job, Limits, Order, Runners
 from rnnverify.sides import open_side, parse
 from rnnverify.targets import FORMS
-from rnnverify.trace import FROM_H0, Batch
+from rnnverify.trace import FROM_H0, ZERO, Batch
 from rnnverify.verify import Options
 
 RNG = np.random.default_rng(3)
@@ -83,6 +83,34 @@ def test_what_torch_writes_is_read_back_and_runs_as_the_reference(tmp_path: Path
             if theirs.states:
                 pairs += zip(ours.states, theirs.states, strict=True)
             assert max(float(np.abs(a - b).max()) for a, b in pairs) < limit, job.source
+
+
+PADDED = ("mixed.pt#lstm+gru+rnn", "bidirectional.pt", "genuine/torch-1.6.0/gru_ra_cell/cell.pt", "rnn_legacy.pt")
+
+
+def test_padded_sequences_end_where_they_do(fixtures: Path) -> None:
+    jobs = []
+    for name in PADDED:
+        side = open_side(parse(f"{fixtures / name}", "A"))
+        assert side.reading and side.contents and side.network
+        given = np.array([3, 7, 1, 7])
+        x = RNG.normal(size=(4, 7, side.network.input_size)).astype(np.float32)
+        h0, c0 = (tuple(RNG.normal(size=(4, n)).astype(np.float32) for n in s) for s in side.network.state_sizes())
+        both = (Batch(ZERO, x, lengths=given), Batch(FROM_H0, x, h0, c0 or None, lengths=given))
+        jobs += [Job(f"{name} {b.name}", name, side.contents.path, side.reading, (b,)) for b in both]
+    with Runners(Limits()) as runners:
+        runners.submit(jobs)
+        for job in jobs:
+            trace, _ = runners.collect(job)
+            assert lengths.padding_words(trace) == "zeros", job.label
+            network = job.reading.network
+            found = lengths.cut(trace, network).runs
+            expected = reference.run(network, lengths.cut_batches(job.batches)).runs
+            assert len(found) == len(expected) == 3
+            for key, run in expected.items():
+                pairs = [(run.y, found[key].y), *zip(run.h_n, found[key].h_n, strict=True)]
+                pairs += zip(run.c_n, found[key].c_n, strict=True)
+                assert max(float(np.abs(a - b).max()) for a, b in pairs) < 3e-6, (job.label, key)
 
 
 def exchanged(array: Array, gates: int, a: int, b: int) -> Array:

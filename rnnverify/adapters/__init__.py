@@ -17,6 +17,7 @@ ADAPTERS: dict[FrameworkName, str] = {
     "keras": "rnnverify.adapters.keras",
     "torch": "rnnverify.adapters.torch",
     "tensorflow": "rnnverify.adapters.tensorflow",
+    "onnx": "rnnverify.adapters.onnx",
     "flax": "rnnverify.adapters.flax",
     "equinox": "rnnverify.adapters.equinox",
 }

@@ -36,6 +36,7 @@ def reading_of(
         Layer(tuple(each.direction for each in of_layer), cell=of_layer[0].cell, name=Part((cells,)).name)
         for cells, of_layer in zip(part.layers, weights, strict=True)
     )
+    gated = any(layer.cell != "rnn" for layer in layers)
     arrays = {name: array for of_layer in weights for each in of_layer for name, array in each.arrays.items()}
     roles = {
         name: f"layer {k}{' reverse' if d else ''} {role}"
@@ -55,6 +56,7 @@ def reading_of(
         not_compared=tuple(_layers_around(name for name in unused if name not in owner)),
         assumptions=tuple(_assumptions(part)),
         notes=tuple(_notes(contents, arrays)),
+        open=frozenset({"gate_activation"} if framework == "flax" and gated else ()),  # Flax's cells take a gate_fn
     )
 
 
@@ -110,8 +112,6 @@ def _assumptions(part: Part) -> Iterator[str]:
         yield f"{MERGE}concat"
     if any(len(cells) == 1 for cells in part.layers):
         yield f"{BACKWARDS}False"
-    if any(cell.kind[0] != "equinox" and cell.kind[1] != "SimpleCell" for cells in part.layers for cell in cells):
-        yield "gate_fn=sigmoid"
     if any(cell.kind[1] == "SimpleCell" for cells in part.layers for cell in cells):
         yield "residual=False"
 

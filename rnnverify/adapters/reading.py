@@ -28,6 +28,7 @@ class Recipe:
     tensors: Mapping[str, Array]
     loadable: bool = True  # the framework's own loader may be tried on the file
     why_not: str = ""  # why it may not, for the report
+    cannot_run: str = ""  # why the framework cannot run this at all, whoever loads it; then the reference does
     head: tuple[Mapping[str, object], ...] = ()  # {"kernel": key of tensors, "bias": key or "", "transposed": (O, F)}
 
 

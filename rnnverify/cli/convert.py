@@ -68,6 +68,7 @@ def convert(
     \b
     .pt .pth .safetensors .npz    PyTorch: a state_dict
     .h5 .keras .weights.h5        Keras: a model, or its weights
+    .onnx                         ONNX
     .ckpt                         TensorFlow: a checkpoint of BasicRNNCell, with its graph
     """
 

@@ -42,6 +42,7 @@ class To(str, Enum):
     weights_h5 = "weights.h5"
     h5 = "h5"
     keras = "keras"
+    onnx = "onnx"
     ckpt = "ckpt"
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
 from rnnverify.containers.flax_names import are_of_flax, is_msgpack
 from rnnverify.containers.foreign import refuse_file
+from rnnverify.containers.onnx_graph import is_onnx
 from rnnverify.containers.orbax import is_orbax
 from rnnverify.containers.tf_graph import is_graph, refuse_without_weights
 from rnnverify.errors import FileError
@@ -35,6 +36,7 @@ FormName = Literal[
     "safetensors_index",
     "tf_checkpoint",
     "tf_frozen",
+    "onnx_model",
     "flax_msgpack",
     "orbax",
     "equinox_leaves",
@@ -53,6 +55,7 @@ FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
     "safetensors_index": ("rnnverify.containers.safetensors_index", None),
     "tf_checkpoint": ("rnnverify.containers.tf_checkpoint", "tensorflow"),
     "tf_frozen": ("rnnverify.containers.tf_frozen", "tensorflow"),
+    "onnx_model": ("rnnverify.containers.onnx_model", "onnx"),
     "flax_msgpack": ("rnnverify.containers.flax_msgpack", "flax"),
     "orbax": ("rnnverify.containers.orbax", "flax"),
     "equinox_leaves": ("rnnverify.containers.equinox_leaves", "equinox"),
@@ -67,7 +70,7 @@ _STATE_DICT = re.compile(r"(?:.*[./])?weight_(?:ih|hh)(?:_l\d+(?:_reverse)?)?\.n
 """Members of an .npz that holds a state_dict: names that no trace has."""
 _KNOWN = (
     "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and graphs, "
-    "Flax msgpack and Orbax, Equinox .eqx"
+    "Flax msgpack and Orbax, Equinox .eqx, ONNX"
 )
 
 
@@ -150,6 +153,8 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
         raise FileError(path, "only points at a checkpoint", "give its directory, or the prefix beside it")
     if is_graph(start):
         return "tf_frozen"
+    if is_onnx(start):
+        return "onnx_model"
     refuse_without_weights(path, start)
     if path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
         raise FileError(path, "is only a part of a TensorFlow checkpoint, or damaged", "give the checkpoint's prefix")

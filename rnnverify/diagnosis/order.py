@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnnverify import reference, symmetry
-from rnnverify.activations import ACTIVATIONS
+from rnnverify.activations import activation as activation_of
 from rnnverify.canonical import Array, Direction, Network
 from rnnverify.diagnosis.by_behaviour import steps_at
 from rnnverify.diagnosis.hypothesis import Networks, Seen, layered, named, placed, side_by_side, with_tensor
@@ -78,7 +78,7 @@ def _by_first_steps(network: Network, seen: Seen) -> symmetry.Symmetry | None:
         activation = network.layers[k].activation
         terms, h = next(given)
         weights = np.concatenate([ours.kernel[0], ours.recurrent_kernel[0]]).astype(np.float64)
-        return symmetry.matched(ACTIVATIONS[activation](terms @ weights + ours.bias[0]), h, activation)
+        return symmetry.matched(activation_of(activation)(terms @ weights + ours.bias[0]), h, activation)
 
     return symmetry.find_by(network, match)
 

@@ -35,6 +35,7 @@ _PACKAGES = {
     "tensorflow": ("tensorflow", "tf_keras"),
     "flax": ("flax", "jax"),
     "equinox": ("equinox", "jax"),
+    "onnx": ("onnxruntime", "onnx"),
 }
 
 Rows = Iterator[tuple[str, str]]

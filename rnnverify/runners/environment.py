@@ -13,7 +13,7 @@ _INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", 
 
 def versions() -> Any:
     found = {"python": platform.python_version()}
-    for name in ("numpy", "torch", "tensorflow", "keras", "tf_keras"):
+    for name in ("numpy", "torch", "tensorflow", "keras", "tf_keras", "onnx", "onnxruntime"):
         version = getattr(sys.modules.get(name), "__version__", None)
         if version:
             found[name] = str(version)

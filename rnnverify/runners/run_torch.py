@@ -53,16 +53,19 @@ class Model:
         self.state_sizes = [sizes_of(single) for single in self.singles for _ in range(count_directions(single))]
         self.backward = any(getattr(module, "bidirectional", False) for module in modules)
 
-    def run(self, x: Any, states: Any) -> Any:
+    def run_padded(self, x: Any, states: Any, lengths: Any) -> Any:
+        return self.run(x, states, torch.from_numpy(lengths.astype("int64")))
+
+    def run(self, x: Any, states: Any, lengths: Any = None) -> Any:
         x, states = (as_tensor(x, self.modules[0]), [as_tensor(state, self.modules[0]) for state in states])
         if len(self.state_sizes) == 1:
-            outputs, finals = chain(self.modules, x, states)
+            outputs, finals = chain(self.modules, x, states, lengths)
             return [as_array(outputs[0])], [as_array(state) for state in finals]
         # a module does not show its lower layers: they are also run one by one, with the same parameters
-        outputs, finals = chain(self.singles, x, states)
+        outputs, finals = chain(self.singles, x, states, lengths)
         y = outputs[-1]
         if len(self.singles) > len(self.modules):
-            whole, finals = chain(self.modules, x, states)
+            whole, finals = chain(self.modules, x, states, lengths)
             y = whole[-1]
         shown = [as_array(part) for single, output in zip(self.singles, outputs) for part in halves(single, output)]
         return [as_array(y), *shown], [as_array(state) for state in finals]

@@ -1,8 +1,9 @@
 """Run and write model files in one framework: python serve.py RUNTIME MEMORY_BYTES [REQUEST.json]
 
-RUNTIME is `torch`, `jax`, or `tensorflow` (which serves Keras files and TensorFlow cells in one import). The request is
-a JSON file; without it its path is read from standard input, after the framework has been imported, so that the import
-runs while the caller still reads weights. For each job a folder is filled with arrays and, last, `result.json`.
+RUNTIME is `torch`, `jax`, `onnx`, or `tensorflow` (which serves Keras files and TensorFlow cells in one import). The
+request is a JSON file; without it its path is read from standard input, after the framework has been imported, so that
+the import runs while the caller still reads weights. For each job a folder is filled with arrays and, last,
+`result.json`.
 
 Request: {"jobs": [{"folder", "framework", "path", "layers", "activations", "tensors", "loadable", "trusted",
 "why_not", "dtype", "threads", "input_size", "output_size", "gates": [{"cell", "gate_activation", "output_activation",
@@ -30,15 +31,16 @@ from typing import Any
 from environment import environment, versions
 
 START = time.time()
-FRAMEWORKS = {"torch": ["torch"], "tensorflow": ["tensorflow"], "jax": ["jax"]}
+FRAMEWORKS = {"torch": ["torch"], "tensorflow": ["tensorflow"], "jax": ["jax"], "onnx": ["onnx", "onnxruntime"]}
 RUNNERS = {
     "keras": "run_keras",
     "torch": "run_torch",
     "tensorflow": "run_tensorflow",
     "flax": "run_jax",
     "equinox": "run_jax",
+    "onnx": "run_onnx",
 }
-WRITERS = {"keras": "write_keras", "torch": "write_torch", "tensorflow": "write_tensorflow"}
+WRITERS = {"keras": "write_keras", "torch": "write_torch", "tensorflow": "write_tensorflow", "onnx": "write_onnx"}
 
 
 def main(argv: list[str]) -> None:

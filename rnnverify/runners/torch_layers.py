@@ -40,7 +40,7 @@ def make_module(layer: Any, tensors: Any, activations: Any, gates: Any, dtype: A
     kind = layer["module"].replace("Cell", "") or "RNN"
     for _ in range(layer["num_layers"]):
         gate = next(gates)
-        if kind != "RNN" and any(gate[key] != value for key, value in SIGMOID.items()):
+        if kind != "RNN" and any(gate[name] != value for name, value in SIGMOID.items()):
             raise ValueError("torch.nn.%s has sigmoid gates and no clip, and resets after the product" % kind)
     nonlinearity = used.pop()
     if used or nonlinearity not in (("tanh", "relu") if kind == "RNN" else ("tanh",)):
@@ -90,40 +90,53 @@ def count_states(module: Any) -> int:
     return count_directions(module) * len(sizes_of(module))
 
 
-def chain(modules: Any, x: Any, states: Any) -> Any:
+def chain(modules: Any, x: Any, states: Any, lengths: Any = None) -> Any:
     """x (B, T, I) through `modules`; the outputs of each, and the final states of all."""
     outputs, finals = [], []
     for module in modules:
         count = count_states(module)
-        x, last = call(module, x, states[:count])
+        x, last = call(module, x, states[:count], lengths)
         states = states[count:]
         outputs.append(x)
         finals += last
     return outputs, finals
 
 
-def call(module: Any, x: Any, states: Any) -> Any:
-    """x (B, T, I) and a flat list of states through one module: its outputs, and the flat list of the last states."""
+def call(module: Any, x: Any, states: Any, lengths: Any = None) -> Any:
+    """x (B, T, I) and a flat list of states through one module: its outputs, and the flat list of the last states.
+
+    With `lengths` (B,), the steps of sequence k behind lengths[k] are padding: the outputs there are zeros.
+    """
     if is_cell(module):
-        return call_cell(module, x, states)
-    time_first = not module.batch_first  # a module of the file, which may have been made for (T, B, I)
+        return call_cell(module, x, states, lengths)
+    T, time_first = x.shape[1], not module.batch_first  # a module of the file, which may have been made for (T, B, I)
     if time_first:
         x = x.transpose(0, 1)
+    if lengths is not None:
+        x = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, module.batch_first, enforce_sorted=False)
     if has_c(module):
         y, (h, c) = module(x, (torch.stack(states[::2]), torch.stack(states[1::2])))
         last = [state for both in zip(h, c) for state in both]
     else:
         y, h = module(x, torch.stack(states))
         last = list(h)
+    if lengths is not None:
+        y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, module.batch_first, total_length=T)
     return (y.transpose(0, 1) if time_first else y), last
 
 
-def call_cell(cell: Any, x: Any, states: Any) -> Any:
-    state, outputs = tuple(states), []
+def call_cell(cell: Any, x: Any, states: Any, lengths: Any = None) -> Any:
+    state, outputs = list(states), []
     for t in range(x.shape[1]):
-        state = cell(x[:, t], state) if has_c(cell) else (cell(x[:, t], state[0]),)
-        outputs.append(state[0])
-    return torch.stack(outputs, 1), list(state)
+        new = list(cell(x[:, t], tuple(state))) if has_c(cell) else [cell(x[:, t], state[0])]
+        h = new[0]
+        if lengths is not None:
+            going = (t < lengths).unsqueeze(1)
+            new = [torch.where(going, after, before) for after, before in zip(new, state)]
+            h = torch.where(going, h, torch.zeros_like(h))
+        state = new
+        outputs.append(h)
+    return torch.stack(outputs, 1), state
 
 
 def halves(single: Any, output: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from rnnverify.activations import ACTIVATIONS
 from rnnverify.adapters import ADAPTERS, keras, tensorflow, torch
 from rnnverify.adapters.layout import plain_names
 from rnnverify.adapters.layouts import LAYOUTS, Layout, lay_out
-from rnnverify.canonical import CellKind, Layer, Network
+from rnnverify.canonical import Layer, Network
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import UnsupportedError
 
@@ -155,15 +154,6 @@ def test_activations_that_a_framework_lacks(name: str) -> None:
             lay_out(network, "tensorflow", TARGET)
     else:
         assert lay_out(network, "tensorflow", TARGET).layers[0]["cells"][0]["activation"] == name
-
-
-@pytest.mark.parametrize("framework", [*LAYOUTS])
-def test_cells_with_gates_are_refused_by_name(framework: Any) -> None:
-    gated = single()
-    object.__setattr__(gated.layers[0], "cell", "peephole")  # as a kind that a later version reads
-    assert "peephole" not in get_args(CellKind)
-    with pytest.raises(UnsupportedError, match="target: layer 0 has cells of the kind peephole, which this version"):
-        lay_out(gated, framework, TARGET)
 
 
 def test_one_module_holds_what_it_can() -> None:

@@ -156,7 +156,8 @@ def run_natively(parts: Sequence[Part]) -> None:
 def can_run(side: Opened) -> bool:
     assert side.reading is not None
     used = {layer.activation for layer in side.reading.network.layers}
-    return side.reading.recipe.framework != "torch" or used <= TORCH_ACTIVATIONS
+    recipe = side.reading.recipe
+    return not recipe.cannot_run and (recipe.framework != "torch" or used <= TORCH_ACTIVATIONS)
 
 
 def job(part: Part, label: str) -> Job:

@@ -34,6 +34,9 @@ def known_of(reading: Reading, facts: dict[str, Any]) -> Assumed:
     return Assumed(
         activations=() if reading.activation_stated else (facts["activation"],),
         gate_activations=(gates.get(stated, stated),) if "gate_activation" in reading.open else (),
+        forget_biases=(str(facts["forget_bias"]),)
+        if "forget_bias" in reading.open and facts.get("forget_bias")
+        else (),
         gru_resets=("after" if facts["reset_after"] else "before",) if "reset" in reading.open else (),
     )
 

@@ -34,9 +34,9 @@ def with_code(
 
 def _with_code(finding: Finding, other: str, readings: Mapping[str, Reading]) -> Finding:
     wrong, right = readings.get(finding.side), readings.get(other)
-    if wrong is None or not in_one_line_each(wrong, "torch"):  # of gates only PyTorch's have lines
+    if wrong is None:
         return finding
-    if right and not in_one_line_each(right, wrong.recipe.framework):
+    if right and not (in_one_line_each(right, wrong.recipe.framework) and in_one_line_each(wrong, "torch")):
         right = None  # no lines for gates in another order: the names alone
     weights = list(expressions(right, other)) if right else [None] * len(list(wrong.network.directions()))
     if len(weights) != len(list(wrong.network.directions())):

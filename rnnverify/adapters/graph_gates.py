@@ -17,7 +17,7 @@ from rnnverify.activations import ACTIVATIONS
 from rnnverify.adapters.graph_recurrence import Recurrence, apart, is_added, reversed_in_time
 from rnnverify.adapters.graph_time import joins, reads_lengths, restores_time, trace_input
 from rnnverify.adapters.graph_values import WIDEST, Key, Step, UnknownError, key_of, weights_of
-from rnnverify.adapters.graph_walk import Bounded, Readers, joined, origin, origins
+from rnnverify.adapters.graph_walk import FARTHEST, Bounded, Readers, joined, origin, origins
 from rnnverify.adapters.tensorflow_gates import LAYOUTS, gating, with_forget_bias
 from rnnverify.adapters.tensorflow_names import Cell, ordered
 from rnnverify.canonical import Array, Layer
@@ -113,7 +113,7 @@ def _recurrences(graph: Graph, readers: Readers, cell: Cell, uses: Sequence[_Use
         except UnknownError:
             continue
         state = producer(graph, tensor)
-        if state is None:
+        if state is None or (not activation and len(inside) >= FARTHEST):  # where not all of it may have been seen
             continue
         read = trace_input(graph, use.x)
         reverse = reversed_in_time(read, trace_input(graph, other.x))

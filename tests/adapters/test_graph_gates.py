@@ -180,3 +180,14 @@ def test_a_graph_that_grows_without_end_is_not_followed() -> None:
             chain[f"n{k}"] = Node(f"n{k}", kind, (f"n{k - 1}",) * inputs + (axis,) * (kind == "ConcatV2"))
         end = Node(softsign.name, "Softsign", ("n299",))
         assert activations({**graph, **chain, softsign.name: end}) == set()
+
+
+@pytest.mark.parametrize("farthest", [2, 10, 25, 60, 100])
+def test_of_a_large_graph_nothing_is_said_that_is_wrong(farthest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unrolled graphs with gradients have more nodes behind a step than are looked at: then it is not shown."""
+    graph = read_graph(GATES / "static_lstm.pb")
+    monkeypatch.setattr("rnnverify.adapters.graph_walk.FARTHEST", farthest)
+    monkeypatch.setattr("rnnverify.adapters.graph_gates.FARTHEST", farthest)
+    cells = [cell for cell in find_cells(open_model(GATES / "static_lstm.pb").tensors, shadows=False) if cell.kind]
+    found = {way.activation for ways in find_gated(graph, cells).values() for way in ways}
+    assert found == {"tanh"} if farthest == 100 else found <= {"tanh"}

@@ -42,9 +42,6 @@ def diagnose(baseline: Observed, candidate: Observed) -> tuple[Finding, ...]:
 
     The baseline is taken to be right, unless only the candidate being right explains it.
     """
-    known = [side.network for side in (baseline, candidate) if side.network]
-    if any(layer.cell != "rnn" for network in known for layer in network.layers):
-        return ()
     before = _finite(largest_deviation(baseline.trace, candidate.trace))
     frameworks = {side.label: side.framework for side in (baseline, candidate)}
     with np.errstate(all="ignore"):  # what a mistake makes may overflow: then it is not the one
@@ -140,7 +137,7 @@ def _in_part(best: Chain, known: Network, wrong: Observed, before: float | None)
     """Mistakes that account for tensors bit for bit, where others remain: only those that hold enough numbers count."""
     assert wrong.network is not None
     start = [same for _, same in by_weights.parts(known, wrong.network)]
-    rich = by_weights.informative(wrong.network)
+    rich = by_weights.informative(known, wrong.network)
     gained = sum(r and b and not a for a, b, r in zip(start, best.parts, rich, strict=True))
     if gained < len(best.steps) or not best.steps:
         return []

@@ -108,9 +108,8 @@ def everywhere_and_in_one_layer(network: Network, cells: Sequence[CellKind], cha
     places = [k for k, (a, b) in enumerate(zip(network.layers, changed, strict=True)) if a is not b]
     if places:
         yield ("" if len(places) == len(network.layers) else _layers(places)), replace(network, layers=tuple(changed))
-    if len(places) > 1:
-        for k in places:
-            yield f"layer {k}", layered(network, k, changed[k])
+    for k in places if len(places) > 1 else ():
+        yield f"layer {k}", layered(network, k, changed[k])
 
 
 def _layers(places: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ steps. Where a stack recorded its outputs only, the deviation of the whole run o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from rnnverify import reference
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.comparison import UNIT
-from rnnverify.diagnosis.few_steps import explained, few_steps
+from rnnverify.diagnosis.few_steps import LOOSE, explained, few_steps
 from rnnverify.diagnosis.hypothesis import Place, side_by_side
 from rnnverify.recorded import Steps, states_of
 from rnnverify.rounding import explains
@@ -24,7 +24,6 @@ from rnnverify.step import Step
 from rnnverify.trace import PROBE, Run
 
 _ROWS, _UNITS = 12, 24  # of each run, of each direction
-_LOOSE = 1e-2  # a residual beyond this, relative to the states, is no rounding to any type
 
 Terms = tuple[Array, Array]
 """x and h before the step (n, I+H), and the state after it (n, H)."""
@@ -56,10 +55,10 @@ class Behaviour:
         terms = None if gated else self._terms(network)
         steps = self._steps(network) if gated else None
         if terms is None and steps is None:
-            yield None, self._is_close(network, self._few(network), _LOOSE if close else UNIT[self.dtype])
+            yield None, self._is_close(network, self._few(network), LOOSE if close else UNIT[self.dtype])
             return
         for (place, d, _), each in zip(side_by_side(network, network), steps or (), strict=False):
-            yield place, explained(network.layers[place[0]], d, each, self.dtype, _LOOSE if close else 0.0)
+            yield place, explained(network.layers[place[0]], d, each, self.dtype, LOOSE if close else 0.0)
         for (place, d, _), some in zip(side_by_side(network, network), terms or (), strict=False):
             yield place, _explains(network.layers[place[0]], d, some, "" if close else self.dtype)
         yield None, self._merges(network)
@@ -133,6 +132,18 @@ def _way(network: Network) -> object:
     layers = network.layers
     facts = tuple((len(one.directions), one.merge, one.time_restored, one.hidden_size) for one in layers)
     return facts, tuple(d.reverse for _, _, d in network.directions())
+
+
+def changed(before: Network, after: Network) -> set[Hashable]:
+    """The directions that a mistake changed."""
+    found: set[Hashable] = set()
+    for k, (ours, theirs) in enumerate(zip(before.layers, after.layers, strict=True)):
+        same = (ours.formula, ours.merge) == (theirs.formula, theirs.merge)
+        for j, (a, b) in enumerate(zip(ours.directions, theirs.directions, strict=True)):
+            turned = a.reverse and ours.time_restored != theirs.time_restored
+            if a is not b or turned or not same:
+                found.add((k, j))
+    return found
 
 
 def finite_part(network: Network, run: Run) -> Run | None:
@@ -219,7 +230,7 @@ def _explains(layer: Layer, d: Direction, some: Terms, dtype: str) -> bool:
     bias, wanted = d.bias[0][units], h[:, units]
     with np.errstate(over="ignore", invalid="ignore"):
         rough = np.abs(ACTIVATIONS[layer.activation](terms @ weights + bias) - wanted)
-        if not np.all(rough <= _LOOSE * np.maximum(1, np.abs(wanted))):
+        if not np.all(rough <= LOOSE * np.maximum(1, np.abs(wanted))):
             return False
         if not dtype:
             return True

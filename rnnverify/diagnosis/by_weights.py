@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 
 from rnnverify.canonical import Array, Direction, Layer, Network
-from rnnverify.diagnosis.hypothesis import Place, side_by_side
+from rnnverify.diagnosis.hypothesis import side_by_side
 from rnnverify.precision import UNIT_ROUNDOFF
 
 _FEW_DIGITS = 2.0**-6  # of the largest weight: what rounding to 8 bits or two decimals may change
 
 
-def parts(network: Network, other: Network, close: bool = False) -> Iterator[tuple[Place | None, bool]]:
+def parts(network: Network, other: Network, close: bool = False) -> Iterator[tuple[Part, bool]]:
     """What is equal: formula, merge and order of every layer, then the tensors of every direction.
 
     The networks have the same shapes. Of two biases only the sum counts, up to its rounding, but in the candidate of a
     GRU whose reset gate acts on one of them. With `close`, tensors may differ as they do after rounding to fewer digits.
     """
     for k, (a, b) in enumerate(zip(network.layers, other.layers, strict=True)):
-        for ours, theirs in zip(a.formula[1:], b.formula[1:], strict=True):
-            yield (k, 0), ours == theirs
-        yield (k, 0), a.merge == b.merge
-        yield (k, 0), a.time_restored == b.time_restored
-    for place, one, two in side_by_side(network, other):
-        yield place, one.reverse == two.reverse
+        for n, (ours, theirs) in enumerate(zip(a.formula[1:], b.formula[1:], strict=True)):
+            yield (k, 0, f"formula {n}"), ours == theirs
+        yield (k, 0, "merge"), a.merge == b.merge
+        yield (k, 0, "time"), a.time_restored == b.time_restored
+    for (k, j), one, two in side_by_side(network, other):
+        yield (k, j, "reverse"), one.reverse == two.reverse
         same = _close if close else _same
-        yield place, same(one.kernel, two.kernel)
-        yield place, same(one.recurrent_kernel, two.recurrent_kernel)
-        split = all(_is_split(each.layers[place[0]]) for each in (network, other))
-        yield place, _close_bias(one, two) if close else _same_bias(one, two, split)
+        yield (k, j, "kernel"), same(one.kernel, two.kernel)
+        yield (k, j, "recurrent_kernel"), same(one.recurrent_kernel, two.recurrent_kernel)
+        split = all(_is_split(each.layers[k]) for each in (network, other))
+        yield (k, j, "bias"), _close(one.bias, two.bias) if close else _same_bias(one, two, split)
         for extra in _EXTRAS:
             mine, its = (getattr(d, extra) for d in (one, two))
             if mine is not None or its is not None:
-                yield place, same(_or_zeros(mine, its), _or_zeros(its, mine))
+                yield (k, j, extra), same(_or_zeros(mine, its), _or_zeros(its, mine))
+
+
+Part = tuple[int, int, str]
+"""Layer, direction and tensor; or layer, 0 and a fact of the layer."""
+
+
+def changed(before: Network, after: Network) -> set[Hashable]:
+    """The parts that a mistake changed; a tensor that was replaced counts, whatever its numbers."""
+    found: set[Hashable] = set()
+    for k, (a, b) in enumerate(zip(before.layers, after.layers, strict=True)):
+        formulas = enumerate(zip(a.formula[1:], b.formula[1:], strict=True))
+        found |= {(k, 0, f"formula {n}") for n, (ours, theirs) in formulas if ours != theirs}
+        found |= {(k, 0, "merge")} if a.merge != b.merge else set()
+        found |= {(k, 0, "time")} if a.time_restored != b.time_restored else set()
+        for j, (one, two) in enumerate(zip(a.directions, b.directions, strict=True)):
+            found |= {(k, j, "reverse")} if one.reverse != two.reverse else set()
+            for name in ("kernel", "recurrent_kernel", *_EXTRAS):
+                found |= {(k, j, name)} if getattr(one, name) is not getattr(two, name) else set()
+            if one.bias_input is not two.bias_input or one.bias_recurrent is not two.bias_recurrent:
+                found.add((k, j, "bias"))
+    return found
 
 
 _EXTRAS = ("peephole", "projection")
@@ -101,10 +122,6 @@ def _close(a: Array, b: Array) -> bool:
     few = (..., slice(0, 8))
     reach = _FEW_DIGITS * np.max(np.abs(a))
     return all(bool(np.all(np.abs(x - y) <= reach)) for x, y in ((a[few], b[few]), (a, b)))
-
-
-def _close_bias(a: Direction, b: Direction) -> bool:
-    return _close(a.bias, b.bias)
 
 
 def _same_bias(a: Direction, b: Direction, split: bool) -> bool:

@@ -11,12 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from rnnverify.canonical import Direction, Layer, Network
+from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.cells import State, recurrence
 from rnnverify.cells.steps import judge_of
 from rnnverify.precision import narrow
 from rnnverify.recorded import Steps, recorded_steps
 from rnnverify.trace import Run
 
+LOOSE = 1e-2
+"""A residual beyond this, relative to the states, is no rounding to any type."""
 _SEQUENCES, _STEPS = 2, 6
 _SHORT = 16  # sequences of one step
 
@@ -45,9 +48,11 @@ def explained(layer: Layer, direction: Direction, some: Sequence[Steps], dtype: 
 
     With `loose` they may be off by as much instead, relative to the states.
     """
+    if any((each.x.shape[2], each.h.shape[2]) != (direction.input_size, direction.state_size) for each in some):
+        return False
+    if not _roughly(layer, direction, some):
+        return False
     for steps in some:
-        if steps.x.shape[2] != direction.input_size or steps.h.shape[2] != direction.state_size:
-            return False
         judge = judge_of(replace(steps, layer=layer, direction=direction), direction.bias_magnitude, dtype, None)
         h = steps.h.astype(np.float64)
         start = np.zeros_like(h[:, :1]) if steps.h0 is None else np.asarray(steps.h0, np.float64)[:, None]
@@ -58,3 +63,21 @@ def explained(layer: Layer, direction: Direction, some: Sequence[Steps], dtype: 
         if wrong.any():
             return False
     return True
+
+
+def _roughly(layer: Layer, direction: Direction, some: Sequence[Steps]) -> bool:
+    """Whether the first step of every sequence comes near: most other weights are told by it, and quickly."""
+    formula = recurrence(layer, direction)
+    x, h = (np.concatenate([getattr(each, name)[:, 0] for each in some]).astype(np.float64) for name in ("x", "h"))
+    starts = [_or_zeros(each.h0, len(each.h), direction.state_size) for each in some]
+    state: State = (np.concatenate(starts),)
+    if layer.cell == "lstm":
+        cells = [_or_zeros(each.c0, len(each.h), direction.hidden_size) for each in some]
+        state = (*state, np.concatenate(cells))
+    with np.errstate(over="ignore", invalid="ignore"):
+        after = formula.step(formula.project(x[:, None])[:, 0], state)[0]
+        return bool(np.all(np.abs(after - h) <= LOOSE * np.maximum(1, np.abs(h))))
+
+
+def _or_zeros(state: Array | None, rows: int, width: int) -> Array:
+    return np.zeros((rows, width)) if state is None else state.astype(np.float64)

@@ -108,7 +108,7 @@ def _search_weights(known: Network, other: Network) -> tuple[Chain | None, Chain
         pairs=_pairs(known) if by_weights.share_numbers(known, other) else 0,
     )
     found, best = search.from_network(known)
-    if found is None and not best.steps:
+    if found is None and not best.steps and by_weights.nearly_share_numbers(known, other):
         close = replace(
             search, parts=lambda network: by_weights.parts(network, other, close=True), pairs=_pairs(known) // 4
         )

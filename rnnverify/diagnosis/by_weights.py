@@ -101,6 +101,15 @@ def share_numbers(network: Network, other: Network) -> bool:
     return bool(np.isin(theirs[theirs != 0], ours).mean() > 0.02) if theirs.any() else True
 
 
+def nearly_share_numbers(network: Network, other: Network) -> bool:
+    """Whether some kernel of one holds nearly the numbers of one of the other, in whatever order."""
+    ours, theirs = (
+        [np.sort(np.abs(w.ravel())) for name, w in each.tensors() if name.endswith("kernel")]
+        for each in (network, other)
+    )
+    return any(a.shape == b.shape and _close(a, b) for a in ours for b in theirs)
+
+
 def comparable(a: Network, b: Network) -> bool:
     """Whether the tensors of both networks correspond one to one, whatever way the directions run."""
     shapes = [

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnverify import gate_mistakes
 from rnnverify.canonical import GATES, Array, CellKind, Direction, Network
-from rnnverify.diagnosis.hypothesis import Networks, Seen, everywhere_and_apart, with_words
+from rnnverify.diagnosis.hypothesis import Networks, Seen, everywhere_and_apart, side_by_side, with_words
 
 STORED: Mapping[CellKind, Mapping[str, str]] = {
     "gru": {"zrn": "Keras, ONNX"},
@@ -39,18 +39,23 @@ def gates_in_another_order(network: Network, _: Seen) -> Networks:
     TensorFlow: LSTM cells of version 1 hold i, j, f, o and GRUCell r, u.
     """
     # tensorflow/tensorflow#29308, keras-team/keras#10179, #3088 and #15915, apple/coremltools#93, clab/dynet#1646
-    yield from _in_orders(network, known_orders)
+    for cell in GATES:
+        for order in known_orders(cell):
+            yield from _reordered(network, cell, order, _ALL, "")
 
 
-def gates_in_a_rare_order(network: Network, _: Seen) -> Networks:
+def gates_in_a_rare_order(network: Network, seen: Seen) -> Networks:
     """As `gates_in_another_order`; apart, because so many would make pairs of mistakes slow to try."""
-    yield from _in_orders(network, _rare_orders)
+    for cell in GATES:
+        for order in _rare_orders(cell):
+            if any(_fits(network, seen, cell, order, name) for name in _ALL):
+                yield from _reordered(network, cell, order, _ALL, "")
 
 
 gates_in_a_rare_order.__doc__ = gates_in_another_order.__doc__
 
 
-def gates_of_one_tensor(network: Network, _: Seen) -> Networks:
+def gates_of_one_tensor(network: Network, seen: Seen) -> Networks:
     """some tensors have their gates in another order
 
     The blocks of one tensor were reordered and those of another were not, or a bias was forgotten. Reorder all of them
@@ -64,7 +69,8 @@ def gates_of_one_tensor(network: Network, _: Seen) -> Networks:
     for tensors, words in _SOME:
         for cell in GATES:
             for order in known_orders(cell):
-                yield from _reordered(network, cell, order, tensors, words)
+                if _fits(network, seen, cell, order, tensors[0]):
+                    yield from _reordered(network, cell, order, tensors, words)
 
 
 def gates_interleaved(network: Network, _: Seen) -> Networks:
@@ -128,10 +134,15 @@ _SOME: tuple[tuple[tuple[str, ...], str], ...] = (
 _ALL = ("kernel", "recurrent_kernel", "bias_input", "bias_recurrent")
 
 
-def _in_orders(network: Network, orders: Callable[[CellKind], Iterator[str]]) -> Networks:
-    for cell in GATES:
-        for order in orders(cell):
-            yield from _reordered(network, cell, order, _ALL, "")
+def _fits(network: Network, seen: Seen, cell: CellKind, order: str, name: str) -> bool:
+    """Whether gates in that order make a tensor of the other side, as far as its weights are known."""
+    if seen.network is None:
+        return True
+    places, few = [GATES[cell].index(gate) for gate in order], (..., slice(0, 8))
+    return any(
+        network.layers[k].cell == cell and np.array_equal(getattr(a, name)[places][few], getattr(b, name)[few])
+        for (k, _), a, b in side_by_side(network, seen.network)
+    )
 
 
 def _reordered(network: Network, cell: CellKind, order: str, tensors: tuple[str, ...], words: str) -> Networks:

@@ -95,6 +95,8 @@ class Search:
 
     def _in_pairs(self, start: Chain, singles: Sequence[Chain]) -> Chain | None:
         """Two mistakes in the same place, which may show only together."""
+        if not self.pairs:
+            return None
         missing = {part for part, accounted in self.parts(start.network) if not accounted} - {None}
 
         def is_apt(before: Network, after: Network) -> bool:
@@ -108,8 +110,6 @@ class Search:
             chain for chain in singles if chain.steps[0].hypothesis.in_pairs and is_apt(start.network, chain.network)
         ]
         left = self.pairs
-        if not left:
-            return None
         for chain in first:
             for hypothesis, change in self.changes if self.seconds is None else self.seconds:
                 for where, network in change(chain.network, self.seen) if hypothesis.in_pairs else ():

@@ -27,7 +27,7 @@ from rnnverify.trace import PROBE, Run
 
 _PAIRS = 20_000  # of mistakes at once, tried at most
 _LARGE, _LONG = 2**14, 64  # weights, steps: beyond these fewer are tried
-_GATED = 10  # times as long takes a network with gates, as none are run side by side
+_GATED = 4  # times as long takes a network with gates
 _STEPS = 6  # enough where no direction begins at the last
 _ROUNDED = 0.05  # of the standard deviation of the outputs: what rounding the weights may change at most
 _PROBES = 16  # one-step runs that are looked at before longer ones

@@ -21,7 +21,9 @@ def reset_and_update_swapped(network: Network) -> Network | None:
 
 def reset_and_update_swapped_in_kernel(network: Network) -> Network | None:
     """reset and update gate are swapped in the input kernel, and not in the recurrent one"""
-    return in_directions(network, "gru", lambda d: replace(d, kernel=d.kernel[[1, 0, 2]], bias_input=d.bias_input[[1, 0, 2]]))
+    return in_directions(
+        network, "gru", lambda d: replace(d, kernel=d.kernel[[1, 0, 2]], bias_input=d.bias_input[[1, 0, 2]])
+    )
 
 
 def reset_and_update_swapped_in_recurrent_kernel(network: Network) -> Network | None:

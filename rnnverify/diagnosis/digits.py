@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnverify import mistakes
 from rnnverify.canonical import Array, Direction, Network
-from rnnverify.diagnosis.hypothesis import Networks, Seen, placed, side_by_side
+from rnnverify.diagnosis.hypothesis import Networks, Seen, placed, side_by_side, with_tensors
 from rnnverify.narrowing import Rounding, is_rounding_of, roundings
 
 
@@ -32,7 +32,7 @@ def rounded(network: Network, seen: Seen) -> Networks:
 
 def _narrow_kernels(d: Direction, rounding: Rounding) -> Direction:
     """With all that is no bias."""
-    return replace(d, **{name: _narrow(w, rounding) for name, w in d.tensors() if not name.startswith("bias")})
+    return with_tensors(d, {name: _narrow(w, rounding) for name, w in d.tensors() if not name.startswith("bias")})
 
 
 def _biases_apart(d: Direction, rounding: Rounding) -> Direction:

@@ -17,6 +17,7 @@ from rnnverify.diagnosis.hypothesis import (
     named,
     placed,
     side_by_side,
+    with_tensors,
     with_words,
 )
 from rnnverify.gate_mistakes import in_directions
@@ -158,7 +159,7 @@ def _with_gate(d: Direction, other: Direction, gate: int) -> Direction:
         return changed
 
     names = ("kernel", "recurrent_kernel", "bias_input", "bias_recurrent")
-    return replace(d, **{name: mixed(getattr(d, name), getattr(other, name)) for name in names})
+    return with_tensors(d, {name: mixed(getattr(d, name), getattr(other, name)) for name in names})
 
 
 def _without_peepholes(d: Direction) -> Direction:
@@ -174,13 +175,13 @@ def _gated(layer: Layer, **changes: object) -> Layer:
     return layer if changed.formula == layer.formula else changed
 
 
-def _with_gating(
-    network: Network, seen: Seen, cells: Sequence[CellKind], what: str, names: Sequence[str]
-) -> Networks:
+def _with_gating(network: Network, seen: Seen, cells: Sequence[CellKind], what: str, names: Sequence[str]) -> Networks:
     """Each of `names` in all layers, then in one; of those that the other side has, where that is known."""
     if seen.network is not None:
         pairs = list(zip(network.layers, seen.network.layers, strict=True))
-        changed = [_gated(ours, **{what: _value(theirs, what)}) if ours.cell in cells else ours for ours, theirs in pairs]
+        changed = [
+            _gated(ours, **{what: _value(theirs, what)}) if ours.cell in cells else ours for ours, theirs in pairs
+        ]
         differing = [k for k, (ours, _) in enumerate(pairs) if changed[k] is not ours]
         if differing:
             instead = ", ".join(

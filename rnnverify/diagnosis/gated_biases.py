@@ -1,4 +1,4 @@
-"""Biases of gated cells: those of a candidate on the wrong side of its reset gate, forget biases, halves cut wrongly."""
+"""Biases of gated cells: on the wrong side of a reset gate, added at run time or not, or cut apart wrongly."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def forget_bias_not_added(network: Network, seen: Seen) -> Networks:
 def forget_bias_added_twice(network: Network, seen: Seen) -> Networks:
     """the forget bias is added twice
 
-    The bias that Keras and PyTorch store holds it already, and it was added once more: the cell state decays too slowly.
-    Do not add it to a bias that was trained with it.
+    The bias that Keras and PyTorch store holds it already, and it was added once more: the cell state decays too
+    slowly. Do not add it to a bias that was trained with it.
 
     Keras: unit_forget_bias is an initial value, part of the bias that is saved.
     PyTorch: bias_ih_l0 is all there is.
@@ -116,8 +116,8 @@ def biases_cut_elsewhere(network: Network, _: Seen) -> Networks:
 def _each_gated(network: Network, change: object) -> Network | None:
     assert callable(change)
     changed: Network | None = None
-    for cell in ("gru", "lstm"):
-        made = gate_mistakes.in_directions(changed or network, cell, change)  # type: ignore[arg-type]  # a kind of cell
+    for cell in GATES:
+        made = gate_mistakes.in_directions(changed or network, cell, change)
         changed = made or changed
     return changed
 

@@ -6,14 +6,13 @@ An order is written as the letters of `canonical.GATES`: block k of what is read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 
 from rnnverify import gate_mistakes
 from rnnverify.canonical import GATES, Array, CellKind, Direction, Network
-from rnnverify.diagnosis.hypothesis import Networks, Seen, everywhere_and_apart, side_by_side, with_words
+from rnnverify.diagnosis.hypothesis import Networks, Seen, everywhere_and_apart, side_by_side, with_tensors, with_words
 
 STORED: Mapping[CellKind, Mapping[str, str]] = {
     "gru": {"zrn": "Keras, ONNX"},
@@ -76,18 +75,18 @@ def gates_of_one_tensor(network: Network, seen: Seen) -> Networks:
 def gates_interleaved(network: Network, _: Seen) -> Networks:
     """the gates are interleaved unit by unit
 
-    One side stores all gates of unit 0, then all of unit 1, and so on, the other gate after gate: all numbers are there,
-    and everything looks random. Split by unit first, or by gate.
+    One side stores all gates of unit 0, then all of unit 1, the other gate after gate: all numbers are there, and
+    everything looks random. Split by unit first, or by gate.
 
     Keras: kernel is (I, gates * H), gate after gate: K.reshape(I, H, gates).swapaxes(1, 2).
     PyTorch: weight_ih is (gates * H, I), gate after gate: W.reshape(H, gates, I).swapaxes(0, 1).
     TensorFlow: kernel is (I + H, gates * H), gate after gate.
     """
     # chainer/chainer#2425: its LSTM holds a, i, f, o of one unit after the other
-    for cell, orders in (("gru", ("rzn", "zrn")), ("lstm", ("ifgo", "gifo"))):
+    for cell, orders in _BY_UNIT.items():
         for order in orders:
             for change in (_by_unit, _by_gate):
-                changed = _interleaved(network, cell, order, change)  # type: ignore[arg-type]  # a kind of cell
+                changed = _interleaved(network, cell, order, change)
                 if changed is not None:
                     words = f"in the order {', '.join(order)}"
                     yield from with_words(words, everywhere_and_apart(network, lambda _, made=changed: made))  # type: ignore[misc]  # mypy infers no type for a lambda with a default
@@ -96,8 +95,8 @@ def gates_interleaved(network: Network, _: Seen) -> Networks:
 def update_gate_complemented(network: Network, _: Seen) -> Networks:
     """the update gate keeps what it should replace: z stands for 1 - z
 
-    Papers and some frameworks write h' = (1 - z) h + z n, the others h' = z h + (1 - z) n. Negate the block of z in both
-    kernels and in the bias, which is exact: 1 - sigmoid(v) = sigmoid(-v).
+    Papers and some frameworks write h' = (1 - z) h + z n, the others h' = z h + (1 - z) n. Negate the block of z in
+    both kernels and in the bias, which is exact: 1 - sigmoid(v) = sigmoid(-v).
 
     Keras: it is the first block, h' = z h + (1 - z) n.
     PyTorch: it is the second block, h' = z h + (1 - z) n.
@@ -134,6 +133,10 @@ _SOME: tuple[tuple[tuple[str, ...], str], ...] = (
 _ALL = ("kernel", "recurrent_kernel", "bias_input", "bias_recurrent")
 
 
+_BY_UNIT: Mapping[CellKind, tuple[str, ...]] = {"gru": ("rzn", "zrn"), "lstm": ("ifgo", "gifo")}
+"""The orders in which gates may follow each other within a unit; the last is that of Chainer."""
+
+
 def _fits(network: Network, seen: Seen, cell: CellKind, order: str, name: str) -> bool:
     """Whether gates in that order make a tensor of the other side, as far as its weights are known."""
     if seen.network is None:
@@ -151,7 +154,7 @@ def _reordered(network: Network, cell: CellKind, order: str, tensors: tuple[str,
     def moved(d: Direction) -> Direction:
         if not all(np.any(d.bias_recurrent) for name in tensors if name == "bias_recurrent" and len(tensors) == 2):
             return d  # the same as without
-        return replace(d, **{name: getattr(d, name)[places] for name in tensors})
+        return with_tensors(d, {name: getattr(d, name)[places] for name in tensors})
 
     said = f"{', '.join(order)} for {', '.join(GATES[cell])}{_whose(cell, order)}"
     made = everywhere_and_apart(network, lambda n: gate_mistakes.in_directions(n, cell, moved))
@@ -164,9 +167,7 @@ def _whose(cell: CellKind, order: str) -> str:
     return f" ({name})" if name else ""
 
 
-def _interleaved(
-    network: Network, cell: CellKind, order: str, change: Callable[[Array], Array]
-) -> Network | None:
+def _interleaved(network: Network, cell: CellKind, order: str, change: Callable[[Array], Array]) -> Network | None:
     """`network` in a file that holds the gates in `order`, all of one unit after the other, read gate after gate."""
     places = [GATES[cell].index(gate) for gate in order]
     back = [order.index(gate) for gate in GATES[cell]]
@@ -176,7 +177,7 @@ def _interleaved(
         return np.asarray(change(w[before])[after])
 
     def of(d: Direction) -> Direction:
-        return replace(d, **{name: moved(getattr(d, name)) for name in _ALL})
+        return with_tensors(d, {name: moved(getattr(d, name)) for name in _ALL})
 
     return gate_mistakes.in_directions(network, cell, of)
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,9 @@ def everywhere_and_apart(network: Network, change: Callable[[Network], Network |
             yield where, spliced(network, changed, chosen)
 
 
-def everywhere_and_in_one_layer(network: Network, cells: Sequence[CellKind], change: Callable[[Layer], Layer]) -> Networks:
+def everywhere_and_in_one_layer(
+    network: Network, cells: Sequence[CellKind], change: Callable[[Layer], Layer]
+) -> Networks:
     """`change` in every layer of one of `cells`, then in each of them alone; one that is handed back does not count."""
     changed = [change(layer) if layer.cell in cells else layer for layer in network.layers]
     places = [k for k, (a, b) in enumerate(zip(network.layers, changed, strict=True)) if a is not b]
@@ -172,6 +175,12 @@ def placed(network: Network, place: Place, direction: Direction) -> Network:
 def with_tensor(d: Direction, name: str, tensor: Array) -> Direction:
     """`d` with its `kernel` or `recurrent_kernel` replaced."""
     return replace(d, kernel=tensor) if name == "kernel" else replace(d, recurrent_kernel=tensor)
+
+
+def with_tensors(d: Direction, tensors: Mapping[str, Array]) -> Direction:
+    """`d` with the tensors of those names replaced."""
+    changed: dict[str, Any] = dict(tensors)
+    return replace(d, **changed)
 
 
 def layered(network: Network, k: int, layer: Layer) -> Network:

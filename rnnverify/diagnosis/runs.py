@@ -163,7 +163,11 @@ def layers_not_chained(network: Network, run: Run) -> Runs:
             else states[0]
         )
         several = states if len(states) > 1 else ()
-        yield "", Network((layer,)), Run(replace(run.batch, h0=start, c0=cells), np.asarray(y, states[0].dtype), (), several)
+        yield (
+            "",
+            Network((layer,)),
+            Run(replace(run.batch, h0=start, c0=cells), np.asarray(y, states[0].dtype), (), several),
+        )
 
 
 def final_state_of_last_step(network: Network, run: Run) -> Runs:

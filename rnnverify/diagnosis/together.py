@@ -65,7 +65,7 @@ def outputs(networks: Sequence[Network], batch: Batch, recorded: Array | None = 
             tuple(
                 tasks.setdefault(task.key, (len(tasks), task))[0]
                 for task in (
-                    _Task(n, layer, d, *more) for d, *more in zip(layer.directions, starts, cells, befores, strict=True)
+                    _Task(n, layer, *each) for each in zip(layer.directions, starts, cells, befores, strict=True)
                 )
             )
             for layer, n in zip(layers, read, strict=True)

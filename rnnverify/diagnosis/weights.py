@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnnverify import mistakes
-from rnnverify.canonical import GATES, Array, Direction, Network, reorder
+from rnnverify.canonical import GATES, Array, CellKind, Direction, Network, reorder
 from rnnverify.diagnosis.hypothesis import (
     Networks,
     Seen,
@@ -190,30 +190,37 @@ def _reshaped_back(network: Network) -> Network:
 
 def _reshaped_whole(network: Network, name: str) -> Networks:
     """A matrix of all gates, in an order that frameworks store, reshaped from one layout to the other."""
-    for cell, orders in (("gru", ("rzn", "zrn")), ("lstm", ("ifgo", "igfo", "iofg"))):
+    for cell, orders in _STORED.items():
         for order in orders:
             for change in (_rows_as_columns, _columns_as_rows):
-
-                def of(d: Direction, change: Change = change, cell: str = cell, order: str = order) -> Direction:
-                    w = reorder(getattr(d, name), GATES[cell], order)  # type: ignore[index]  # a kind of cell
-                    return with_tensor(d, name, reorder(change(w), order, GATES[cell]))  # type: ignore[index]
-
-                yield from everywhere_and_apart(network, lambda n, c=cell, of=of: in_directions(n, c, of))  # type: ignore[misc,arg-type]  # mypy infers no type for a lambda with a default
+                made = _reshaped_in(network, cell, order, name, change)
+                if made is not None:
+                    yield from everywhere_and_apart(network, lambda _, made=made: made)  # type: ignore[misc]  # mypy infers no type for a lambda with a default
 
 
-Change = Callable[[Array], Array]
+_STORED: dict[CellKind, tuple[str, ...]] = {"gru": ("rzn", "zrn"), "lstm": ("ifgo", "igfo", "iofg")}
+
+
+def _reshaped_in(
+    network: Network, cell: CellKind, order: str, name: str, change: Callable[[Array], Array]
+) -> Network | None:
+    def of(d: Direction) -> Direction:
+        w = reorder(getattr(d, name), GATES[cell], order)
+        return with_tensor(d, name, reorder(change(w), order, GATES[cell]))
+
+    return in_directions(network, cell, of)
 
 
 def _rows_as_columns(w: Array) -> Array:
     """w (G, R, H): its matrix (G * H, R), reshaped to (R, G * H)."""
     G, R, H = w.shape
-    return np.moveaxis(w.swapaxes(1, 2).reshape(R, G, H), 1, 0)
+    return np.asarray(np.moveaxis(w.swapaxes(1, 2).reshape(R, G, H), 1, 0))
 
 
 def _columns_as_rows(w: Array) -> Array:
     """w (G, R, H): its matrix (R, G * H), reshaped to (G * H, R)."""
     G, R, H = w.shape
-    return np.moveaxis(w, 0, 1).reshape(G, H, R).swapaxes(1, 2)
+    return np.asarray(np.moveaxis(w, 0, 1).reshape(G, H, R).swapaxes(1, 2))
 
 
 def _concatenated_back(network: Network) -> Network:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from plants import Plant, each
+from plants import Plant, each, with_tensors
 
 from rnnverify.canonical import Array, CellKind, Direction, Layer, Network
 
@@ -22,7 +22,7 @@ def _of(cell: CellKind, change: Callable[[Direction], Direction]) -> Plant:
 
 
 def _blocks(order: Sequence[int], names: Sequence[str] = ALL) -> Callable[[Direction], Direction]:
-    return lambda d: replace(d, **{name: getattr(d, name)[list(order)] for name in names})
+    return lambda d: with_tensors(d, {name: getattr(d, name)[list(order)] for name in names})
 
 
 ORDERS = ([0, 2, 1, 3], [0, 1, 3, 2], [0, 3, 1, 2], [0, 2, 3, 1], [2, 1, 3, 0], [3, 1, 0, 2])
@@ -31,7 +31,7 @@ ORDERS = ([0, 2, 1, 3], [0, 1, 3, 2], [0, 3, 1, 2], [0, 2, 3, 1], [2, 1, 3, 0], 
 def _orders(n: Network, rng: np.random.Generator) -> Network:
     if n.layers[0].cell == "gru":
         return each(n, _blocks([1, 0, 2]), rng)
-    order = ORDERS[int(rng.integers(6))] if rng.uniform() < 0.7 else rng.permutation(4)
+    order = ORDERS[int(rng.integers(6))] if rng.uniform() < 0.7 else rng.permutation(4).tolist()
     return each(n, _blocks(order), rng)
 
 
@@ -57,7 +57,7 @@ def _interleaved(n: Network, rng: np.random.Generator) -> Network:
         taken = np.stack([flat[g * H : (g + 1) * H] if unit_first else flat[g::G] for g in range(G)])
         return np.asarray(taken.swapaxes(1, 2) if w.ndim == 3 else taken[..., 0])
 
-    return each(n, lambda d: replace(d, **{name: move(getattr(d, name)) for name in ALL}), rng)
+    return each(n, lambda d: with_tensors(d, {name: move(getattr(d, name)) for name in ALL}), rng)
 
 
 def _complemented(d: Direction) -> Direction:
@@ -177,7 +177,7 @@ def _whole(name: str) -> Plant:
             else:
                 matrix = np.concatenate(list(w), axis=1).reshape(G * H, R)
                 blocks = [matrix[g * H : (g + 1) * H].T for g in range(G)]
-            return replace(d, **{name: np.stack(blocks)})
+            return with_tensors(d, {name: np.stack(blocks)})
 
         return each(n, one, rng)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,11 @@ def each(network: Network, change: Callable[[Direction], Direction], rng: np.ran
         for k, layer in enumerate(network.layers)
     )
     return Network(tuple(layers))
+
+
+def with_tensors(d: Direction, tensors: Mapping[str, Array]) -> Direction:
+    changed: dict[str, Any] = dict(tensors)
+    return replace(d, **changed)
 
 
 def square(d: Direction) -> bool:
@@ -236,7 +242,9 @@ def _units(n: Network, rng: np.random.Generator) -> Network:
 
 
 def _all_tensors(n: Network, change: Callable[[Array], Array]) -> Network:
-    directions = (tuple(replace(d, **{name: change(a) for name, a in d.tensors()}) for d in y.directions) for y in n.layers)
+    directions = (
+        tuple(with_tensors(d, {name: change(a) for name, a in d.tensors()}) for d in y.directions) for y in n.layers
+    )
     return Network(tuple(replace(layer, directions=each) for layer, each in zip(n.layers, directions, strict=True)))
 
 

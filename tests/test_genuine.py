@@ -51,7 +51,7 @@ def test_every_file_runs_natively_as_its_own_version_did() -> None:
         path = case.parent / facts["main_file"]
         try:
             given = [open_side(parse(str(name), "A")) for name in (path, case.parent / "io.npz")]
-            side, other = shared(without_masked_steps(given))  # recordings of tokens get their embedding
+            side, other = without_masked_steps(shared(given))
         except RnnverifyError as error:
             refused.append((facts["id"], str(error)))
             continue
@@ -61,7 +61,7 @@ def test_every_file_runs_natively_as_its_own_version_did() -> None:
         assert side.reading and side.contents and side.network
         # weights alone do not say that they belong to a layer with go_backwards: an assumption, printed
         known = side.reading.activation_stated or not facts["go_backwards"]
-        if known and trace.batches[0].x.shape[2:] == (side.network.input_size,):  # not from tokens
+        if known and trace.batches[0].x.shape[2] == side.network.input_size:
             jobs[label] = (facts, trace, Job(label, label, side.contents.path, side.reading, trace.batches))
     assert len(jobs) >= 25, refused
     with Runners(Limits()) as runners:

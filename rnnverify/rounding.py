@@ -124,19 +124,19 @@ def _with_finals(budget: Budget, steps: Steps, judge: Judge, dtype: str) -> Budg
             continue
         budget = replace(budget, checked=budget.checked + middle.size)
         if final.shape != middle.shape:
-            used, wrong, at = math.inf, middle.size, (0, 0)
+            used, wrong, at = math.inf, middle.size, [0, 0]
         else:
             distance = np.abs(final.astype(np.float64) - middle)
             shares = ratio(distance, reach)
             used, wrong = float(shares.max()), int((~(distance <= reach)).sum())
-            at = np.unravel_index(int(np.argmax(shares)), shares.shape)
+            at = [int(k) for k in np.unravel_index(int(np.argmax(shares)), shares.shape)]
         if not wrong:
             continue
         budget = replace(budget, used=max(used, budget.used), beyond=budget.beyond + wrong)
         if budget.first_step is None:  # else it is a consequence
             last_step = steps.h.shape[1] - 1
-            place = (int(at[0]), last_step, int(at[1]))
-            budget = replace(budget, where=f"{name} of {steps.where}", at=place, first_step=last_step)
+            place = f"{name} of {steps.where}"
+            budget = replace(budget, where=place, at=(at[0], last_step, at[1]), first_step=last_step)
     return budget
 
 

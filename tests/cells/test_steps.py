@@ -98,7 +98,9 @@ def test_a_final_cell_state_that_no_step_led_to() -> None:
     assert right is not None and right.holds
     assert wrong is not None and not wrong.holds and wrong.where == "final cell state of layer 0"
     assert 1 < wrong.used < np.inf and wrong.first_step == wrong.at[1] == recorded.y.shape[1] - 1
-    assert departure(wrong).startswith(f"it begins in final cell state of layer 0 at step {wrong.first_step}, ")
+    assert departure(wrong, network).startswith(
+        f"it begins in final cell state of layer 0 at step {wrong.first_step}, "
+    )
 
 
 def test_a_final_cell_state_that_other_weights_led_to_is_a_consequence() -> None:
@@ -107,7 +109,7 @@ def test_a_final_cell_state_that_other_weights_led_to_is_a_consequence() -> None
     halved = replace(layer, directions=(layer.directions[0].mapped(lambda w: w / 2),))
     budget = check(network, [run(halved, SUMS[0], batch)], "float32")
     assert budget is not None and not budget.holds and 1 < budget.used < np.inf
-    assert departure(budget).startswith("it begins in layer 0 at step 0")
+    assert departure(budget, network).startswith("it begins in layer 0 at step 0")
 
 
 def test_layers_of_several_kinds_are_each_judged() -> None:

@@ -267,7 +267,7 @@ def _unexplained(evidence: _Evidence) -> Iterator[str]:
     """What is beyond rounding, side by side."""
     if not evidence.judged_by_budget:
         yield "the deviation is beyond what rounding explains"
-        since = beginning(evidence.measured)
+        since = beginning(evidence.measured, evidence.network)
         if since:
             yield since
         return
@@ -275,7 +275,7 @@ def _unexplained(evidence: _Evidence) -> Iterator[str]:
         if budget and not budget.holds:
             share = f"{budget.beyond} of {budget.checked} states of {label}"
             yield f"{share} do not follow from the weights of {evidence.labels[0]}, even with rounding"
-            yield departure(budget)
+            yield departure(budget, evidence.network)
 
 
 def _blind(batches: Sequence[Batch]) -> str:

@@ -122,14 +122,21 @@ def _with_finals(budget: Budget, steps: Steps, judge: Judge, dtype: str) -> Budg
     for name, final, middle, reach in exact:
         if final is None:
             continue
-        if final.shape != middle.shape:
-            wrong = middle.size
-        else:
-            wrong = int((~(np.abs(final.astype(np.float64) - middle) <= reach)).sum())
         budget = replace(budget, checked=budget.checked + middle.size)
-        if wrong:
-            beyond = budget.beyond + wrong
-            budget = replace(budget, used=math.inf, where=f"{name} of {steps.where}", beyond=beyond)
+        if final.shape != middle.shape:
+            used, wrong, at = math.inf, middle.size, [0, 0]
+        else:
+            distance = np.abs(final.astype(np.float64) - middle)
+            shares = ratio(distance, reach)
+            used, wrong = float(shares.max()), int((~(distance <= reach)).sum())
+            at = [int(k) for k in np.unravel_index(int(np.argmax(shares)), shares.shape)]
+        if not wrong:
+            continue
+        budget = replace(budget, used=max(used, budget.used), beyond=budget.beyond + wrong)
+        if budget.first_step is None:  # else it is a consequence
+            last_step = steps.h.shape[1] - 1
+            place = f"{name} of {steps.where}"
+            budget = replace(budget, where=place, at=(at[0], last_step, at[1]), first_step=last_step)
     return budget
 
 

@@ -155,7 +155,7 @@ def weight_row(tensor: TensorDifference) -> tuple[str, ...]:
     """A tensor that is not equal on both sides, under WEIGHT_COLUMNS."""
     return (
         tensor.name,
-        " x ".join(str(n) for n in tensor.shape[1:]),
+        " x ".join(str(n) for n in tensor.shape[tensor.shape[0] == 1 :]),
         f"{tensor.differing} of {math.prod(tensor.shape)}" if tensor.differing else f"{tensor.rounded} rounded",
         number(tensor.max_abs),
         f"{tensor.max_ulp:.0f}" if tensor.max_ulp < 1e5 else number(tensor.max_ulp),

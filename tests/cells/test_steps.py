@@ -16,6 +16,7 @@ from rnnverify.inputs import InputOptions, make_batches
 from rnnverify.mistakes import MISTAKES, planted
 from rnnverify.probes import make_probes
 from rnnverify.rounding import check
+from rnnverify.timeline import departure
 from rnnverify.trace import Batch, Run
 
 NETWORKS = {
@@ -96,6 +97,19 @@ def test_a_final_cell_state_that_no_step_led_to() -> None:
     right, wrong = check(network, [recorded], "float32"), check(network, [other], "float32")
     assert right is not None and right.holds
     assert wrong is not None and not wrong.holds and wrong.where == "final cell state of layer 0"
+    assert 1 < wrong.used < np.inf and wrong.first_step == wrong.at[1] == recorded.y.shape[1] - 1
+    assert departure(wrong, network).startswith(
+        f"it begins in final cell state of layer 0 at step {wrong.first_step}, "
+    )
+
+
+def test_a_final_cell_state_that_other_weights_led_to_is_a_consequence() -> None:
+    network = NETWORKS["lstm"]
+    (batch, *_), (layer,) = all_batches(network), network.layers
+    halved = replace(layer, directions=(layer.directions[0].mapped(lambda w: w / 2),))
+    budget = check(network, [run(halved, SUMS[0], batch)], "float32")
+    assert budget is not None and not budget.holds and 1 < budget.used < np.inf
+    assert departure(budget, network).startswith("it begins in layer 0 at step 0")
 
 
 def test_layers_of_several_kinds_are_each_judged() -> None:

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         natively = corpus_pairs.judge_native(outcomes)
         took(console, f"{natively.pairs} pairs of equal weights judged natively", began)
         planted = corpus_pairs.judge_mutants(mutants, options.engine, pool)
-    took(console, f"{planted.pairs} pairs with a known mistake judged, {len(planted.refused)} refused", began)
+    took(console, f"{planted.pairs} pairs with a known mistake judged", began)
     hostile = corpus_bad.judge_bad(bad)
     took(console, f"{len(bad)} malformed and hostile files given to the command line", began)
     wrong = [f"{outcome.case.id}: {outcome.wrong}" for outcome in outcomes if outcome.wrong]

@@ -17,7 +17,7 @@ from rnnverify import reference
 from rnnverify.adequacy import Examiner
 from rnnverify.assumptions import Assumed
 from rnnverify.comparison import Tolerance
-from rnnverify.errors import RnnverifyError, UnsupportedError
+from rnnverify.errors import RnnverifyError
 from rnnverify.judge import judge
 from rnnverify.observed import Observed
 from rnnverify.trace import ZERO, Trace
@@ -40,10 +40,9 @@ class Judged:
 
     pairs: int = 0
     wrong: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()  # unsupported on one side: not judged
 
     def __add__(self, other: Judged) -> Judged:
-        return Judged(self.pairs + other.pairs, self.wrong + other.wrong, self.refused + other.refused)
+        return Judged(self.pairs + other.pairs, self.wrong + other.wrong)
 
 
 def judge_groups(outcomes: Sequence[Outcome], pool: ProcessPoolExecutor) -> Judged:
@@ -142,8 +141,6 @@ def judge_mutant(case: Case, engine: str) -> Judged:
     sides = [case.folder / facts[name] for name in ("correct", "wrong")]
     try:
         result = rnnverify.compare(*sides, options=Options(engine=cast(Engine, engine)))
-    except UnsupportedError as error:
-        return Judged(0, (), (f"{case.id}: {error}",))
     except RnnverifyError as error:
         return Judged(1, (f"{case.id}: {error}",))
     verdict = result.pairs[0].verdict

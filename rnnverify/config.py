@@ -29,7 +29,7 @@ from rnnverify.assumptions import OPTIONS, Assumed
 from rnnverify.comparison import Tolerance, Verdict
 from rnnverify.errors import FileError, RnnverifyError, printable
 from rnnverify.globs import expand, located
-from rnnverify.inputs import InputOptions
+from rnnverify.inputs import InputOptions, parse_lengths
 from rnnverify.interpreters import check_labels
 from rnnverify.step import Allowed, parse_allowed
 from rnnverify.verify import Options
@@ -58,6 +58,7 @@ _OPTIONS: dict[str, Kind] = {
     "steps": "count",
     "seed": "count",
     "inputs": "text",
+    "lengths": "numbers",
     "probes": "switch",
     **dict.fromkeys(OPTIONS, "texts"),
     "engine": "text",
@@ -153,6 +154,8 @@ def _comparisons(path: Path, table: Mapping[str, Any], defaults: Mapping[str, An
 
 def _options(settings: Mapping[str, Any]) -> Options:
     made = {key: settings[key] for key in ("sequences", "steps", "seed", "probes") if key in settings}
+    if "lengths" in settings:
+        made["lengths"] = parse_lengths(settings["lengths"])
     rest = {key: settings[key] for key in ("engine", "dtype", "search") if key in settings}
     error = settings.get("activation_error")
     allowed: Allowed | None = parse_allowed(error) if error is not None else None

@@ -131,7 +131,7 @@ def write_network(
         shape=structure(network),
         part=part,
         tensors=_lines(written),
-        not_converted=side.reading.not_compared,
+        not_converted=(*side.reading.not_compared, *side.reading.around.words),
         notes=(*layout.notes, *_notes(side)),
         comparison=replace(result, sides=(result.sides[0], replace(result.sides[1], source=shown))),
     )

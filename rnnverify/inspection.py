@@ -67,7 +67,7 @@ def inspect(source: str | Path) -> Inspection:
         ),
         canonical={name: array.shape for name, array in reading.network.tensors()},
         parameter_counts=reading.network.parameter_counts(),
-        assumptions=(*assumed, *reading.assumptions),
+        assumptions=(*assumed, *reading.assumptions, *reading.around.assumptions),
         not_compared=reading.not_compared,
         notes=(*contents.notes, *reading.notes),
         weights_fingerprint=reading.network.fingerprint(),

@@ -19,7 +19,6 @@ from rnnverify.adapters import restate
 from rnnverify.assumptions import Assumed
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
-from rnnverify.errors import RunnerError
 from rnnverify.inputs import InputOptions
 from rnnverify.native import Job, Limits, Runners
 from rnnverify.sides import open_side, parse
@@ -157,15 +156,6 @@ def test_sequences_of_different_length(fixtures: Path) -> None:
                     *zip((*run.h_n, *run.c_n), (*found[name].h_n, *found[name].c_n), strict=True),
                 ]
                 assert all(np.abs(a - b).max() < 2e-6 for a, b in pairs), (each.source, name)
-
-
-@pytest.mark.parametrize(("name", "reverse"), [("gru.eqx", False), ("simple_cell.msgpack", True)])
-def test_what_cannot_be_padded_is_refused(name: str, reverse: bool, fixtures: Path) -> None:
-    one = job(fixtures / name, "A", 5, reverse=reverse)
-    one = replace(one, batches=(replace(one.batches[0], name=LENGTHS, lengths=np.array([5, 4])),))
-    with Runners(Limits()) as runners, pytest.raises(RunnerError, match="sequences of different length are not run"):
-        runners.submit([one])
-        runners.collect(one)
 
 
 def test_a_pair_of_equinox_cells(fixtures: Path, tmp_path: Path) -> None:

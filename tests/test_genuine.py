@@ -16,6 +16,7 @@ from rnnverify.errors import RnnverifyError
 from rnnverify.masked import without_masked_steps
 from rnnverify.native import Job, Limits, Runners
 from rnnverify.sides import open_side, parse
+from rnnverify.whole_model import shared
 
 GENUINE = Path(__file__).parents[1] / "fixtures" / "genuine"
 CASES = sorted(GENUINE.glob("*/*/case.json"))
@@ -34,6 +35,9 @@ def known_of(reading: Reading, facts: dict[str, Any]) -> Assumed:
     return Assumed(
         activations=() if reading.activation_stated else (facts["activation"],),
         gate_activations=(gates.get(stated, stated),) if "gate_activation" in reading.open else (),
+        forget_biases=(str(facts["forget_bias"]),)
+        if "forget_bias" in reading.open and facts.get("forget_bias")
+        else (),
         gru_resets=("after" if facts["reset_after"] else "before",) if "reset" in reading.open else (),
     )
 
@@ -47,7 +51,7 @@ def test_every_file_runs_natively_as_its_own_version_did() -> None:
         path = case.parent / facts["main_file"]
         try:
             given = [open_side(parse(str(name), "A")) for name in (path, case.parent / "io.npz")]
-            side, other = without_masked_steps(given)
+            side, other = shared(without_masked_steps(given))  # recordings of tokens get their embedding
         except RnnverifyError as error:
             refused.append((facts["id"], str(error)))
             continue

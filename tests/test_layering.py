@@ -24,7 +24,7 @@ ORDER = [
     {"rounding"},
     {"adequacy", "heatmap"},
     {"comparison"},
-    {"weights", "observed", "horizon", "remarks"},
+    {"clips", "weights", "observed", "horizon", "remarks"},
     {"tolerance", "timeline", "model_outputs"},
     {"search", "shrink", "alignment"},
     {"containers"},

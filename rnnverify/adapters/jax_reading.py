@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from rnnverify.adapters import flax_around
 from rnnverify.adapters.jax_cell import Cell
 from rnnverify.adapters.jax_parts import LayerCells, Part, select
 from rnnverify.adapters.jax_restate import BACKWARDS, MERGE
 from rnnverify.adapters.jax_weights import Weights
 from rnnverify.adapters.reading import Reading, Recipe
+from rnnverify.adapters.surroundings import BARE
 from rnnverify.canonical import Array, Layer, Network
 from rnnverify.containers.contents import Contents, FrameworkName
 from rnnverify.containers.flax_names import keys_of
@@ -45,9 +47,16 @@ def reading_of(
         for name, role in each.roles.items()
     }
     owner = {tensor.name: cell.name for cell in cells for tensor in cell.weights.values()}
-    unused = {name: _why_unused(owner.get(name)) for name in contents.tensors if name not in roles}
-    return Reading(
-        network=Network(layers),
+    network, around = Network(layers), BARE
+    if framework == "flax" and set(owner) <= set(roles):  # no cell is left that they may belong to
+        around = flax_around.find(contents, owner, (network.input_size, network.output_size))
+    unused = {
+        name: _why_unused(owner.get(name))
+        for name in contents.tensors
+        if name not in roles and name not in around.roles
+    }
+    reading = Reading(
+        network=network,
         recipe=Recipe(framework, tuple(_recipe(*both) for both in zip(part.layers, layers, strict=True)), arrays),
         part=part.name,
         activation_stated=framework == "equinox",  # whose cells compute tanh and sigmoid, and nothing else
@@ -58,6 +67,7 @@ def reading_of(
         notes=tuple(_notes(contents, arrays)),
         open=frozenset({"gate_activation"} if framework == "flax" and gated else ()),  # Flax's cells take a gate_fn
     )
+    return around.beside(reading)
 
 
 def _check(contents: Contents, part: Part, weights: list[list[Weights]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rnnverify.adapters import keras_beside, keras_weights
+from rnnverify.adapters import keras_around, keras_beside, keras_weights
 from rnnverify.adapters.keras_cells import CELLS, Cell, Config
 from rnnverify.adapters.keras_config import Address, Placed, layers_of
 from rnnverify.adapters.keras_layers import OF_ONE_CELL, KerasLayer, LayerReader
@@ -45,9 +45,11 @@ def read(contents: Contents, selector: str | None) -> Reading:
         loadable=not why,
         why_not=why,
     )
-    chosen = {layer.path for layer in stack}
-    return Reading(
-        Network(tuple(builder.layers)),
+    network = Network(tuple(builder.layers))
+    around, taken = keras_around.find(contents, survey, stack, (network.input_size, network.output_size))
+    chosen = {layer.path for layer in stack} | taken
+    reading = Reading(
+        network,
         recipe,
         part,
         activation_stated=all(cell.stated for cell in cells),
@@ -59,6 +61,7 @@ def read(contents: Contents, selector: str | None) -> Reading:
         mask_value=mask.value if mask else None,
         open=_open(cells),
     )
+    return around.beside(reading)
 
 
 def _open(cells: Sequence[Cell]) -> frozenset[Open]:
@@ -125,7 +128,8 @@ def _survey(contents: Contents, model: Config) -> Survey:
             notes[layer.path] = _call_notes(layer)
     stacks = stacks_of(placed, readable)
     titles = {layer.path: layer.title for layer in placed if layer.class_name != "InputLayer"}
-    return Survey(stacks, titles, refused, strange, notes, masking(placed), masks(placed), why_not=why_not(model))
+    masked = masking(placed), masks(placed)
+    return Survey(stacks, titles, refused, strange, notes, *masked, placed=placed, why_not=why_not(model))
 
 
 def _not_compared(contents: Contents, layer: Placed) -> str:

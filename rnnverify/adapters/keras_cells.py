@@ -90,16 +90,17 @@ class CellReader:
             raise FileError(self.path, f"{where} has units {printable(units)}, wanted 1 or more", "save it again")
         if class_name in CUDNN:  # these have no options beside their size
             return Cell(units, True, "tanh", True, kind, Gating(), cudnn=True)
-        activation = self._activation(config.get("activation"), where)
+        activation = self.activation(config.get("activation"), where)
         gating = _DEFAULT
         if kind != "rnn":
             named = next((config[key] for key in _GATE_KEYS if key in config), default_gates(self.version))
             # before there was reset_after, in 2.1.5, the reset gate acted before the product
             after = kind == "lstm" or bool(config.get("reset_after", False))
-            gating = Gating(self._activation(named, where), reset_after=after)
+            gating = Gating(self.activation(named, where), reset_after=after)
         return Cell(units, bool(config.get("use_bias", True)), activation, True, kind, gating)
 
-    def _activation(self, stored: object, where: str) -> str:
+    def activation(self, stored: object, where: str) -> str:
+        """A serialised activation by its canonical name. Raises `UnsupportedError` for one that is not compared."""
         name = stored
         if isinstance(stored, dict) and stored.get("class_name") == "function":
             own = stored.get("module") in (None, "builtins", "keras.activations", "keras.src.activations.activations")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from rnnverify.adapters import onnx_around
 from rnnverify.adapters.onnx_activations import activations_of, is_symmetric
 from rnnverify.adapters.onnx_flow import Flows
 from rnnverify.adapters.onnx_parts import Part, find_parts, intact, refuse_without
@@ -47,9 +48,11 @@ def _read(contents: Contents, nodes: Found) -> Reading:
             advice = "stack nodes from the input up, separated by +"
             raise FileError(path, f"{found}gives {below.output_size}", advice)
     roles = roles_of(stack, weights)
-    unused = unused_of(contents, graph, nodes.parts, roles)
-    return Reading(
-        network=Network(tuple(layers)),
+    network = Network(tuple(layers))
+    around = onnx_around.find(graph, stack, values, (network.input_size, network.output_size))
+    unused = unused_of(contents, graph, nodes.parts, {**roles, **around.roles})
+    reading = Reading(
+        network=network,
         recipe=_recipe(stack, weights, graph),
         part=stack.name,
         activation_stated=True,
@@ -59,6 +62,7 @@ def _read(contents: Contents, nodes: Found) -> Reading:
         assumptions=tuple(assumptions(graph, stack, values)),
         notes=tuple(notes(contents, stack, weights)),
     )
+    return around.beside(reading)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rnnverify.adapters import tensorflow_around
 from rnnverify.adapters.graph_recurrence import Recurrence
 from rnnverify.adapters.reading import Reading, Recipe
+from rnnverify.adapters.surroundings import BARE
 from rnnverify.adapters.tensorflow_arrays import Arrays
 from rnnverify.adapters.tensorflow_facts import Facts, read_facts
 from rnnverify.adapters.tensorflow_gated import gated_direction
@@ -58,10 +60,14 @@ def read(contents: Contents, selector: str | None) -> Reading:
     layers = tuple(reader.layer(k, cells) for k, cells in enumerate(layer_cells))
     _check_chain(contents, layers, layer_cells)
     arrays = reader.arrays
-    unused, not_compared = leftovers(contents, selection, arrays.roles)
+    network, around = Network(layers), BARE
+    if set(selection.names) == set(selection.parts):  # no part is left that they may belong to
+        sizes = network.input_size, network.output_size
+        around = tensorflow_around.find(contents, arrays.roles, selection.shadows, sizes)
+    unused, not_compared = leftovers(contents, selection, {**arrays.roles, **around.roles})
     narrow = sorted({printable(n) for n in arrays.read if contents.tensors[n].dtype == "bfloat16"})
-    return Reading(
-        network=Network(layers),
+    reading = Reading(
+        network=network,
         recipe=Recipe(
             framework="tensorflow",
             layers=tuple(reader.recipe(layer, cells) for layer, cells in zip(layers, layer_cells, strict=True)),
@@ -79,6 +85,7 @@ def read(contents: Contents, selector: str | None) -> Reading:
         open=opened,
         adds_forget_bias=all_add_forget_bias(cells),
     )
+    return around.beside(reading)
 
 
 class _Reader:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from rnnverify.adapters import torch_facts, torch_gates, torch_hand
+from rnnverify.adapters import torch_around, torch_facts, torch_gates, torch_hand
 from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.adapters.torch_parts import Part, find_parts, select
 from rnnverify.adapters.torch_weights import Weights, read_weights, suffixes
@@ -59,9 +59,13 @@ def read(contents: Contents, selector: str | None) -> Reading:
     for part, each in zip(chosen, weights, strict=True):
         roles.update(_roles(part, each, lowest))
         lowest += each.layers
-    unused = _unused(contents, parts, roles)
-    return Reading(
-        network=Network(tuple(layers)),
+    network = Network(tuple(layers))
+    around = torch_around.find(
+        contents, parts, chosen, _within(contents, chosen[0].prefix), (network.input_size, network.output_size)
+    )
+    unused = _unused(contents, parts, {**roles, **around.roles})
+    reading = Reading(
+        network=network,
         recipe=_recipe(contents, chosen, weights),
         part="+".join(part.name for part in chosen),
         activation_stated=not open_layers,
@@ -72,6 +76,7 @@ def read(contents: Contents, selector: str | None) -> Reading:
         assumptions=(*_assumptions(chosen, weights), *torch_facts.assumptions(list(zip(chosen, facts, strict=True)))),
         notes=(*_notes(contents, chosen), *torch_facts.notes(list(zip(chosen, facts, strict=True)))),
     )
+    return around.beside(reading)
 
 
 def _layers(part: Part, weights: Weights, activation: str) -> Iterator[Layer]:
@@ -188,12 +193,17 @@ def _cell_by_hand(contents: Contents, part: Part, weights: Weights) -> Mapping[s
     }
 
 
+def _within(contents: Contents, prefix: str) -> str:
+    """What the names begin with of the state dict that holds `prefix`; empty where the file has but one."""
+    roots = contents.metadata.get("roots")
+    return max((r for r in roots if prefix.startswith(r)), key=len, default="") if isinstance(roots, Mapping) else ""
+
+
 def _place(contents: Contents, prefix: str) -> tuple[list[object], str]:
     """The keys from the loaded object to the dict that holds the names under `prefix`, and the prefix of them there."""
     roots = contents.metadata.get("roots")
     if isinstance(roots, Mapping):
-        within = [start for start in roots if prefix.startswith(start)]
-        start = max(within, key=len, default="")
+        start = _within(contents, prefix)
         return list(roots.get(start, [])), prefix[len(start) :]
     root = contents.metadata.get("root")
     return (list(root) if isinstance(root, list) else []), prefix

@@ -24,6 +24,7 @@ from rnnverify.cli.options import (
     GoBackwards,
     GruReset,
     Inputs,
+    Lengths,
     Memory,
     MergeMode,
     Output,
@@ -55,6 +56,7 @@ def compare(
     steps: Steps = 32,
     seed: Seed = 0,
     inputs: Inputs = None,
+    lengths: Lengths = None,
     probes: Probes = True,
     activation: Activation = None,
     merge_mode: MergeMode = None,
@@ -101,7 +103,7 @@ def compare(
         from rnnverify.step import parse_allowed
         from rnnverify.verify import compare as compare_sides
 
-        made = (sequences, steps, seed, inputs, probes)
+        made = (sequences, steps, seed, inputs, probes, lengths)
         assumed = (activation, merge_mode, go_backwards, gate_activation, gru_reset, forget_bias)
         limits = limits_of(timeout, memory)
         options = replace(

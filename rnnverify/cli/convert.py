@@ -76,7 +76,7 @@ def convert(
         from rnnverify.conversion import convert as convert_file
         from rnnverify.reports import report
 
-        made = (sequences, steps, seed, inputs, probes)
+        made = (sequences, steps, seed, inputs, probes, None)
         assumed = (activation, merge_mode, go_backwards, gate_activation, gru_reset, forget_bias)
         limits = limits_of(timeout, memory)
         options = comparison_options(made, assumed, engine, None, None, limits)

@@ -51,7 +51,13 @@ Steps = Annotated[int, typer.Option(help="Steps in each sequence.")]
 Seed = Annotated[int, typer.Option(help="The same seed makes the same inputs on every machine.")]
 Inputs = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads the annotation at run time, on Python 3.10 too
-    typer.Option(metavar="FILE", help="Use the sequences of a .npy or .npz, shape (B, T, I), instead."),
+    typer.Option(
+        metavar="FILE", help="Use the sequences of a .npy or .npz, shape (B, T, I), or tokens (B, T), instead."
+    ),
+]
+Lengths = Annotated[
+    Optional[str],  # noqa: UP045 - as above
+    typer.Option(metavar="N,N,...", help="Also run padded sequences of these lengths, again and again: 5,12,32."),
 ]
 Probes = Annotated[
     bool, typer.Option("--probes/--no-probes", help="One-step calls that confine every weight of a side.")

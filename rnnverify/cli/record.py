@@ -21,6 +21,7 @@ from rnnverify.cli.options import (
     GoBackwards,
     GruReset,
     Inputs,
+    Lengths,
     Memory,
     MergeMode,
     Probes,
@@ -39,6 +40,7 @@ def record(
     steps: Steps = 32,
     seed: Seed = 0,
     inputs: Inputs = None,
+    lengths: Lengths = None,
     probes: Probes = True,
     activation: Activation = None,
     merge_mode: MergeMode = None,
@@ -65,7 +67,7 @@ def record(
     def work() -> tuple[str, int]:
         from rnnverify.verify import run as run_side
 
-        made = (sequences, steps, seed, inputs, probes)
+        made = (sequences, steps, seed, inputs, probes, lengths)
         assumed = (activation, merge_mode, go_backwards, gate_activation, gru_reset, forget_bias)
         limits = limits_of(timeout, memory)
         options = comparison_options(made, assumed, engine, dtype, python, limits)

@@ -3,9 +3,10 @@
     one(weights, reverse, keep_order) -> f         f(x, carry, lengths) -> (carry, y)
     both(weights of each direction, merge) -> f    f(x, carries, lengths) -> (carries, merge(forward, backward))
     cell_first                                     whether the carry of an LSTM is (c, h)
-    pads                                           whether it knows sequences of different length; else lengths is None
+    padding_first                                  whether outputs that are not turned back have their padding first
 
-x and y are (b, t, features); `reverse` runs from the last step to the first, and `keep_order` turns the outputs back.
+x and y are (b, t, features); lengths (b,), or None where all sequences have t steps. `reverse` runs
+from the last step to the first, and `keep_order` turns the outputs back.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MERGE: Any = {
 class Linen:
     """The parameters stand beside the module."""
 
-    cell_first = pads = True
+    cell_first, padding_first = True, False
 
     def __init__(self, spec: Any, options: Any, dtype: Any) -> None:
         from flax import linen
@@ -63,7 +64,7 @@ def nested(weights: Any) -> Any:
 class Nnx:
     """The parameters are the module's own."""
 
-    cell_first = pads = True
+    cell_first, padding_first = True, False
 
     def __init__(self, spec: Any, options: Any, dtype: Any) -> None:
         from flax import nnx
@@ -99,7 +100,7 @@ class Nnx:
 class Equinox:
     """A cell takes one sample at one step; the scan over time and the vmap over samples are the user's own."""
 
-    cell_first = pads = False
+    cell_first, padding_first = False, True
 
     def __init__(self, spec: Any, options: Any, dtype: Any) -> None:  # noqa: ARG002 - its activations are fixed
         import equinox
@@ -114,27 +115,35 @@ class Equinox:
         return self.equinox.tree_at(lambda c: [getattr(c, f) for f in fields], cell, [weights[f] for f in fields])
 
     def one(self, weights: Any, reverse: bool = False, keep_order: bool = False) -> Any:
-        call = jax.jit(scanned, static_argnums=(3, 4))
+        call = jax.jit(scanned, static_argnums=(4, 5))
         cell = self.cell(weights)
-        return lambda x, carry, _=None: call(cell, x, carry, reverse, keep_order)
+        return lambda x, carry, lengths=None: call(cell, x, carry, lengths, reverse, keep_order)
 
     def both(self, weights: Any, merge: Any) -> Any:
         forward, backward = self.one(weights[0]), self.one(weights[1], reverse=True, keep_order=True)
 
-        def call(x: Any, carries: Any, _: Any = None) -> Any:
-            ahead, a = forward(x, carries[0])
-            back, b = backward(x, carries[1])
+        def call(x: Any, carries: Any, lengths: Any = None) -> Any:
+            ahead, a = forward(x, carries[0], lengths)
+            back, b = backward(x, carries[1], lengths)
             return (ahead, back), merge(a, b)
 
         return call
 
 
-def scanned(cell: Any, x: Any, carry: Any, reverse: bool, keep_order: bool) -> Any:
-    def step(carry: Any, now: Any) -> Any:
-        carry = jax.vmap(cell)(now, carry)
-        return carry, carry[0] if isinstance(carry, tuple) else carry
+def scanned(cell: Any, x: Any, carry: Any, lengths: Any, reverse: bool, keep_order: bool) -> Any:
+    """Where a sequence is over, or backwards has not begun, the carry stays as it is."""
+    T = x.shape[1]
+    inside = jnp.arange(T)[:, None] < (T if lengths is None else lengths[None])  # (t, b)
 
-    carry, y = jax.lax.scan(step, carry, jnp.moveaxis(x[:, ::-1] if reverse else x, 1, 0))
+    def step(carry: Any, now: Any) -> Any:
+        x, counts = now
+        after = jax.vmap(cell)(x, carry)
+        if lengths is not None:
+            after = jax.tree.map(lambda new, old: jnp.where(counts[:, None], new, old), after, carry)
+        return after, after[0] if isinstance(after, tuple) else after
+
+    steps = jnp.moveaxis(x, 1, 0)
+    carry, y = jax.lax.scan(step, carry, (steps[::-1], inside[::-1]) if reverse else (steps, inside))
     y = jnp.moveaxis(y, 0, 1)
     return carry, y[:, ::-1] if reverse and keep_order else y
 

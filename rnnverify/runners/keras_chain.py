@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from any_keras import keras, traced
-from keras_layers import clone, directions_of
+from keras_layers import clone, directions_of, named
 
 MODELS: Any = {}  # by configuration
 
@@ -50,28 +51,31 @@ class Model:
         x = tf.TensorSpec([None, None, job["input_size"]], dtype)
         states = [tf.TensorSpec([None, size], dtype) for sizes in self.state_sizes for size in sizes]
         self.call = tf.function(self.chain, input_signature=[x, states])
+        self.call_masked = tf.function(self.chain, input_signature=[x, states, tf.TensorSpec([None, None], tf.bool)])
         self.dtype = job["dtype"]
 
-    def chain(self, x: Any, states: Any) -> Any:
+    def chain(self, x: Any, states: Any, mask: Any = None) -> Any:
+        """With a `mask` (b, t), where it is False a state stays as it is."""
         shown, finals = [], []
         for layer, spec in zip(self.keras_layers, self.specs):
             count = sum(map(len, widths(spec))) * (1 + spec["bidirectional"])
-            result = layer(x, initial_state=nested(spec, states[:count]), training=False)
+            result = layer(x, initial_state=nested(spec, states[:count]), mask=mask, training=False)
             if len(self.state_sizes) > 1:
-                shown += self.parts(layer, spec, x, result[0], states[:count])
+                shown += self.parts(layer, spec, (x, mask), result[0], states[:count])
             x, last = result[0], result[1:]
             finals += flat(last)
             states = states[count:]
         return [x, *shown], finals
 
-    def parts(self, layer: Any, spec: Any, x: Any, y: Any, states: Any) -> Any:
+    def parts(self, layer: Any, spec: Any, inputs: Any, y: Any, states: Any) -> Any:
         """The states of each direction, or of each stacked cell, in the order in which the layer emits them."""
+        x, mask = inputs
         if spec["bidirectional"]:
             if layer.merge_mode == "concat":
                 return tf.split(y, 2, axis=2)
             half = len(states) // 2
-            forward = layer.forward_layer(x, initial_state=states[:half], training=False)[0]
-            backward = layer.backward_layer(x, initial_state=states[half:], training=False)[0]
+            forward = layer.forward_layer(x, initial_state=states[:half], mask=mask, training=False)[0]
+            backward = layer.backward_layer(x, initial_state=states[half:], mask=mask, training=False)[0]
             return [forward, tf.reverse(backward, [1])]
         if len(spec["cells"]) == 1:
             return [y]
@@ -79,7 +83,7 @@ class Model:
         for k, cell in enumerate(layer.cell.cells):  # stacked cells show the last one only: run them one by one
             count = len(widths(spec)[k])
             single = keras.layers.RNN(cell, return_sequences=True, go_backwards=layer.go_backwards and k == 0)
-            x = single(x, initial_state=states[:count], training=False)
+            x = single(x, initial_state=states[:count], mask=mask, training=False)
             shown.append(x)
             states = states[count:]
         return shown
@@ -87,6 +91,19 @@ class Model:
     def run(self, x: Any, states: Any) -> Any:
         outputs, finals = self.call(tf.constant(x, self.dtype), [tf.constant(h, self.dtype) for h in states])
         return [as_array(output) for output in outputs], [as_array(h) for h in finals]
+
+    def run_padded(self, x: Any, states: Any, lengths: Any) -> Any:
+        mask = tf.constant(np.arange(x.shape[1]) < lengths[:, None])
+        inputs = tf.constant(x, self.dtype), [tf.constant(h, self.dtype) for h in states]
+        outputs, finals = self.call_masked(*inputs, mask)
+        return [as_array(output) for output in outputs], [as_array(h) for h in finals]
+
+    def dense(self, y: Any, kernel: Any, bias: Any, activation: str) -> Any:
+        options = {"activation": named(activation), "use_bias": bias is not None, "dtype": self.dtype}
+        layer = keras.layers.Dense(kernel.shape[1], **options)
+        layer.build(y.shape)
+        layer.set_weights([kernel] if bias is None else [kernel, bias])
+        return as_array(layer(tf.constant(y, self.dtype)))
 
     @property
     def layers(self) -> Any:

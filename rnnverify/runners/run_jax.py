@@ -123,9 +123,6 @@ class Model:
         self.made, self.dtype = layers, getattr(jnp, dtype)
         self.state_sizes = [layer.sizes for layer in layers for _ in layer.weights]
         self.backward = any(layer.reverse or len(layer.weights) == 2 for layer in layers)
-        # Flax leaves padding at the end of outputs that it does not turn back, where others have it first
-        if all(layer.api.pads and (layer.turned or not layer.reverse) for layer in layers):
-            self.run_padded = self.run
 
     def run(self, x: Any, states: Any, lengths: Any = None) -> Any:
         x, finals, shown = jnp.asarray(x, self.dtype), [], []
@@ -137,6 +134,19 @@ class Model:
             finals += last
             shown += parts
         return [as_array(a) for a in ([x, *shown] if len(shown) > 1 else [x])], [as_array(state) for state in finals]
+
+    def run_padded(self, x: Any, states: Any, lengths: Any) -> Any:
+        outputs, states = self.run(x, states, lengths)
+        last = self.made[-1]
+        if last.reverse and not last.turned and not last.api.padding_first:
+            outputs = [shifted(output, lengths) for output in outputs]
+        return outputs, states
+
+    def dense(self, y: Any, kernel: Any, bias: Any, activation: str) -> Any:
+        y, kernel = (jnp.asarray(array, self.dtype) for array in (y, kernel))
+        z = jnp.dot(y, kernel, precision=jax.lax.Precision.HIGHEST)
+        z = z if bias is None else z + jnp.asarray(bias, self.dtype)
+        return as_array(activation_named(activation)(z))
 
     @property
     def layers(self) -> Any:
@@ -153,6 +163,11 @@ class Model:
             return as_array(y), [as_array(state) for state in layer.states(carry)]
 
         return call
+
+
+def shifted(y: Any, lengths: Any) -> Any:
+    """Outputs (b, t, F) in the order of processing with their padding first, as others have it, which Flax has last."""
+    return np.stack([np.roll(each, y.shape[1] - length, axis=0) for each, length in zip(y, lengths)])
 
 
 def as_array(values: Any) -> Any:

@@ -22,6 +22,19 @@ FLOAT, NARROW = onnx.TensorProto.FLOAT, (onnx.TensorProto.FLOAT16, onnx.TensorPr
 OLDEST = 7  # operator set from which onnxruntime has recurrent nodes; those before differ in names only
 LENGTHS = "rnnverify/lengths"
 LARGEST = 1 << 30  # bytes, beyond which a model is handed over as a file
+DENSE: Any = {
+    "linear": ("Identity", {}),
+    "relu": ("Relu", {}),
+    "tanh": ("Tanh", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "softplus": ("Softplus", {}),
+    "softsign": ("Softsign", {}),
+    "softmax": ("Softmax", {"axis": -1}),
+    "elu": ("Elu", {}),
+    "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    "keras2_hard_sigmoid": ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
+}
+"""Activations of dense layers as operators."""
 IR_VERSIONS = (4, 10)  # from where initializers need not be inputs, to what every onnxruntime of today reads
 
 
@@ -51,6 +64,7 @@ class Model:
             else:
                 self.segments.append([level])
         self.sessions = [self.session(segment) for segment in self.segments]
+        self.products: Any = {}  # sessions of dense layers, by activation and whether there is a bias
         self.padded: Any = []  # the same, for sequences of different length
 
     def session(self, levels: Any, lengths: str = "") -> Any:
@@ -59,6 +73,9 @@ class Model:
         if widen(cut.graph):
             said += ", its narrow floats as float32"
         self.said = self.said or said
+        return self.opened(cut)
+
+    def opened(self, cut: Any) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.job["threads"]
         options.inter_op_num_threads = 1
@@ -88,6 +105,27 @@ class Model:
             finals += last
             x = y
         return [x] + (shown if len(shown) > 1 else []), finals
+
+    def dense(self, y: Any, kernel: Any, bias: Any, activation: str) -> Any:
+        key = (activation, bias is not None)
+        if key not in self.products:
+            self.products[key] = self.product(*key)
+        fed = {"y": y.reshape(-1, y.shape[2]), "kernel": kernel, "bias": bias}
+        (found,) = self.products[key].run(["z"], {name: array for name, array in fed.items() if array is not None})
+        return found.reshape(*y.shape[:2], -1)
+
+    def product(self, activation: str, biased: bool) -> Any:
+        """A session of one Gemm and its activation."""
+        if activation not in DENSE:
+            raise ValueError("a dense layer with the activation %s is not run by onnxruntime here" % activation)
+        op, attributes = DENSE[activation]
+        inputs = ["y", "kernel", "bias"][: 2 + biased]
+        nodes = [onnx.helper.make_node("Gemm", inputs, ["product"]), onnx.helper.make_node(op, ["product"], ["z"])]
+        nodes[1].attribute.extend(onnx.helper.make_attribute(*each) for each in attributes.items())
+        infos = [onnx.helper.make_tensor_value_info(name, FLOAT, None) for name in [*inputs, "z"]]
+        graph = onnx.helper.make_graph(nodes, "dense", infos[:-1], infos[-1:])
+        opsets = [onnx.helper.make_opsetid("", 13)]
+        return self.opened(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8))
 
     @property
     def layers(self) -> Any:

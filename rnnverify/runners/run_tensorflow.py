@@ -12,7 +12,11 @@ from typing import Any
 
 import numpy as np
 from exchange import load_tensors, run_batches
-from tensorflow_cells import Cell, tf  # says which Keras TensorFlow is to have, before that is imported
+from tensorflow_cells import (
+    Cell,
+    activation_named,
+    tf,
+)  # says which Keras TensorFlow is to have, before that is imported
 
 v1 = tf.compat.v1
 MERGE = {
@@ -38,6 +42,13 @@ def kept(results: Any) -> Any:
     return [[a.astype(np.float32) if a.dtype == tf.bfloat16.as_numpy_dtype else a for a in each] for each in results]
 
 
+def turned(x: Any, lengths: Any) -> Any:
+    """x (b, t, features) from its last step to the first; each sequence from its own last step where it has one."""
+    if lengths is None:
+        return tf.reverse(x, [1])
+    return v1.reverse_sequence(x, lengths, seq_axis=1, batch_axis=0)
+
+
 class Model:
     """The graph: one dynamic_rnn for a forward stack, else one bidirectional_dynamic_rnn for each layer."""
 
@@ -55,41 +66,49 @@ class Model:
         self.h0 = [v1.placeholder(self.dtype, [None, size]) for sizes in self.state_sizes for size in sizes]
         both = any(len(spec["directions"]) == 2 for spec in self.specs)
         self.unrolled = "bidirectional_dynamic_rnn" if both else "dynamic_rnn" + " over reversed steps" * self.backward
-        stacked = not self.backward and not any(cells[0].is_keras for cells in self.cells)  # Keras states are lists
-        self.outputs, self.h_n = self.connect_stack() if stacked else self.connect_layers()
+        self.lengths = v1.placeholder(tf.int32, [None])
+        self.connected = [self.connect(None)]
+        self.products: Any = {}  # by activation and whether there is a bias: placeholders, and the output
 
     def initial_states(self) -> Any:
         """What each cell starts from, as it takes it, in the order of the cells."""
         left = list(self.h0)
         return [cell.packed([left.pop(0) for _ in cell.sizes]) for cells in self.cells for cell in cells]
 
-    def connect_stack(self) -> Any:
+    def connect(self, lengths: Any) -> Any:
+        """Outputs and final states; where `lengths` (b,) are given, of sequences that end there."""
+        stacked = not self.backward and not any(cells[0].is_keras for cells in self.cells)  # Keras states are lists
+        return list(self.connect_stack(lengths) if stacked else self.connect_layers(lengths))
+
+    def connect_stack(self, lengths: Any) -> Any:
         cells, first = [cells[0] for cells in self.cells], self.initial_states()
         if len(cells) == 1:
-            y, last = v1.nn.dynamic_rnn(cells[0].native, self.x, initial_state=first[0])
+            y, last = v1.nn.dynamic_rnn(cells[0].native, self.x, lengths, first[0])
             return [y], cells[0].unpacked(last)
         stack = v1.nn.rnn_cell.MultiRNNCell([cell.native for cell in cells])
-        y, last = v1.nn.dynamic_rnn(stack, self.x, initial_state=tuple(first))
+        y, last = v1.nn.dynamic_rnn(stack, self.x, lengths, tuple(first))
         shown = [self.x]
         for k, cell in enumerate(cells):  # a stack shows its last layer only: the cells are also run one by one
             with v1.variable_scope("layer_%d" % k):
-                shown.append(v1.nn.dynamic_rnn(cell.native, shown[-1], initial_state=first[k])[0])
+                shown.append(v1.nn.dynamic_rnn(cell.native, shown[-1], lengths, first[k])[0])
         return [y, *shown[1:]], [state for cell, each in zip(cells, last) for state in cell.unpacked(each)]
 
-    def connect_layers(self) -> Any:
+    def connect_layers(self, lengths: Any) -> Any:
         x, states, finals, shown = self.x, self.initial_states(), [], []
         for k, cells in enumerate(self.cells):
             with v1.variable_scope("layer_%d" % k):
                 if len(cells) == 1:
                     reverse, restored = self.one_way(k)
-                    x = tf.reverse(x, [1]) if reverse else x
-                    x, last = v1.nn.dynamic_rnn(cells[0].native, x, initial_state=states[0])
-                    x = tf.reverse(x, [1]) if reverse and restored else x
+                    x = turned(x, lengths) if reverse else x
+                    x, last = v1.nn.dynamic_rnn(cells[0].native, x, lengths, states[0])
+                    if reverse:
+                        x = turned(x, lengths)
+                        x = x if restored else tf.reverse(x, [1])  # what is padded comes first then
                     finals += cells[0].unpacked(last)
                     shown.append(x)
                 else:
                     parts, last = v1.nn.bidirectional_dynamic_rnn(
-                        cells[0].native, cells[1].native, x, initial_state_fw=states[0], initial_state_bw=states[1]
+                        *(cell.native for cell in cells), x, lengths, *states[:2]
                     )
                     x = MERGE[self.specs[k].get("merge", "concat")](parts)
                     finals += [state for cell, each in zip(cells, last) for state in cell.unpacked(each)]
@@ -126,11 +145,33 @@ class Model:
             return type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
         return ""
 
-    def run(self, x: Any, states: Any) -> Any:
+    def run(self, x: Any, states: Any, lengths: Any = None) -> Any:
         dtype = self.dtype.as_numpy_dtype
         feed = dict(zip(self.h0, [np.asarray(h).astype(dtype) for h in states]))
         feed[self.x] = x.astype(dtype)
-        return kept(self.session.run([self.outputs, self.h_n], feed))
+        if lengths is not None:
+            feed[self.lengths] = lengths
+        return kept(self.session.run(self.connected[0 if lengths is None else 1], feed))
+
+    def run_padded(self, x: Any, states: Any, lengths: Any) -> Any:
+        """As `run`, by `sequence_length`."""
+        if len(self.connected) == 1:
+            with v1.variable_scope("padded"):
+                self.connected.append(self.connect(self.lengths))
+        return self.run(x, states, lengths)
+
+    def dense(self, y: Any, kernel: Any, bias: Any, activation: str) -> Any:
+        key = (activation, bias is not None)
+        if key not in self.products:
+            inputs = [v1.placeholder(self.dtype, shape) for shape in ([None, None], [None, None], [None])]
+            z = tf.matmul(*inputs[:2])
+            z = z if bias is None else tf.nn.bias_add(z, inputs[2])
+            self.products[key] = inputs, activation_named(activation)(z)
+        inputs, made = self.products[key]
+        dtype = self.dtype.as_numpy_dtype
+        arrays = [array.astype(dtype) for array in (y.reshape(-1, y.shape[2]), kernel, bias) if array is not None]
+        ((found,),) = kept([self.session.run([made], dict(zip(inputs, arrays)))])
+        return found.reshape(*y.shape[:2], -1)
 
     @property
     def layers(self) -> Any:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from exchange import run_batches
+from torch_dense import dense
 from torch_layers import (
     Cell,
     as_array,
@@ -69,6 +71,11 @@ class Model:
             y = whole[-1]
         shown = [as_array(part) for single, output in zip(self.singles, outputs) for part in halves(single, output)]
         return [as_array(y), *shown], [as_array(state) for state in finals]
+
+    def dense(self, y: Any, kernel: Any, bias: Any, activation: str) -> Any:
+        y, kernel = (as_tensor(np.ascontiguousarray(array), self.modules[0]) for array in (y, kernel))
+        bias = None if bias is None else as_tensor(bias, self.modules[0])
+        return as_array(dense(y, kernel, bias, activation))
 
     @property
     def layers(self) -> Any:

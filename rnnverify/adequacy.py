@@ -16,7 +16,7 @@ from rnnverify.canonical import Network
 from rnnverify.gate_mistakes import GATE_MISTAKES
 from rnnverify.mistakes import MISTAKES, planted
 from rnnverify.precision import narrow
-from rnnverify.rounding import explains
+from rnnverify.rounding import Judges, explains
 from rnnverify.step import Allowed
 from rnnverify.trace import PROBE, Batch, Run
 
@@ -49,15 +49,16 @@ class Examiner:
     def _examine(self, network: Network, dtype: str) -> Adequacy:
         wrong = list(planted(network, (*MISTAKES, *GATE_MISTAKES)))
         short = [_part(batch) for batch in self.batches]
-        survivors = [pair for pair in wrong if not self._catches(network, pair[1], short, dtype)]
-        left = [pair for pair in survivors if not self._catches(network, pair[1], self.batches, dtype)]
+        judges: Judges = {}
+        survivors = [pair for pair in wrong if not self._catches(network, pair[1], short, dtype, judges)]
+        left = [pair for pair in survivors if not self._catches(network, pair[1], self.batches, dtype, judges)]
         semantic = tuple(words for words, other in left if _same_weights(network, other))
         return Adequacy(planted=len(wrong), survivors=tuple(words for words, _ in left), semantic=semantic)
 
-    def _catches(self, network: Network, wrong: Network, batches: Sequence[Batch], dtype: str) -> bool:
+    def _catches(self, network: Network, wrong: Network, batches: Sequence[Batch], dtype: str, judges: Judges) -> bool:
         for batch in batches:
             (run,) = reference.run(wrong, [batch]).runs.values()
-            if not explains(network, _as_computed(run, dtype), dtype, self.allowed):
+            if not explains(network, _as_computed(run, dtype), dtype, self.allowed, judges):
                 return True
         return False
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
+from rnnverify.cells.enclosure import Bounded
 from rnnverify.cells.lstm_step import LstmStep
 from rnnverify.cells.steps import Judge, judge_of
 from rnnverify.precision import UNIT_ROUNDOFF, narrow
@@ -32,9 +33,14 @@ from rnnverify.step import Allowed, ratio
 from rnnverify.trace import ZERO, Run
 
 _BLOCK_BYTES = 2**20  # of one array of states
+_LEAST_ROWS = 128  # of a block, below which reading the weights costs more than the products
 SHARE_BINS, FIRST_SHARE = 24, -16
 """Of `Budget.shares`: bin k holds the states that use more than 2^(k-17) and at most 2^(k-16) of what rounding allows;
 the first takes all smaller shares, the last all larger ones."""
+
+
+Judges = dict[str, Judge]
+"""The judges of the directions of one network, by the name of each."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ def check(
     port which added two into one float is not blamed for it.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # states that overflow are beyond any budget
-        by_run = {run.batch.name: list(_run_budgets(network, run, dtype, other, allowed)) for run in runs}
+        judges: Judges = {}
+        by_run = {run.batch.name: list(_run_budgets(network, run, dtype, other, allowed, judges)) for run in runs}
     found = [budget for budgets in by_run.values() for budget in budgets]
     expected = sum(len(layer.directions) for layer in network.layers) + is_merged(network.layers[-1])
     if len(found) != len(runs) * expected:
@@ -91,19 +98,27 @@ def _onset(budgets: Sequence[Budget]) -> tuple[str, int] | None:
     return next(((b.where, b.first_step) for b in budgets if b.first_step is not None), None)
 
 
-def explains(network: Network, run: Run, dtype: str, allowed: Allowed | None = None) -> bool:
-    """Whether rounding explains every step of `run`; done at the first layer where it does not."""
+def explains(
+    network: Network, run: Run, dtype: str, allowed: Allowed | None = None, judges: Judges | None = None
+) -> bool:
+    """Whether rounding explains every step of `run`; done at the first layer where it does not.
+
+    `judges`, empty at first, keeps what is made of `network` for the next of its runs.
+    """
+    judges = {} if judges is None else judges
     with np.errstate(over="ignore", invalid="ignore"):
-        return all(budget.holds for budget in _run_budgets(network, run, dtype, None, allowed))
+        return all(budget.holds for budget in _run_budgets(network, run, dtype, None, allowed, judges))
 
 
 def _run_budgets(
-    network: Network, run: Run, dtype: str, other: Network | None, allowed: Allowed | None
+    network: Network, run: Run, dtype: str, other: Network | None, allowed: Allowed | None, judges: Judges
 ) -> Iterator[Budget]:
     top = network.layers[-1]
     found = 0
     for steps, bias in zip(recorded_steps(network, run, dtype), _bias_magnitudes(network, other), strict=False):
-        yield _direction_budget(steps, bias, dtype, allowed)
+        if steps.where not in judges:
+            judges[steps.where] = judge_of(steps.layer, steps.direction, bias, dtype, allowed)
+        yield _direction_budget(steps, judges[steps.where], dtype)
         found += 1
     if is_merged(top) and found == len(list(network.directions())):
         parts = run.states[-2:]
@@ -111,14 +126,18 @@ def _run_budgets(
         yield _merge_budget(where, parts, merged(top, parts, dtype), run.y, dtype)
 
 
-def _with_finals(budget: Budget, steps: Steps, judge: Judge, dtype: str) -> Budget:
-    """`budget`, with the final states (B, P) held against the last step: they are one and the same."""
+def _with_finals(budget: Budget, steps: Steps, cells: Sequence[Bounded], dtype: str) -> Budget:
+    """`budget`, with the final states (B, P) held against the last step: they are one and the same.
+
+    `cells` are the last cell states of an LSTM, of some sequences after the other.
+    """
     last = steps.h[:, -1].astype(np.float64)
     exact: list[tuple[str, Array | None, Array, Array]] = [
         ("final state", steps.h_n, last, 2 * UNIT_ROUNDOFF[dtype] * np.abs(last))
     ]
-    if isinstance(judge, LstmStep):
-        exact.append(("final cell state", steps.c_n, *judge.cell))
+    if cells:
+        middle, reach = (np.concatenate(parts) for parts in zip(*cells, strict=True))
+        exact.append(("final cell state", steps.c_n, middle, reach))
     for name, final, middle, reach in exact:
         if final is None:
             continue
@@ -150,23 +169,37 @@ def _bias_magnitudes(network: Network, other: Network | None) -> Iterator[Array]
         yield size
 
 
-def _direction_budget(steps: Steps, bias_magnitude: Array, dtype: str, allowed: Allowed | None) -> Budget:
-    x, h = steps.x, steps.h
-    B, T, P = h.shape
-    judge = judge_of(steps, bias_magnitude, dtype, allowed)
-    previous = np.zeros((B, 1, P)) if steps.h0 is None else np.asarray(steps.h0, np.float64)[:, None]
+def _direction_budget(steps: Steps, judge: Judge, dtype: str) -> Budget:
+    """Some sequences after the other, each block by block: what is computed of a block fits into a cache."""
+    B = len(steps.h)
+    at_once = max(_LEAST_ROWS, _BLOCK_BYTES // (8 * steps.direction.kernel[:, 0].size))  # steps of any sequence
     tally = _Tally(steps.where)
+    cells: list[Bounded] = []
+    for first in range(0, B, at_once):
+        rows = slice(first, min(first + at_once, B))
+        if isinstance(judge, LstmStep):
+            H = steps.direction.hidden_size
+            judge.begin(np.zeros((rows.stop - first, H)) if steps.c0 is None else np.asarray(steps.c0[rows]))
+        _add_blocks(tally, steps, rows, max(1, at_once // (rows.stop - first)), judge, dtype)
+        if isinstance(judge, LstmStep):
+            cells.append(judge.cell)
+    return _with_finals(tally.budget(), steps, cells, dtype)
+
+
+def _add_blocks(tally: _Tally, steps: Steps, rows: slice, length: int, judge: Judge, dtype: str) -> None:
+    """The sequences `rows`, so many steps at once."""
+    x, h = steps.x[rows], steps.h[rows]
+    zeros = np.zeros((len(h), 1, h.shape[2]))
+    previous = zeros if steps.h0 is None else np.asarray(steps.h0[rows], np.float64)[:, None]
     seen_as = dtype if dtype == "bfloat16" else h.dtype.name
-    length = max(1, _BLOCK_BYTES // (8 * B * steps.direction.kernel[:, 0].size))
-    for start in range(0, T, length):
-        block = h[:, start : start + length].astype(np.float64)  # (B, t, P)
+    for start in range(0, h.shape[1], length):
+        block = h[:, start : start + length].astype(np.float64)  # (b, t, P)
         before = np.concatenate([previous, block[:, :-1]], axis=1)
         terms = np.concatenate([narrow(x[:, start : start + length], seen_as).astype(np.float64), before], axis=2)
-        tally.add(start, *judge.judge(terms, block))
+        tally.add(rows.start, start, *judge.judge(terms, block))
         previous = block[:, -1:]
         release(x)
         release(h)
-    return _with_finals(tally.budget(), steps, judge, dtype)
 
 
 def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array, dtype: str) -> Budget:
@@ -175,7 +208,7 @@ def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array, d
     middle = merged.astype(np.float64)
     reach = 2 * u * (np.abs(parts[0], dtype=np.float64) + np.abs(parts[1], dtype=np.float64))
     distance = np.abs(y.astype(np.float64) - middle)
-    tally.add(0, ratio(distance, reach), ~(distance <= reach), distance)
+    tally.add(0, 0, ratio(distance, reach), ~(distance <= reach), distance)
     return tally.budget()
 
 
@@ -190,17 +223,19 @@ class _Tally:
         self._first: int | None = None
         self._shares = np.zeros(SHARE_BINS, np.int64)
 
-    def add(self, start: int, used: Array, outside: Array, distance: Array) -> None:
+    def add(self, row: int, start: int, used: Array, outside: Array, distance: Array) -> None:
+        """Of the sequences from `row` on, the steps from `start` on."""
         self._checked += used.size
         self._error = max(self._error, float(distance.max()))
         self._shares += _shares(used)
         self._beyond += int(outside.sum())
-        if self._first is None and outside.any():
-            self._first = start + int(np.argmax(outside.any(axis=(0, 2))))
+        if outside.any():
+            first = start + int(np.argmax(outside.any(axis=(0, 2))))
+            self._first = first if self._first is None else min(first, self._first)
         peak = float(used.max())
         if peak > self._used:
             i, t, j = np.unravel_index(int(np.argmax(used)), used.shape)
-            self._used, self._at = peak, (int(i), start + int(t), int(j))
+            self._used, self._at = peak, (row + int(i), start + int(t), int(j))
 
     def budget(self) -> Budget:
         counted = self._beyond, self._checked, self._first, self._error

@@ -13,34 +13,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnnverify.canonical import Array
-from rnnverify.cells.enclosure import Activation, Bounded, Product, reach
+from rnnverify.canonical import Array, Direction, Layer
+from rnnverify.cells.enclosure import Activation, Bounded, Product, operation, reach
 from rnnverify.cells.recurrence import side_by_side
-from rnnverify.precision import UNIT_ROUNDOFF, smallest
-from rnnverify.recorded import Steps
+from rnnverify.precision import smallest
 from rnnverify.step import Allowed, ratio
 
 
 class LstmStep:
     """The steps of one direction, judged one block after another, and how far rounding may carry a state."""
 
-    def __init__(self, steps: Steps, bias_magnitude: Array, dtype: str, allowed: Allowed | None) -> None:
-        layer, direction = steps.layer, steps.direction
-        self._H, self._dtype, self._u = direction.hidden_size, dtype, UNIT_ROUNDOFF[dtype]
+    def __init__(
+        self, layer: Layer, direction: Direction, bias_magnitude: Array, dtype: str, allowed: Allowed | None
+    ) -> None:
+        self._H, self._dtype, self._u = direction.hidden_size, dtype, operation(dtype)
         self._clip = layer.gating.cell_clip
         self._act, self._gate, self._out = (
             Activation(name, dtype, allowed)
             for name in (layer.activation, layer.gating.activation, layer.gating.output or layer.activation)
         )
-        weights = np.concatenate([side_by_side(direction.kernel), side_by_side(direction.recurrent_kernel)])
-        self._product, self._bias = Product(weights, dtype), side_by_side(direction.bias)
-        self._bias_size = side_by_side(bias_magnitude)
+        order = [0, 1, 3, 2]  # i, f, o beside each other, then g
+        weights = np.concatenate([side_by_side(w[order]) for w in (direction.kernel, direction.recurrent_kernel)])
+        self._product, self._bias = Product(weights, dtype), side_by_side(direction.bias[order])
+        self._bias_size = side_by_side(bias_magnitude[order])
         self._peephole = np.zeros((3, 1)) if direction.peephole is None else direction.peephole.astype(np.float64)
         self._looks = direction.peephole is not None
         M = direction.projection
         self._projection = None if M is None else Product(M.astype(np.float64), dtype)
-        c0 = np.zeros((len(steps.h), self._H)) if steps.c0 is None else np.asarray(steps.c0, np.float64)
-        self.cell: Bounded = (c0, np.zeros(c0.shape))
+        self.begin(np.zeros((1, self._H)))
+
+    def begin(self, c0: Array) -> None:
+        """What is judged next starts from the cell state c0 (B, H)."""
+        self.cell: Bounded = (c0.astype(np.float64), np.zeros(c0.shape))
         """(B, H): the cell state after the last step that was judged."""
 
     def judge(self, terms: Array, h: Array) -> tuple[Array, Array, Array]:
@@ -56,23 +60,23 @@ class LstmStep:
 
     def _through(self, z: Array, sizes: Array, count: Array) -> Bounded:
         """h of every step (b, t, P), from what its gates read of x and h (b, t, 4H)."""
-        i, f, g, o = (slice(k * self._H, (k + 1) * self._H) for k in range(4))
-        off = reach(sizes, count, self._dtype)
-        candidate = self._act(z[..., g], off[..., g])
-        gates = None if self._looks else self._gate(z, off)
-        cells, widths = (np.empty_like(z[..., g]) for _ in range(2))
-        for t in range(z.shape[1]):
-            if gates:
-                let_in, kept = ((gates[0][:, t, k], gates[1][:, t, k]) for k in (i, f))
-            else:
+        i, f, o, g = (slice(k * self._H, (k + 1) * self._H) for k in range(4))
+        gates = slice(3 * self._H)
+        candidate = self._act(z[..., g], reach(sizes[..., g], count, self._dtype))
+        cells, widths = (np.empty(z[..., g].shape) for _ in range(2))
+        if self._looks:
+            for t in range(z.shape[1]):
                 let_in, kept = (self._peeping(n, z[:, t, k], sizes[:, t, k], count[:, t]) for n, k in enumerate((i, f)))
-            self._advance(let_in, kept, (candidate[0][:, t], candidate[1][:, t]))
-            cells[:, t], widths[:, t] = self.cell
-        opened = (
-            (gates[0][..., o], gates[1][..., o])
-            if gates
-            else self._peeping(2, z[..., o], sizes[..., o], count, (cells, widths))
-        )
+                self._advance(*self._moves(let_in, kept, (candidate[0][:, t], candidate[1][:, t])))
+                cells[:, t], widths[:, t] = self.cell
+            opened = self._peeping(2, z[..., o], sizes[..., o], count, (cells, widths))
+        else:
+            gate, phi = self._gate(z[..., gates], reach(sizes[..., gates], count, self._dtype))
+            moves = self._moves((gate[..., i], phi[..., i]), (gate[..., f], phi[..., f]), candidate)
+            for t in range(z.shape[1]):
+                self._advance(*(part[:, t] for part in moves))
+                cells[:, t], widths[:, t] = self.cell
+            opened = gate[..., o], phi[..., o]
         return self._emitted(opened, self._out(cells, widths))
 
     def _peeping(self, gate: int, z: Array, sizes: Array, count: Array, cell: Bounded | None = None) -> Bounded:
@@ -82,13 +86,23 @@ class LstmStep:
         off = reach(sizes + np.abs(weight) * (np.abs(c) + e), count, self._dtype)
         return self._gate(z + weight * c, off + np.abs(weight) * e)
 
-    def _advance(self, i: Bounded, f: Bounded, g: Bounded) -> None:
-        (c, e), (i_, phi_i), (f_, phi_f), (g_, phi_g) = self.cell, i, f, g
-        kept, added = np.abs(f_) + phi_f, np.abs(i_) + phi_i
-        rounded = 3 * self._u * (kept * (np.abs(c) + e) + added * (np.abs(g_) + phi_g))
-        rounded += 3 * smallest(self._dtype)  # what underflow may take
-        e = kept * e + np.abs(c) * phi_f + (np.abs(g_) + phi_g) * phi_i + np.abs(i_) * phi_g + rounded
-        c = f_ * c + i_ * g_
+    def _moves(self, i: Bounded, f: Bounded, g: Bounded) -> tuple[Array, Array, Array, Array, Array]:
+        """What takes one cell state and its width to the next, as `_advance` has them."""
+        (i_, phi_i), (f_, phi_f), (g_, phi_g) = i, f, g
+        kept, new = np.abs(f_) + phi_f, np.abs(g_) + phi_g
+        rounded = 3 * self._u * (np.abs(i_) + phi_i) * new + 3 * smallest(self._dtype)  # and what underflow may take
+        return (
+            f_,
+            i_ * g_,
+            kept * (1 + 3 * self._u),
+            phi_f + 3 * self._u * kept,
+            new * phi_i + np.abs(i_) * phi_g + rounded,
+        )
+
+    def _advance(self, f: Array, added: Array, widened: Array, loosened: Array, fresh: Array) -> None:
+        c, e = self.cell
+        e = widened * e + np.abs(c) * loosened + fresh
+        c = f * c + added
         self.cell = (np.clip(c, -self._clip, self._clip) if self._clip else c, e)
 
     def _emitted(self, o: Bounded, out: Bounded) -> Bounded:

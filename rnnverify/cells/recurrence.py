@@ -23,5 +23,9 @@ class Recurrence:
 
 def side_by_side(weights: Array) -> Array:
     """(G, R, H) as one matrix (R, G * H), or (G, H) as one row (G * H,), float64."""
-    wide = weights.astype(np.float64)
-    return wide.reshape(-1) if wide.ndim == 2 else np.concatenate(list(wide), axis=1)
+    if weights.ndim == 2:
+        return weights.astype(np.float64).reshape(-1)
+    G, R, H = weights.shape
+    beside = np.empty((R, G, H))
+    beside[...] = weights.transpose(1, 0, 2)
+    return beside.reshape(R, G * H)

@@ -38,9 +38,16 @@ def sigmoid(z: Array) -> Array:
         return np.asarray(1 / (1 + np.exp(-z)))
 
 
+def gate_of(layer: Layer) -> Callable[[Array], Array]:
+    if layer.gating.activation == "hard_sigmoid":
+        return lambda z: np.clip(z / np.float32(6) + np.float32(0.5), np.float32(0), np.float32(1))
+    assert layer.gating.activation == "sigmoid"
+    return sigmoid
+
+
 def gru(layer: Layer, sums: Sums, x: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
-    d, (h,) = layer.directions[0], states
-    r, z = sigmoid(sums(x, h, d, 0)), sigmoid(sums(x, h, d, 1))
+    d, (h,), gate = layer.directions[0], states, gate_of(layer)
+    r, z = gate(sums(x, h, d, 0)), gate(sums(x, h, d, 1))
     if layer.gating.reset_after:
         n = np.tanh((x @ d.kernel[2] + d.bias_input[2]) + r * (h @ d.recurrent_kernel[2] + d.bias_recurrent[2]))
         return (n + z * (h - n),)
@@ -49,13 +56,13 @@ def gru(layer: Layer, sums: Sums, x: Array, states: tuple[Array, ...]) -> tuple[
 
 
 def lstm(layer: Layer, sums: Sums, x: Array, states: tuple[Array, ...]) -> tuple[Array, ...]:
-    d, (h, c) = layer.directions[0], states
+    d, (h, c), gate = layer.directions[0], states, gate_of(layer)
     v_i, v_f, v_g, v_o = (sums(x, h, d, g) for g in range(4))
     p = np.zeros((3, 1), np.float32) if d.peephole is None else d.peephole
-    c = sigmoid(v_f + p[1] * c) * c + sigmoid(v_i + p[0] * c) * np.tanh(v_g)
+    c = gate(v_f + p[1] * c) * c + gate(v_i + p[0] * c) * np.tanh(v_g)
     if layer.gating.cell_clip:
         c = np.clip(c, -np.float32(layer.gating.cell_clip), np.float32(layer.gating.cell_clip))
-    h = sigmoid(v_o + p[2] * c) * np.tanh(c)
+    h = gate(v_o + p[2] * c) * np.tanh(c)
     return (h if d.projection is None else h @ d.projection), c
 
 

@@ -86,8 +86,8 @@ def _by_first_steps(network: Network, seen: Seen) -> symmetry.Symmetry | None:
         if ours.projection is not None:
             return None
         formula = recurrence(layer, ours)
-        after, *_ = formula.step(formula.project(terms[:, None, :I])[:, 0], state)
-        return symmetry.matched(after, h, symmetry.free(layer))
+        after = formula.step(formula.project(terms[:, None, :I])[:, 0], state)
+        return symmetry.matched(after[0], h, symmetry.free(layer))
 
     return symmetry.find_by(network, match)
 

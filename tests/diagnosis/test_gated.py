@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import batches, gated, gates, mixed
+from networks import gated, gates, mixed
 from sides import files, in_direction, names, original, port
 from test_network import SAME
 
@@ -194,9 +194,7 @@ OTHERS: dict[str, tuple[Network, Network, str, str]] = {
         LSTM,
         each(
             LSTM,
-            lambda d: replace(
-                d, bias_input=d.bias_input[[0, 2, 1, 3]], bias_recurrent=d.bias_recurrent[[0, 2, 1, 3]]
-            ),
+            lambda d: replace(d, bias_input=d.bias_input[[0, 2, 1, 3]], bias_recurrent=d.bias_recurrent[[0, 2, 1, 3]]),
         ),
         SOME,
         "bias, i, g, f, o for i, f, g, o (TensorFlow 1, Keras 1)",
@@ -259,7 +257,7 @@ def test_what_only_files_show() -> None:
     (finding,) = files(COUPLED, each(COUPLED, lambda d: with_gate(d, 1, 3)))
     assert finding.name == "input and forget gate are coupled on one side only"
     assert (finding.where, finding.proof) == ("layer 0, f", "certain")
-    lower = each(LSTM, lambda d: replace(d, bias_input=d.bias_input - np.float32([[0], [2.5], [0], [0]])))
+    lower = each(LSTM, lambda d: replace(d, bias_input=d.bias_input - np.array([[0], [2.5], [0], [0]], np.float32)))
     (finding,) = files(LSTM, lower)
     assert (finding.name, finding.where) == ("the forget bias is not added", "layer 0: 2.5")
     bare = each(PEEPING, lambda d: replace(d, peephole=None))
@@ -280,7 +278,7 @@ def test_a_gate_that_was_not_loaded_is_named() -> None:
 
 
 def test_other_units_and_signs() -> None:
-    signs = np.float32([1, -1, 1, 1, -1, 1, 1, 1])
+    signs = np.array([1, -1, 1, 1, -1, 1, 1, 1], np.float32)
 
     def flipped(d: Direction) -> Direction:
         kept = np.ones((4, 8), np.float32)
@@ -315,12 +313,8 @@ def test_one_layer_or_direction_is_located() -> None:
 def test_two_at_once() -> None:
     def both(d: Direction) -> Direction:
         swapped = d.mapped(lambda w: w[[0, 2, 1, 3]])
-        lower = swapped.bias_input - np.float32([[0], [1], [0], [0]])
+        lower = swapped.bias_input - np.array([[0], [1], [0], [0]], np.float32)
         return replace(swapped, recurrent_kernel=swapped.recurrent_kernel.swapaxes(1, 2), bias_input=lower)
 
     wanted = {ORDER, "the recurrent kernel is transposed", "the forget bias is not added"}
     assert set(names(files(LSTM, each(LSTM, both)))) == wanted
-
-
-def test_batches_have_cell_states() -> None:
-    assert batches(LSTM)[1].c0 is not None

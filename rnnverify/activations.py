@@ -2,6 +2,9 @@
 
 `keras2_hard_sigmoid` is what Keras 1 and 2, tf.keras and Theano call `hard_sigmoid`: clip(0.2x + 0.5, 0, 1). Keras 3
 and PyTorch mean relu6(x + 3) / 6 by the same name (keras/src/activations/activations.py, 3.0.0).
+
+`activation` and `slope` also know names with parameters, such as `leaky_relu(0.01)` and `clip(3)tanh`: `parametrised`
+has them.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rnnverify.canonical import Array
+from rnnverify.parametrised import parsed
 
 _SELU_ALPHA = 1.6732632423543772  # Klambauer et al. 2017; the constants of keras/src/activations/activations.py
 _SELU_SCALE = 1.0507009873554805
@@ -119,9 +123,17 @@ SLOPES: dict[str, Callable[[Array], Array]] = {
 
 def activation(name: str) -> Callable[[Array], Array]:
     """The function of that name. Raises KeyError where there is none."""
-    return ACTIVATIONS[name]
+    if name in ACTIVATIONS:
+        return ACTIVATIONS[name]
+    parts = parsed(name)
+    inner = parts.family.function(*parts.numbers) if parts.family else ACTIVATIONS[parts.base]
+    return (lambda z: inner(np.clip(z, -parts.clip, parts.clip))) if parts.clip else inner
 
 
 def slope(name: str) -> Callable[[Array], Array]:
-    """Its derivative. Raises KeyError likewise."""
-    return SLOPES[name]
+    """The derivative of the function of that name. Raises KeyError where there is none."""
+    if name in SLOPES:
+        return SLOPES[name]
+    parts = parsed(name)
+    inner = parts.family.slope(*parts.numbers) if parts.family else SLOPES[parts.base]
+    return (lambda z: inner(z) * _within(z, -parts.clip, parts.clip)) if parts.clip else inner

@@ -7,7 +7,8 @@ whichever steps the model itself goes on with.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +39,7 @@ class Dense:
     bias: Array  # (O,), zeros where there is none
     activation: str = "linear"  # elementwise, by its name in `activations`, or softmax over the O outputs
     name: str = ""  # what the file calls it
+    stated: bool = True  # False: the file does not say which activation it has
 
     def __post_init__(self) -> None:
         if self.kernel.ndim != 2 or self.kernel.size == 0 or self.bias.shape != self.kernel.shape[1:]:
@@ -78,6 +80,19 @@ class Around:
     embedding: Embedding | None = None
     head: Head | None = None
     assumptions: tuple[str, ...] = ()  # how they were told, where the file does not say
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every layer of it."""
+        layers = self.head.layers if self.head else ()
+        return (*((str(self.embedding),) if self.embedding else ()), *(str(dense) for dense in layers))
+
+    def mapped(self, change: Callable[[Array], Array]) -> Around:
+        """With `change` made to every weight."""
+        table = self.embedding and replace(self.embedding, table=change(self.embedding.table))
+        layers = self.head.layers if self.head else ()
+        made = tuple(replace(d, kernel=change(d.kernel), bias=change(d.bias)) for d in layers)
+        return replace(self, embedding=table, head=Head(made) if made else None)
 
 
 NOTHING = Around()

@@ -62,6 +62,24 @@ def open_npy(path: Path) -> Array:
     return _map(path, path.name, offset, shape, fortran, dtype)
 
 
+def open_npys(path: Path, start: int = 0) -> list[Array]:
+    """The arrays of `.npy` files that lie one after another from byte `start`. Raises FileError as `open_npz` does."""
+    found: list[Array] = []
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        while start < size or not found:
+            name = f"array {len(found)}"
+            try:
+                file.seek(start)
+                shape, fortran, dtype = _header(file)
+            except DAMAGED as error:
+                raise FileError(path, f"{name} is no readable .npy array", "write the file again") from error
+            _check_dtype(path, name, dtype)
+            found.append(_map(path, name, file.tell(), shape, fortran, dtype))
+            start = file.tell() + _bytes(shape, dtype)
+    return found
+
+
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(stream)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from rnnverify import lengths
+from rnnverify.around import Embedding, features
 from rnnverify.errors import InputsError, MismatchError, OptionError
 from rnnverify.inputs import InputOptions, is_finite, make_batches
 from rnnverify.masked import unmasked
@@ -20,13 +22,19 @@ _OUTPUTS = {ZERO: "y", FROM_H0: "y_from_h0", LENGTHS: "y_with_lengths"}
 
 
 def choose_batches(
-    sides: Sequence[Opened], inputs: InputOptions, dtype: DtypeName | None, native: bool
+    sides: Sequence[Opened],
+    inputs: InputOptions,
+    dtype: DtypeName | None,
+    native: bool,
+    table: Embedding | None = None,
 ) -> tuple[Batch, ...]:
     """The batches that every side can be run on, in `dtype` where one was asked for; probes for `native` runs only.
 
+    `table` makes features of a file of tokens.
+
     Raises MismatchError where the sides, or recordings among them, cannot be held against each other.
     """
-    batches = _in_dtype(_batches(sides, inputs, native), sides, dtype)
+    batches = _in_dtype(_batches(sides, inputs, native, table), sides, dtype)
     _check_sizes(sides, batches)
     if any(batch.lengths is not None for batch in batches):
         for side in sides:
@@ -35,12 +43,12 @@ def choose_batches(
     return _that_all_can_start_from(sides, batches)
 
 
-def _batches(sides: Sequence[Opened], inputs: InputOptions, native: bool) -> tuple[Batch, ...]:
+def _batches(sides: Sequence[Opened], inputs: InputOptions, native: bool, table: Embedding | None) -> tuple[Batch, ...]:
     """The inputs of a recorded trace where a side is one, else made for the first network."""
     recorded = [(side, side.trace) for side in sides if side.trace]
     if not recorded:
         network = next(side.network for side in sides if side.network)
-        batches = make_batches(inputs, network)
+        batches = make_batches(inputs, network, partial(features, table) if table else None)
         batches = unmasked(sides, batches) if inputs.file else batches
         probes = make_probes(network) if inputs.probes and native else None
         embedding = embedding_of(sides)
@@ -49,6 +57,8 @@ def _batches(sides: Sequence[Opened], inputs: InputOptions, native: bool) -> tup
         return (*batches, probes) if probes else batches
     if inputs.file:
         raise OptionError(f"--inputs: {recorded[0][0].source} is a trace, and brings the inputs that it was made from")
+    if inputs.lengths:
+        raise OptionError(f"--lengths: {recorded[0][0].source} is a trace, and brings the inputs that it was made from")
     first, trace = recorded[0]
     names = [name for name in trace.runs if all(name in other.runs for _, other in recorded)]
     if not names:

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rnnverify.assumptions import Assumed
+from rnnverify.assumptions import OPTIONS, Assumed
 from rnnverify.comparison import Tolerance, Verdict
 from rnnverify.errors import FileError, RnnverifyError, printable
 from rnnverify.globs import expand, located
-from rnnverify.inputs import InputOptions
+from rnnverify.inputs import InputOptions, parse_lengths
 from rnnverify.interpreters import check_labels
 from rnnverify.step import Allowed, parse_allowed
 from rnnverify.verify import Options
@@ -58,10 +58,9 @@ _OPTIONS: dict[str, Kind] = {
     "steps": "count",
     "seed": "count",
     "inputs": "text",
+    "lengths": "numbers",
     "probes": "switch",
-    "activation": "texts",
-    "merge_mode": "texts",
-    "go_backwards": "texts",
+    **dict.fromkeys(OPTIONS, "texts"),
     "engine": "text",
     "dtype": "text",
     "python": "texts",
@@ -155,13 +154,15 @@ def _comparisons(path: Path, table: Mapping[str, Any], defaults: Mapping[str, An
 
 def _options(settings: Mapping[str, Any]) -> Options:
     made = {key: settings[key] for key in ("sequences", "steps", "seed", "probes") if key in settings}
+    if "lengths" in settings:
+        made["lengths"] = parse_lengths(settings["lengths"])
     rest = {key: settings[key] for key in ("engine", "dtype", "search") if key in settings}
     error = settings.get("activation_error")
     allowed: Allowed | None = parse_allowed(error) if error is not None else None
     return Options(
         inputs=InputOptions(**made, file=Path(settings["inputs"]) if "inputs" in settings else None),
         tolerance=Tolerance(float(settings.get("atol", 0.0)), float(settings.get("rtol", 0.0))),
-        assumed=Assumed(*(_texts(settings.get(key, ())) for key in ("activation", "merge_mode", "go_backwards"))),
+        assumed=Assumed(*(_texts(settings.get(key, ())) for key in OPTIONS)),
         activation_error=allowed,
         pythons=_texts(settings.get("python", ())),
         **rest,

@@ -12,6 +12,7 @@ from typing import Any
 
 from rnnverify.adapters.layouts import Layout, lay_out
 from rnnverify.assumptions import Assumed, settle
+from rnnverify.assumptions.gates import said_again
 from rnnverify.canonical import Network
 from rnnverify.comparison import Comparison, Verdict
 from rnnverify.errors import (
@@ -32,6 +33,8 @@ from rnnverify.verify import Options, compare
 from rnnverify.weights import structure
 
 _SAME: tuple[Verdict, ...] = ("IDENTICAL", "EQUIVALENT")
+_WRITERS = {"tensorflow": ("tensorflow", "tf_keras")}
+"""What a framework's writer runs, where that is more than its own package."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ def convert(
     if side.reading is None or side.contents is None:
         raise OptionError(f"{side.source}: is a trace, and holds no weights; give a model file")
     place = check_place(Path(target), form, {"the source": side.contents.path}, force)
-    made = write_network(side, Path(target), place, form, options)
-    return replace(made, code=porting_code(side.reading, form.framework)) if show_code else made
+    code = porting_code(side.reading, form.framework) if show_code else ""  # may refuse, before anything is written
+    return replace(write_network(side, Path(target), place, form, options), code=code)
 
 
 def write_network(
@@ -128,7 +131,7 @@ def write_network(
         shape=structure(network),
         part=part,
         tensors=_lines(written),
-        not_converted=side.reading.not_compared,
+        not_converted=(*side.reading.not_compared, *side.reading.around.words),
         notes=(*layout.notes, *_notes(side)),
         comparison=replace(result, sides=(result.sides[0], replace(result.sides[1], source=shown))),
     )
@@ -168,7 +171,8 @@ def _assumed(side: Opened, written: Opened, given: Assumed) -> Assumed:
     merges = sorted({layer.merge for layer in layers if layer.bidirectional} - {"concat"})
     backwards = any(layer.directions[0].reverse for layer in layers if not layer.bidirectional)
     unstated = [s.source.label for s in (side, written) if s.reading and not s.reading.activation_stated]
-    weights_only = [s.reading.recipe.framework == "keras" for s in (side, written) if s.reading]
+    open_ones = ("keras", "flax", "equinox")
+    weights_only = [s.reading.recipe.framework in open_ones for s in (side, written) if s.reading]
     ours, theirs = (label in unstated and keras for label, keras in zip("AB", weights_only, strict=True))
     return Assumed(
         tuple(f"{label}={name}" for label in unstated for name in activations) if len(activations) == 1 else (),
@@ -177,12 +181,13 @@ def _assumed(side: Opened, written: Opened, given: Assumed) -> Assumed:
             *(f"B={merge}" for merge in merges if theirs),
         ),
         (*given.go_backwards, *["B"] * (backwards and theirs)),
+        *said_again((side, written), side.reading.network),
     )
 
 
 def _writer(made: Mapping[str, Any], form: Form) -> str:
-    packages = {"keras": ("keras",), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}[form.framework]
     versions = made["versions"]
+    packages = _WRITERS.get(form.framework, (form.framework,))
     return ", ".join([*(f"{name} {versions[name]}" for name in packages if name in versions), made["written"]])
 
 

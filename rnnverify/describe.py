@@ -45,7 +45,7 @@ def describe(side: Opened, how: How, ran: Trace) -> Side:
         label=side.source.label,
         source=str(side.source),
         framework=reading.recipe.framework if reading else "trace",
-        form=side.contents.form if side.contents else "npz trace",
+        form=side.contents.form if side.contents else printable(provenance.get("form", "npz trace"), 40),
         writer=side.contents.writer if side.contents else _recorder(provenance),
         shape=structure(network) if network else "",
         engine=how.engine,

@@ -10,7 +10,7 @@ from typing import Any
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Layer
 from rnnverify.finding import Finding
-from rnnverify.porting_code import Weights, expressions
+from rnnverify.porting_code import Weights, expressions, in_one_line_each
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Target:
     """Where one direction keeps a tensor: its name in the file, which tensors it holds, and the line that sets it."""
 
     name: str
-    holds: frozenset[str]  # of "kernel", "recurrent kernel", "bias"
+    holds: frozenset[str]  # of "kernel", "recurrent kernel", "bias", "projection"
     line: str
 
 
@@ -36,13 +36,15 @@ def _with_code(finding: Finding, other: str, readings: Mapping[str, Reading]) ->
     wrong, right = readings.get(finding.side), readings.get(other)
     if wrong is None:
         return finding
+    if right and not (in_one_line_each(right, wrong.recipe.framework) and in_one_line_each(wrong, "torch")):
+        right = None  # no lines for gates in another order: the names alone
     weights = list(expressions(right, other)) if right else [None] * len(list(wrong.network.directions()))
     if len(weights) != len(list(wrong.network.directions())):
         return finding
     chosen: dict[str, Target] = {}
     for (where, _, d), place, given in zip(wrong.network.directions(), _places(wrong), weights, strict=True):
-        parts = {part for part in ("kernel", "recurrent kernel", "bias") if f"{where} {part}" in finding.tensors}
-        given = given or Weights("kernel", "recurrent_kernel", False, ("bias",))
+        parts = set(_parts(where, finding.tensors))
+        given = given or Weights("kernel", "recurrent_kernel", False, ("bias",), "projection")
         for target in _targets(wrong.recipe.framework, place, given, d.hidden_size):
             if target.holds & parts:
                 chosen[target.line] = target
@@ -53,10 +55,22 @@ def _with_code(finding: Finding, other: str, readings: Mapping[str, Reading]) ->
     return replace(finding, names=names, code=(*head, *chosen, *_facts(finding.tensors, right, wrong)))
 
 
+def _parts(where: str, tensors: Sequence[str]) -> Iterator[str]:
+    """What of the direction `where` is among `tensors`: "kernel", "recurrent kernel", "bias", "projection"."""
+    for tensor in tensors:
+        start, _, part = tensor.partition(f"{where} ")
+        if not start and part in ("kernel", "recurrent kernel", "projection"):
+            yield part
+        elif not start and "bias" in part and not part.startswith("reverse"):
+            yield "bias"  # of all gates, or of some
+
+
 _HELD = {
     "torch": "state_dict: what is loaded or saved",
     "keras": "model: the Keras model",
+    "onnx": "tensors: {t.name: numpy_helper.to_array(t).copy() for t in model.graph.initializer}",
     "tensorflow": "variables: {v.op.name: v for v in tf.compat.v1.global_variables()}",
+    "flax": "flat: the arrays of the file by their names, as flax.traverse_util.flatten_dict has them",
 }
 
 
@@ -67,21 +81,22 @@ Place = Mapping[str, Any]
 def _places(reading: Reading) -> Iterator[Place]:
     """Of every direction, in the order of `Network.directions`."""
     for spec in reading.recipe.layers:
-        if reading.recipe.framework == "tensorflow":
+        if reading.recipe.framework in ("tensorflow", "flax", "equinox"):
             yield from ({"spec": spec, "names": names} for names in _listed(spec["directions"]))
         elif reading.recipe.framework == "keras":
-            taken = 0
-            for c, cell in enumerate(_listed(spec["cells"])):
-                count = 2 + cell["use_bias"]
-                for j, names in enumerate(_listed(spec["tensors"])):
-                    yield {"spec": spec, "names": names[taken : taken + count], "cell": c, "direction": j}
-                taken += count
+            for c in range(len(_listed(spec["cells"]))):
+                for j, cells in enumerate(_listed(spec["tensors"])):
+                    yield {"spec": spec, "names": cells[c], "cell": c, "direction": j}
+        elif reading.recipe.framework == "onnx":
+            for node in _listed(spec["nodes"]):
+                yield from ({"spec": spec, "node": node, "direction": d} for d in range(len(node["ways"])))
         elif spec["module"] == "Cell":
             yield {"spec": spec}
         else:
+            cell = str(spec["module"]).endswith("Cell")
             ends = ("", "_reverse") if spec["bidirectional"] else ("",)
             for k in range(int(str(spec["num_layers"]))):
-                yield from ({"spec": spec, "suffix": f"_l{k}{end}" * (spec["module"] == "RNN")} for end in ends)
+                yield from ({"spec": spec, "suffix": f"_l{k}{end}" * (not cell)} for end in ends)
 
 
 def _listed(value: object) -> Sequence[Any]:
@@ -94,6 +109,10 @@ def _targets(framework: str, place: Place, given: Weights, H: int) -> Iterator[T
         yield from _keras(place, given, H)
     elif framework == "tensorflow":
         yield from _tensorflow(place, given, H)
+    elif framework == "onnx":
+        yield from _onnx(place, given, H)
+    elif framework in ("flax", "equinox"):
+        yield from _flax(place, given, H)
     elif place["spec"]["module"] == "Cell":
         yield from _by_hand(place["spec"], given, H)
     else:
@@ -108,16 +127,32 @@ def _torch(place: Place, given: Weights, H: int) -> Iterator[Target]:
         if kind + suffix in keys:
             yield _in_state_dict(keys[kind + suffix], _BIAS, given.biases[k] if k < len(given.biases) else "", H)
         elif not k and given.biases:
-            yield Target("", _BIAS, "# torch.nn.RNN(..., bias=True): bias_ih and bias_hh are missing")
+            module = place["spec"]["module"]
+            yield Target("", _BIAS, f"# torch.nn.{module}(..., bias=True): bias_ih and bias_hh are missing")
+    if given.projection and "weight_hr" + suffix in keys:
+        yield _in_state_dict(keys["weight_hr" + suffix], _PROJECTION, given.projection)
 
 
 _KERNELS = (frozenset({"kernel"}), frozenset({"recurrent kernel"}))
 _BIAS = frozenset({"bias"})
+_PROJECTION = frozenset({"projection"})
 
 
 def _in_state_dict(name: str, holds: frozenset[str], text: str, H: int = 0) -> Target:
     value = f"torch.from_numpy({text})" if text else f"torch.zeros({H})"
     return Target(name, holds, f"state_dict[{json.dumps(name)}] = {value}")
+
+
+def _onnx(place: Place, given: Weights, H: int) -> Iterator[Target]:
+    node, d = place["node"], place["direction"]
+    names = node["tensors"] if node["op"] == "RNN" else {}
+    halves = [*given.biases, *[f"np.zeros({H})"] * (2 - len(given.biases))]
+    texts = (*given.columns(), f"np.concatenate([{', '.join(halves)}])")
+    for role, holds, text in zip("WRB", (*_KERNELS, _BIAS), texts, strict=True):
+        if role in names:
+            yield Target(names[role], holds, f"tensors[{json.dumps(names[role])}][{d}] = {text}")
+    if names and "B" not in names and given.biases:
+        yield Target("", _BIAS, "# the node has no B: give it one of shape (directions, 2 * hidden_size)")
 
 
 def _by_hand(spec: Mapping[str, Any], given: Weights, H: int) -> Iterator[Target]:
@@ -166,6 +201,15 @@ def _loaded(name: str, holds: frozenset[str], text: str) -> Target:
     return Target(name, holds, f"variables[{json.dumps(name)}].load({text}, session)")
 
 
+def _flax(place: Place, given: Weights, H: int) -> Iterator[Target]:
+    """Of a tree of Flax (`hn/kernel`, `dense_i/bias`) or of Equinox (`weight_hh`, `bias_n`)."""
+    for key, name in place["names"].items():
+        over_h = key.removeprefix("dense_").startswith(("h", "weight_hh"))
+        bias = "bias" in key
+        holds, text = (_BIAS, given.bias) if bias else (_KERNELS[over_h], given.rows()[over_h])
+        yield Target(name, holds, f"flat[{json.dumps(name)}] = {text or f'np.zeros({H})'}")
+
+
 def _facts(tensors: Sequence[str], right: Reading, wrong: Reading) -> Iterator[str]:
     """Lines for what is no tensor: the activation, the merge mode, the order of time."""
     framework = wrong.recipe.framework
@@ -184,6 +228,10 @@ def _activation(framework: str, layer: Layer) -> str:
         return f'keras.layers.SimpleRNN({H}, activation="{name}", return_sequences=True)'
     if framework == "tensorflow":
         return f"tf.compat.v1.nn.rnn_cell.BasicRNNCell({H}, activation=tf.nn.{name})"
+    if framework == "onnx":
+        return f"# of the RNN node: activations that compute {name}"
+    if framework == "flax":
+        return f"nn.SimpleCell({H}, activation_fn=jax.nn.{name})"
     if name in ("tanh", "relu"):
         return f'torch.nn.RNN({layer.input_size}, {H}, nonlinearity="{name}")'
     return f"# torch.nn.RNN has no {name}: compute each step with torch.nn.Linear, and apply it"
@@ -192,10 +240,15 @@ def _activation(framework: str, layer: Layer) -> str:
 def _merge(framework: str, layer: Layer) -> str:
     if framework == "keras":
         return f'keras.layers.Bidirectional(layer, merge_mode="{layer.merge}")'
+    if framework == "flax":
+        both = {"sum": "a + b", "mul": "a * b", "ave": "(a + b) / 2", "concat": "jnp.concatenate([a, b], -1)"}
+        return f"nn.Bidirectional(forward, backward, merge_fn=lambda a, b: {both[layer.merge]})"
     H = layer.hidden_size
     forward, backward = (f"y[..., :{H}]", f"y[..., {H}:]") if framework == "torch" else ("outputs[0]", "outputs[1]")
-    both = {"sum": "{} + {}", "mul": "{} * {}", "ave": "({} + {}) / 2", "concat": "concat([{}, {}], -1)"}[layer.merge]
-    return f"y = {both.format(forward, backward)}"
+    if framework == "onnx":
+        forward, backward = "Y[:, 0]", "Y[:, 1]"
+    words = {"sum": "{} + {}", "mul": "{} * {}", "ave": "({} + {}) / 2", "concat": "concat([{}, {}], -1)"}[layer.merge]
+    return f"y = {words.format(forward, backward)}"
 
 
 def _order(framework: str, layer: Layer, ours: Layer) -> Iterator[str]:
@@ -205,6 +258,12 @@ def _order(framework: str, layer: Layer, ours: Layer) -> Iterator[str]:
         yield f"keras.layers.SimpleRNN({layer.hidden_size}, go_backwards={reverse}, return_sequences=True)"
         if reverse and layer.time_restored:
             yield "y = y[:, ::-1]"
+        return
+    if framework == "onnx":
+        yield f"# of the RNN node: direction={'reverse' if reverse else 'forward'!r}"
+        return
+    if framework == "flax":
+        yield f"nn.RNN(cell, reverse={reverse}, keep_order={reverse and layer.time_restored})"
         return
     flip = "{}.flip(1)" if framework == "torch" else "tf.reverse({}, [1])"
     if reverse != turned:

@@ -11,9 +11,8 @@ from rnnverify.assumptions import Assumed, settle
 from rnnverify.comparison import Comparison, Fixed
 from rnnverify.conversion import Conversion, write_network
 from rnnverify.errors import OptionError, OutputError, RnnverifyError, printable
-from rnnverify.sides import Opened, Source, open_side, parse_all
+from rnnverify.sides import Opened, Source, is_recording, open_side, parse_all
 from rnnverify.targets import FORMS, check_place, form_like, suffix_form
-from rnnverify.trace import is_trace
 from rnnverify.verify import Options
 
 
@@ -48,7 +47,7 @@ def check_fixed(sources: Sequence[str | Path], target: str | Path) -> tuple[Sour
     if len(parsed) != 2:
         raise OptionError(f"--write-fixed: puts one file right by another, and {len(parsed)} were given; give two")
     for source in parsed:
-        if is_trace(source.path):
+        if is_recording(source.path):
             raise OptionError(f"--write-fixed: {source} is a trace, and holds no weights; give two model files")
     check_place(Path(target), FORMS["pt"], {f"side {source.label}": source.path for source in parsed}, None)
     return parsed

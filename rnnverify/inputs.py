@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +47,21 @@ class InputOptions:
             raise InputsError(f"--seed {self.seed}: a seed is 0 or more")
 
 
-def make_batches(options: InputOptions, network: Network) -> tuple[Batch, ...]:
+def parse_lengths(text: str) -> tuple[int, ...]:
+    """`5,12,32` as numbers. Raises InputsError."""
+    pieces = [piece.strip() for piece in text.split(",")]
+    if not all(piece.isascii() and piece.isdigit() and len(piece) < 10 for piece in pieces):
+        raise InputsError(f"--lengths {printable(text, 60)}: wanted whole numbers of steps, such as 5,12,32")
+    return tuple(map(int, pieces))
+
+
+def make_batches(
+    options: InputOptions, network: Network, embed: Callable[[Array], Array] | None = None
+) -> tuple[Batch, ...]:
     """A batch from zero states and one from random initial states, both float32 or the dtype of the file.
 
-    Raises InputsError where a file of inputs does not fit `network`.
+    Tokens (B, T) in a file become features by `embed`, which raises IndexError. Raises InputsError where a
+    file of inputs does not fit `network`.
     """
     source = _Uniform(options.seed)
     states: tuple[Array, ...] = ()
@@ -61,6 +73,7 @@ def make_batches(options: InputOptions, network: Network) -> tuple[Batch, ...]:
         x = source.take(shape) * amplitude.astype(np.float32)[:, None, None]
     else:
         x, states, cells, lengths = read_inputs(options.file)
+        x = _features(options.file, x, embed) if x.ndim == 2 else x
         if x.shape[2] != network.input_size:
             found = f"has {x.shape[2]} features in its last axis, the baseline reads {network.input_size}"
             raise InputsError(f"{printable(options.file)}: {found}; wanted (B, T, {network.input_size})")
@@ -76,6 +89,16 @@ def make_batches(options: InputOptions, network: Network) -> tuple[Batch, ...]:
     part = x[:_H0_SEQUENCES, :_H0_STEPS]
     states, cells = (tuple(source.take((len(part), size)) for size in each) for each in (sizes, cell_sizes))
     return Batch(ZERO, x), Batch(FROM_H0, part, states, cells or None), *padded
+
+
+def _features(path: Path, tokens: Array, embed: Callable[[Array], Array] | None) -> Array:
+    if embed is None:
+        found = f"holds tokens of shape {tokens.shape}, and no side has an embedding"
+        raise InputsError(f"{printable(path)}: {found}; wanted (B, T, I)")
+    try:
+        return embed(tokens)
+    except IndexError as error:
+        raise InputsError(f"{printable(path)}: holds {error}; wanted numbers of rows, from 0") from error
 
 
 def _cycled(options: InputOptions, B: int, T: int) -> Array:
@@ -101,7 +124,8 @@ def input_scale(network: Network) -> float:
 
 
 def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...], tuple[Array, ...], Array | None]:
-    """`x` (B, T, I) and, where an `.npz` holds them, the initial states `h0` and `c0` (L*D, B, H), and `lengths` (B,).
+    """`x` (B, T, I), or (B, T) of tokens; where an `.npz` holds them also the initial states `h0` and `c0` (L*D, B, H),
+    and `lengths` (B,).
 
     An `.npz` holds x under that name, or as its only array. Raises FileError or InputsError.
     """
@@ -127,13 +151,17 @@ def read_inputs(path: Path) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]
             tuple(_as_floats(path, name, state) for state in read_states(path, arrays, name, "", set()))
             for name in ("h0", "c0")
         )
-        lengths = read_lengths(path, arrays, x) if "lengths" in arrays and x.ndim == 3 else None
+        lengths = read_lengths(path, arrays, x) if "lengths" in arrays and x.ndim in (2, 3) else None
     elif start == b"\x93NUMPY":
         x = open_npy(path)
     else:
         raise FileError(path, "is neither .npy nor .npz", "write the inputs with numpy.save, shape (B, T, I)")
+    if x.ndim == 2 and x.dtype.kind in "iu" and x.size:
+        return np.asarray(x, np.int64), h0, c0, lengths
     if x.ndim != 3 or x.size == 0:
-        raise InputsError(f"{printable(path)}: x has shape {x.shape}; wanted (B, T, I), no axis empty")
+        raise InputsError(
+            f"{printable(path)}: x has shape {x.shape}; wanted (B, T, I), or (B, T) of tokens, no axis empty"
+        )
     return _as_floats(path, "x", x), h0, c0, lengths
 
 

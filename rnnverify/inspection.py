@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnnverify.assumptions.gates import settle_gates
 from rnnverify.errors import OptionError
 from rnnverify.sides import open_side, parse
 from rnnverify.weights import structure
@@ -46,7 +47,9 @@ def inspect(source: str | Path) -> Inspection:
     side = open_side(parse(str(source), "A"))
     if side.contents is None or side.reading is None:
         raise OptionError(f"{side.source}: is a trace, not a model; compare takes it as a side")
-    contents, reading = side.contents, side.reading
+    (settled,) = settle_gates([side], (), (), ())
+    assert settled.reading is not None
+    contents, reading = side.contents, settled.reading
     activation = reading.network.layers[0].activation
     assumed = (
         () if reading.activation_stated else (f"activation {activation}: not in the file, the framework's default",)
@@ -64,7 +67,7 @@ def inspect(source: str | Path) -> Inspection:
         ),
         canonical={name: array.shape for name, array in reading.network.tensors()},
         parameter_counts=reading.network.parameter_counts(),
-        assumptions=(*assumed, *reading.assumptions),
+        assumptions=(*assumed, *reading.assumptions, *reading.around.assumptions),
         not_compared=reading.not_compared,
         notes=(*contents.notes, *reading.notes),
         weights_fingerprint=reading.network.fingerprint(),

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnverify.adequacy import Adequacy, Examiner
 from rnnverify.canonical import Network
+from rnnverify.clips import without_idle_clips
 from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict
 from rnnverify.heatmap import heat_map
 from rnnverify.model_outputs import model_outputs
@@ -32,6 +33,7 @@ class _Evidence:
     rule: Tolerance  # that they were measured by
     tensors: tuple[TensorDifference, ...]
     weight_reasons: tuple[str, ...]  # sentences: how the networks differ, whatever the states do
+    weight_remarks: tuple[str, ...]  # how they differ in what these inputs never come to
     budgets: tuple[Budget | None, Budget | None]  # of both sides, against the baseline's weights
     network: Network | None  # whose weights those are
     dtype: str  # the coarser of the two
@@ -66,12 +68,13 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
     Raises MismatchError where their outputs have other shapes.
     """
     rule, words = _rule(baseline, candidate)
-    tensors, weight_reasons = _weights(baseline, candidate)
+    tensors, weight_reasons, weight_remarks = _weights(baseline, candidate, examiner.batches)
     evidence = _Evidence(
         measured=tuple(measured(baseline.trace, candidate.trace, rule)),
         rule=rule,
         tensors=tensors,
         weight_reasons=weight_reasons,
+        weight_remarks=weight_remarks,
         budgets=_budgets(baseline, candidate, examiner.allowed),
         network=baseline.ran or candidate.ran,
         dtype=_coarser(baseline, candidate),
@@ -126,6 +129,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
 def _remarks(baseline: Observed, candidate: Observed, evidence: _Evidence) -> tuple[str, ...]:
     source = baseline if baseline.network else candidate
     found = remarks(source.network, source.trace, evidence.batches, known=bool(evidence.tensors))
+    found = (*evidence.weight_remarks, *found)
     if baseline.arithmetic == candidate.arithmetic:
         return found
     words = ", ".join(f"{side.label} computed in {side.arithmetic}" for side in (baseline, candidate))
@@ -169,12 +173,17 @@ def _coarser(baseline: Observed, candidate: Observed) -> str:
     return max((baseline.arithmetic, candidate.arithmetic), key=lambda name: UNIT[name])
 
 
-def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDifference, ...], tuple[str, ...]]:
-    """The tensors side by side where both are known, and every way in which the networks differ."""
+def _weights(
+    baseline: Observed, candidate: Observed, batches: Sequence[Batch]
+) -> tuple[tuple[TensorDifference, ...], tuple[str, ...], tuple[str, ...]]:
+    """The tensors side by side where both are known, every way in which the networks differ, and what is idle there."""
     tensors: tuple[TensorDifference, ...] = ()
     reasons: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
     if baseline.network and candidate.network:
-        tensors, reasons = compare_weights(baseline.network, candidate.network)
+        labels = baseline.label, candidate.label
+        a, b, idle = without_idle_clips(baseline.network, candidate.network, batches, labels)
+        tensors, reasons = compare_weights(a, b)
         tensors = (*tensors, *compare_around(baseline.around, candidate.around))
     if not reasons and not same_layers(baseline.trace, candidate.trace):
         reasons = ("the final states have other shapes: other layers or directions",)
@@ -188,7 +197,7 @@ def _weights(baseline: Observed, candidate: Observed) -> tuple[tuple[TensorDiffe
             baseline.network, candidate.network, (baseline.label, candidate.label)
         )
         reasons = (narrowed, *reasons) if narrowed else reasons
-    return tensors, (*provenance_reasons(baseline, candidate), *reasons)
+    return tensors, (*provenance_reasons(baseline, candidate), *reasons), idle
 
 
 def _budgets(baseline: Observed, candidate: Observed, allowed: Allowed | None) -> tuple[Budget | None, Budget | None]:

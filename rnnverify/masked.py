@@ -68,7 +68,9 @@ def _run(model: Opened, run: Run) -> Run:
     turned = model.network is not None and not model.network.layers[-1].time_restored
     h_n, c_n = (tuple(h[kept.rows] for h in finals) if kept.whole else () for finals in (run.h_n, run.c_n))
     states = tuple(kept.of(values, turned) for values in run.states)
-    return Run(_batch(run.batch, kept, kept.of(run.batch.x)), kept.of(run.y, turned), h_n, states, c_n)
+    model_out = None if run.model_out is None else kept.of(run.model_out, turned)
+    batch = _batch(run.batch, kept, kept.of(run.batch.x))
+    return Run(batch, kept.of(run.y, turned), h_n, states, c_n, model_out)
 
 
 def _batch(batch: Batch, kept: _Kept, x: Array) -> Batch:

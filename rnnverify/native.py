@@ -24,14 +24,23 @@ import numpy as np
 
 from rnnverify.adapters.layout import Layout
 from rnnverify.adapters.reading import Reading
-from rnnverify.canonical import Array, Layer
+from rnnverify.canonical import GATES, Array, Direction, Layer
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import OptionError, RunnerError, printable
 from rnnverify.packed import Pack, Reference, Unpack
 from rnnverify.trace import Batch, Run, Trace
 
-RUNTIMES: dict[FrameworkName, str] = {"keras": "tensorflow", "torch": "torch", "tensorflow": "tensorflow"}
-_EXTRAS = {"keras": "keras", "torch": "torch", "tensorflow": "tensorflow"}
+RUNTIMES: dict[FrameworkName, str] = {
+    "keras": "tensorflow",
+    "torch": "torch",
+    "tensorflow": "tensorflow",
+    "flax": "jax",
+    "equinox": "jax",
+    "onnx": "onnx",
+}
+_EXTRAS = {name: name for name in RUNTIMES}
+_PACKAGES = {"onnx": "onnx onnxruntime"}
+"""What a runtime is installed as, where not by its own name."""
 _SERVE = Path(__file__).parent / "runners" / "serve.py"
 _SMALL = 1e8  # floating-point operations below which a second thread costs more than it gives
 
@@ -202,7 +211,9 @@ class Runners:
         if result["status"] == "missing":
             advice = f"install it with: pip install 'rnnverify[{_EXTRAS[framework]}]'"
             if runtime[0] != sys.executable:
-                advice = f"install it with: {printable(runtime[0])} -m pip install {runtime[1]}"
+                advice = (
+                    f"install it with: {printable(runtime[0])} -m pip install {_PACKAGES.get(runtime[1], runtime[1])}"
+                )
             raise MissingFrameworkError(f"{source}: {printable(result['message'])}; {advice}")
         if result["status"] != "ok":
             where = "the traceback is shown with --debug"
@@ -250,7 +261,14 @@ def _gates(layer: Layer) -> dict[str, Any]:
         "output_activation": gating.output or layer.activation,
         "reset_after": gating.reset_after,
         "cell_clip": gating.cell_clip,
+        "forget_bias": [_added(direction) for direction in layer.directions] if layer.cell == "lstm" else [],
     }
+
+
+def _added(direction: Direction) -> float:
+    """The forget bias that is added at run time, where `bias_recurrent` holds nothing else; otherwise 0."""
+    forget = direction.bias_recurrent[GATES["lstm"].index("f")]
+    return float(forget[0]) if (forget == forget[0]).all() else 0.0
 
 
 def _head(reading: Reading) -> list[dict[str, Any]]:
@@ -310,6 +328,7 @@ class _Process:
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "TF_USE_LEGACY_KERAS": "1",
             "KERAS_BACKEND": "tensorflow",
+            "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
             "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "-1"),
             "OMP_WAIT_POLICY": "passive",
             "PYTHONWARNINGS": "ignore",

@@ -12,6 +12,7 @@ from rnnverify.adapters.layouts import Layout, lay_out
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Direction
 from rnnverify.containers.contents import FrameworkName
+from rnnverify.errors import UnsupportedError
 
 _HEAD = "# source[name] is the array that the file holds under that name; `rnnverify inspect` lists them"
 
@@ -24,6 +25,7 @@ class Weights:
     recurrent_kernel: str
     turned: bool
     biases: tuple[str, ...]  # (H,) each: none, one, or the input's and the recurrent one
+    projection: str = ""  # (P, H) as PyTorch has it
 
     def rows(self) -> tuple[str, str]:
         """Both matrices as x @ kernel + h @ recurrent_kernel take them: (I, H) and (H, H)."""
@@ -44,10 +46,22 @@ def porting_code(reading: Reading, framework: FrameworkName) -> str:
     Raises UnsupportedError for what these layers cannot compute. The layouts are those of `adapters.layouts`.
     """
     layout = lay_out(reading.network, framework, Path(framework))
+    if not in_one_line_each(reading, framework):
+        found = "holds gated cells, whose porting code this version prints from PyTorch to PyTorch alone"
+        raise UnsupportedError(Path(framework), found, "leave out --show-code")
+    if reading.recipe.framework == "onnx" and len(list(expressions(reading))) < len(list(reading.network.directions())):
+        found = "weights that lie behind operations of the graph have no line of their own"
+        raise UnsupportedError(Path("onnx"), found, "leave out --show-code")
     weights = list(expressions(reading))
     directions = [direction for _, _, direction in reading.network.directions()]
-    code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow}[framework]
+    code = {"torch": _torch, "keras": _keras, "tensorflow": _tensorflow, "onnx": _onnx}[framework]
     return "\n".join(code(layout, list(zip(weights, directions, strict=True)))) + "\n"
+
+
+def in_one_line_each(reading: Reading, framework: FrameworkName) -> bool:
+    """Whether `expressions` says all that `framework` needs: it has no line for gates in another order."""
+    vanilla = all(layer.cell == "rnn" for layer in reading.network.layers)
+    return vanilla or framework == reading.recipe.framework == "torch"
 
 
 def _transposed(text: str, turned: bool) -> str:
@@ -64,10 +78,10 @@ def expressions(reading: Reading, holder: str = "source") -> Iterator[Weights]:
     def array(name: object) -> str:
         return f"{holder}[{json.dumps(str(name))}]"
 
+    sources = {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow, "flax": _from_flax}
+    sources["onnx"] = _from_onnx
     for spec in reading.recipe.layers:
-        yield from {"torch": _from_torch, "keras": _from_keras, "tensorflow": _from_tensorflow}[
-            reading.recipe.framework
-        ](spec, array)
+        yield from sources[reading.recipe.framework](spec, array)
 
 
 def _from_torch(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
@@ -77,10 +91,11 @@ def _from_torch(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
     keys = spec["keys"]
     for k in range(spec["num_layers"]):
         for end in ("", "_reverse") if spec["bidirectional"] else ("",):
-            suffix = f"_l{k}{end}" if spec["module"] == "RNN" else ""
+            suffix = "" if spec["module"].endswith("Cell") else f"_l{k}{end}"
             biases = [keys[kind + suffix] for kind in ("bias_ih", "bias_hh") if kind + suffix in keys]
             kernel, recurrent = (array(keys[kind + suffix]) for kind in ("weight_ih", "weight_hh"))
-            yield Weights(kernel, recurrent, True, tuple(map(array, biases)))
+            projection = array(keys["weight_hr" + suffix]) if "weight_hr" + suffix in keys else ""
+            yield Weights(kernel, recurrent, True, tuple(map(array, biases)), projection)
 
 
 def _from_cell_by_hand(spec: Mapping[str, Any], array: Array) -> Weights:
@@ -95,13 +110,10 @@ def _from_cell_by_hand(spec: Mapping[str, Any], array: Array) -> Weights:
 
 
 def _from_keras(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
-    taken = 0
-    for cell in spec["cells"]:
-        count = 2 + cell["use_bias"]
-        for names in spec["tensors"]:
-            kernel, recurrent, *biases = map(array, names[taken : taken + count])
+    for k in range(len(spec["cells"])):
+        for cells in spec["tensors"]:
+            kernel, recurrent, *biases = map(array, cells[k])
             yield Weights(kernel, recurrent, False, tuple(biases))
-        taken += count
 
 
 def _from_tensorflow(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
@@ -117,6 +129,26 @@ def _from_tensorflow(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]
             yield Weights(over_x, over_h, False, biases)
 
 
+def _from_onnx(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
+    """Nothing of a node with gates, or whose weights lie behind operations of the graph."""
+    for node in spec["nodes"]:
+        H = node["hidden_size"]
+        if node["op"] != "RNN" or not node["tensors"].keys() >= {"W", "R"}:
+            continue
+        for d in range(len(node["ways"])):
+            parts = {role: f"{array(name)}[{d}]" for role, name in node["tensors"].items()}
+            biases = tuple(f"{parts['B']}[{half}]" for half in (f":{H}", f"{H}:")) if "B" in parts else ()
+            yield Weights(parts["W"], parts["R"], True, biases)
+
+
+def _from_flax(spec: Mapping[str, Any], array: Array) -> Iterator[Weights]:
+    for names in spec["directions"]:
+        over_x, over_h = ("dense_i", "dense_h") if spec["api"] == "nnx" else ("i", "h")
+        keys = (f"{over_x}/kernel", f"{over_h}/kernel", f"{over_x}/bias")
+        kernel, recurrent, bias = (array(names[key]) for key in keys)
+        yield Weights(kernel, recurrent, False, (bias,))
+
+
 Pairs = Sequence[tuple[Weights, Direction]]
 
 
@@ -126,9 +158,10 @@ def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:
     for made in layout.layers:
         name = made["prefix"][:-1] or "rnn"
         options = [f"num_layers={made['num_layers']}"] * (made["num_layers"] > 1)
-        options += [f'nonlinearity="{made["nonlinearity"]}"', *(["bias=False"] if not made["bias"] else [])]
+        options += [f'nonlinearity="{made["nonlinearity"]}"'] * (made["module"] == "RNN")
+        options += [f"proj_size={made['proj_size']}"] * (made["proj_size"] > 0) + ["bias=False"] * (not made["bias"])
         options += ["bidirectional=True"] * made["bidirectional"] + [f"batch_first=True, dtype=torch.{made['dtype']}"]
-        yield f"{name} = torch.nn.RNN({made['input_size']}, {made['hidden_size']}, {', '.join(options)})"
+        yield f"{name} = torch.nn.{made['module']}({made['input_size']}, {made['hidden_size']}, {', '.join(options)})"
         yield "with torch.no_grad():"
         for k in range(made["num_layers"]):
             for end in ("", "_reverse")[: 1 + made["bidirectional"]]:
@@ -139,6 +172,8 @@ def _torch(layout: Layout, pairs: Pairs) -> Iterator[str]:
                     given = weights.biases[d : d + 1]
                     value = f"copy_(torch.from_numpy({given[0]}))" if given else "zero_()"
                     yield f"    {name}.{kind}_l{k}{end}.{value}"
+                if weights.projection:
+                    yield f"    {name}.weight_hr_l{k}{end}.copy_(torch.from_numpy({weights.projection}))"
 
 
 def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:
@@ -149,7 +184,7 @@ def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:
         options += ["go_backwards=True"] * made["go_backwards"] + ["return_sequences=True"]
         options += [f'dtype="{made["dtype"]}"'] * (made["dtype"] != "float32")
         name = f'name="{made["name"]}"'
-        if made["class"] == "SimpleRNN":
+        if not made["bidirectional"]:
             yield f"    keras.layers.SimpleRNN({made['units']}, {', '.join(options)}, {name}),"
         else:
             inner = f"keras.layers.SimpleRNN({made['units']}, {', '.join(options)})"
@@ -165,6 +200,30 @@ def _keras(layout: Layout, pairs: Pairs) -> Iterator[str]:
             yield from (f"    {text}," for text in weights.rows())
             yield from [f"    {weights.bias or zeros},"] * made["use_bias"]
         yield "])"
+
+
+def _onnx(layout: Layout, pairs: Pairs) -> Iterator[str]:
+    yield from ("import numpy as np", "from onnx import helper, numpy_helper", "", _HEAD, "tensors, nodes = [], []")
+    left = list(pairs)
+    for made in layout.layers:
+        for node in made["nodes"]:
+            own = [left.pop(0) for _ in range(2 if node["attributes"]["direction"] == "bidirectional" else 1)]
+            columns = [weights.columns() for weights, _ in own]
+            halves = [_halves(weights.biases, direction.hidden_size) for weights, direction in own]
+            stacks = [[kernel for kernel, _ in columns], [recurrent for _, recurrent in columns], halves]
+            for name, stack in zip(node["tensors"], stacks, strict=False):
+                value = f"np.stack([{', '.join(stack)}])"
+                yield f'tensors.append(numpy_helper.from_array({value}, "{name}"))'
+            stated = ", ".join(f"{key}={value!r}" for key, value in node["attributes"].items())
+            name, read = node["name"], ["X", *node["tensors"]]
+            outputs = [f"{name}/Y", f"{name}/h_n"]
+            yield f'nodes.append(helper.make_node("{node["op"]}", {read}, {outputs}, "{name}", {stated}))'
+    yield "# X is (T, B, I); a node's Y is (T, directions, B, H): before the next node put the directions beside H"
+
+
+def _halves(biases: Sequence[str], H: int) -> str:
+    """The biases of W and those of R, one after the other: zeros where the file has none."""
+    return f"np.concatenate([{', '.join([*biases, *[f'np.zeros({H}, np.float32)'] * (2 - len(biases))])}])"
 
 
 def _tensorflow(layout: Layout, pairs: Pairs) -> Iterator[str]:

@@ -126,6 +126,7 @@ def _with_finals(budget: Budget, steps: Steps, judge: Judge, dtype: str) -> Budg
             wrong = middle.size
         else:
             wrong = int((~(np.abs(final.astype(np.float64) - middle) <= reach)).sum())
+        budget = replace(budget, checked=budget.checked + middle.size)
         if wrong:
             beyond = budget.beyond + wrong
             budget = replace(budget, used=math.inf, where=f"{name} of {steps.where}", beyond=beyond)

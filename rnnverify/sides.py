@@ -1,9 +1,10 @@
-"""One argument of a comparison: `[keras:|torch:|tf:]PATH[#selector]`, a model file or a trace, and what it holds."""
+"""One argument of a comparison: `[FRAMEWORK:]PATH[#selector]`, a model file or a trace, taken apart."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,14 @@ from rnnverify.containers import FORMS, Contents, FrameworkName, form_of, open_m
 from rnnverify.errors import FileError, OptionError, printable
 from rnnverify.trace import Trace, is_trace, load
 
-PREFIXES: dict[str, FrameworkName] = {"keras": "keras", "torch": "torch", "tf": "tensorflow"}
+PREFIXES: dict[str, FrameworkName] = {
+    "keras": "keras",
+    "torch": "torch",
+    "tf": "tensorflow",
+    "flax": "flax",
+    "equinox": "equinox",
+    "onnx": "onnx",
+}
 
 
 @dataclass(frozen=True)
@@ -78,19 +86,40 @@ def parse_all(given: Sequence[str], folder: Path = Path()) -> tuple[Source, ...]
     return tuple(parse(text, chr(ord("A") + k), folder) for k, text in enumerate(given))
 
 
+def is_recording(path: Path) -> bool:
+    """Whether `path` holds what a model did: a trace, or a folder of ONNX's test data."""
+    return is_trace(path) or is_test_data(path)
+
+
+def is_test_data(path: Path) -> bool:
+    """Whether `path` is a folder of ONNX's test data."""
+    try:
+        return path.is_dir() and (path / "input_0.pb").is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _recording(path: Path) -> Trace:
+    read: Callable[[Path], Trace] = load
+    if is_test_data(path):
+        read = import_module("rnnverify.onnx_data").load_test_data
+    return read(path)
+
+
 def framework_of(source: Source) -> FrameworkName | None:
     """Which framework will be asked to run `source`, told by its first bytes; None for a trace."""
-    if is_trace(source.path):
+    if is_recording(source.path):
         return None
-    return source.framework or FORMS[form_of(source.path)][1] or "torch"
+    framework = source.framework or FORMS[form_of(source.path)][1]
+    return framework or open_model(source.path).framework or "torch"  # names tell, where the form does not
 
 
 def open_side(source: Source) -> Opened:
     """Read a model file or a trace. Raises FileError and its kinds."""
-    if is_trace(source.path):
+    if is_recording(source.path):
         if source.framework or source.selector:
             raise OptionError(f"{source}: a trace has neither a framework prefix nor a selector; give its path alone")
-        return Opened(source, None, None, load(source.path))
+        return Opened(source, None, None, _recording(source.path))
     contents = open_model(source.path)
     reading = read_network(contents, source.framework, source.selector)
     for name, array in reading.network.tensors():

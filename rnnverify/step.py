@@ -13,6 +13,7 @@ import numpy as np
 from rnnverify.activations import activation as activation_of
 from rnnverify.canonical import Array
 from rnnverify.errors import OptionError, printable
+from rnnverify.parametrised import parsed
 from rnnverify.precision import UNIT_ROUNDOFF, smallest, spacing
 
 
@@ -91,8 +92,17 @@ ACTIVATION_ERRORS: dict[str, ActivationError] = {
 
 def activation_error(name: str, allowed: Allowed | None = None) -> ActivationError:
     """That of an activation, by its name in `activations`; what the user allows in its place."""
-    found = ACTIVATION_ERRORS.get(name, _COMPOSED)
+    found = ACTIVATION_ERRORS.get(name) or _parametrised_error(name)
     return replace(found, ulps=allowed.ulps, units=allowed.units) if allowed else found
+
+
+def _parametrised_error(name: str) -> ActivationError:
+    parts = parsed(name)
+    if parts.family is None:  # a clip before what the table has adds no rounding; the slope may be 0 anywhere
+        return replace(ACTIVATION_ERRORS.get(parts.base, _COMPOSED), least_slope=None)
+    ulps, units = parts.family.error(*parts.numbers)
+    rises = parts.family.rises(*parts.numbers)
+    return ActivationError(ulps, units, largest_slope=0.0 if rises else parts.family.steepest(*parts.numbers))
 
 
 class Step:

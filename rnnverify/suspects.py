@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnverify.activations import ACTIVATIONS, SLOPES
+from rnnverify.activations import activation as activation_of
+from rnnverify.activations import slope as slope_of
 from rnnverify.canonical import Array, Network
 from rnnverify.precision import UNIT_ROUNDOFF
 from rnnverify.recorded import Steps, recorded_steps
@@ -124,7 +125,7 @@ def _residuals(rows: _Rows, weights: Array, bias_magnitude: Array, dtype: str) -
     )  # not monotone: above zero only one pre-activation leads to a state, and no smaller one
     undone, slope, settled = _undo(name, rows.h, np.maximum(z, rows.h) if turns else z, 0.1 * u)
     settled &= (rows.h > 0) | (not turns)
-    slope = np.minimum(slope, np.abs(SLOPES[name](z)))
+    slope = np.minimum(slope, np.abs(slope_of(name)(z)))
     spread = u * (np.abs(rows.h) * (0.6 + 0.3 * error.ulps) + 0.5 * error.units)  # of the activation and of storing h
     m = np.count_nonzero(rows.features, axis=1)[:, None] + 1
     Q = rows.features[:, :-1] ** 2 @ weights[:-1] ** 2 + bias_magnitude**2
@@ -138,7 +139,7 @@ def _undo(name: str, h: Array, z: Array, precision: float) -> tuple[Array, Array
     """The pre-activation of h by Newton's method from z, the slope there, and where that worked; all (N, H)."""
     undone, close = z.copy(), np.maximum(precision, 2.0**-50 * np.abs(h))
     for _ in range(12):
-        slope, gap = SLOPES[name](undone), h - ACTIVATIONS[name](undone)
+        slope, gap = slope_of(name)(undone), h - activation_of(name)(undone)
         moving = (np.abs(gap) > close) & (np.abs(slope) >= _LEAST_SLOPE)
         if not moving.any():
             break

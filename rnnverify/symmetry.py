@@ -18,6 +18,8 @@ from rnnverify.canonical import Array, CellKind, Direction, Layer, Network
 _ODD = {"tanh", "softsign", "hard_tanh", "tanh_shrink", "linear"}
 _HOMOGENEOUS = {"relu", "leaky_relu", "linear"}
 _SHOWN = 12
+_FEW, _ROWS = 8, 32  # units that are looked at first, and numbers of each
+_REACH = 0.05  # of the square of their size: how far apart units may be that match
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,9 @@ def _features(d: Direction) -> Iterator[Array]:
     """What tells units apart, (features, H): kernel and bias; where that does not do, the recurrent kernel as well."""
     first = np.concatenate([*d.kernel.astype(np.float64), d.bias])
     yield first
-    recurrent = np.abs(d.recurrent_kernel.astype(np.float64))
-    shape = np.concatenate([*np.sort(recurrent, axis=1), *np.sort(recurrent, axis=2).swapaxes(1, 2)])
+    U = d.recurrent_kernel.astype(np.float64)
+    sizes = [f(each, axis=k) for each in np.abs(U) for k in (0, 1) for f in (np.sum, np.max, np.linalg.norm)]
+    shape = np.stack([*(np.diag(each) for each in U), *sizes])
     yield np.concatenate([first, shape])
     yield np.concatenate([*d.kernel.astype(np.float64)])  # where the bias is wrong besides
     yield np.concatenate([d.bias, shape])  # where the kernel is
@@ -183,6 +186,9 @@ def matched(a: Array, b: Array, activation: str) -> Matched | None:
 
     None where two columns have the same nearest.
     """
+    quick = (_normalised(each[:_ROWS], activation)[0] for each in (a, b))
+    if not _near(*quick):
+        return None
     one, ours = _normalised(a, activation)
     other, theirs = _normalised(b, activation)
     distance = (one * one).sum(axis=0)[:, None] - 2 * one.T @ other  # (H, H); the term of b alone changes nothing
@@ -197,6 +203,13 @@ def matched(a: Array, b: Array, activation: str) -> Matched | None:
         exact = np.divide(b[largest, columns], bottom, out=np.ones_like(bottom), where=bottom != 0)
         factors = np.where(np.sign(exact) == np.sign(factors), exact, factors)
     return order, [_snapped(float(factor)) for factor in factors]
+
+
+def _near(a: Array, b: Array) -> bool:
+    """Whether most of the first columns of b (n, H) are near one of a (n, H): quick to tell that nothing matches."""
+    b = b[:, :_FEW]
+    distance = (a * a).sum(axis=0)[:, None] - 2 * a.T @ b + (b * b).sum(axis=0)
+    return bool(np.median(distance.min(axis=0)) <= _REACH * np.median((b * b).sum(axis=0)))
 
 
 def _snapped(factor: float) -> float:

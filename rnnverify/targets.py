@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rnnverify.containers import FrameworkName
 from rnnverify.containers.contents import Contents
-from rnnverify.errors import OptionError, OutputError, printable
+from rnnverify.errors import OptionError, OutputError, UnsupportedError, printable
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ FORMS: Mapping[str, Form] = {
         Form("weights.h5", "keras", "Keras weights", (".weights.h5",)),
         Form("h5", "keras", "Keras model, HDF5", (".h5", ".hdf5")),
         Form("keras", "keras", "Keras model, zip", (".keras",)),
+        Form("onnx", "onnx", "ONNX model", (".onnx",)),
         Form("ckpt", "tensorflow", "TensorFlow checkpoint", (".ckpt",), (".data-00000-of-00001", ".meta", ".index")),
     )
 }
@@ -57,12 +58,18 @@ def suffix_form(target: Path) -> Form | None:
 
 
 def form_like(contents: Contents) -> Form:
-    """The form in which a network is written that is to stand in for the file of `contents`."""
+    """The form in which a network is written that is to stand in for the file of `contents`.
+
+    Raises UnsupportedError for a framework whose files are not written.
+    """
+    if contents.framework in ("flax", "equinox"):
+        found = f"is a file of {contents.framework}, which this version reads and does not write"
+        raise UnsupportedError(contents.path, found, f"convert to one of {', '.join(FORMS)}")
     if contents.framework == "keras":
         full = isinstance(contents.metadata.get("model_config"), dict)
         return FORMS[("keras" if contents.form == "Keras zip" else "h5") if full else "weights.h5"]
-    if contents.framework == "tensorflow":
-        return FORMS["ckpt"]
+    if contents.framework in ("tensorflow", "onnx"):
+        return FORMS["ckpt" if contents.framework == "tensorflow" else "onnx"]
     return FORMS[contents.form if contents.form in ("safetensors", "npz") else "pt"]
 
 

@@ -189,7 +189,7 @@ def load(path: Path) -> Trace:
         model_out = _model_out(arrays, suffix, used)
         batch = Batch(name, arrays[x_key], h0, c0 or None, lengths)
         run = Run(batch, arrays["y" + suffix], h_n, shown, c_n, model_out)
-        _check(path, run, suffix)
+        check_run(path, run, suffix)
         runs[name] = run
     return Trace(runs, provenance, tuple(printable(key) for key in arrays if key not in used))
 
@@ -239,7 +239,7 @@ def read_states(path: Path, arrays: Mapping[str, Array], name: str, suffix: str,
     return tuple(states)
 
 
-def _check(path: Path, run: Run, suffix: str) -> None:
+def check_run(path: Path, run: Run, suffix: str) -> None:
     x, y = run.batch.x, run.y
     for key, array in (("x", x), ("y", y)):
         if key == "x" and array.ndim == 2 and array.dtype.kind in "iu" and array.size:

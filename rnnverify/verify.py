@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,7 +14,7 @@ from rnnverify import lengths, reference, search
 from rnnverify.adapters import Reading
 from rnnverify.adequacy import Examiner
 from rnnverify.alignment import aligned
-from rnnverify.around import NOTHING
+from rnnverify.around import NOTHING, Embedding
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.batches import choose_batches
 from rnnverify.canonical import Network
@@ -32,7 +33,7 @@ from rnnverify.precision import DtypeName, narrow
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.step import Allowed
 from rnnverify.trace import FILED, FROM_H0, Batch, Run, Trace, save
-from rnnverify.whole_model import shared, with_outputs
+from rnnverify.whole_model import embedding_of, shared, with_outputs
 from rnnverify.witness import Asked, save_witness
 
 Engine = Literal["auto", "native", "reference"]
@@ -71,8 +72,8 @@ class Options:
 def compare(*sources: str | Path, options: Options | None = None) -> Comparison:
     """Compare model files or traces, each against the first; every model is run by its own framework.
 
-    A source is `PATH`, `PATH#selector`, or either after `keras:`, `torch:` or `tf:`. Raises an RnnverifyError where the
-    comparison could not be made; a deviation is a result, not an error.
+    A source is `PATH`, `PATH#selector`, or either after `keras:`, `torch:`, `flax:`, ... Raises an RnnverifyError where
+    the comparison could not be made; a deviation is a result, not an error.
     """
     options = options or Options()
     if len(sources) < 2:
@@ -117,8 +118,8 @@ def start(parsed: Sequence[Source], options: Options, runners: Runners) -> None:
 
 def prepare(parsed: Sequence[Source], options: Options) -> Prepared:
     """Read every side and choose the inputs. Raises an RnnverifyError where the sides cannot be compared."""
-    sides = _open(parsed, options)
-    batches = choose_batches(sides, options.inputs, options.dtype, native=options.engine != "reference")
+    sides, table = _open(parsed, options)
+    batches = choose_batches(sides, options.inputs, options.dtype, native=options.engine != "reference", table=table)
     plan = search.plan([(s.source.label, s.network) for s in sides], batches) if options.search else None
     batches = (*batches, plan.batch) if plan and plan.batch else batches
     return Prepared(options, sides, batches, plan, *_jobs(sides, batches, options))
@@ -163,7 +164,7 @@ def _with_witness(
     )
 
     def replay(sources: Sequence[str], inputs: Path | None) -> Comparison:
-        made = replace(options.inputs, file=inputs)
+        made = replace(options.inputs, file=inputs, lengths=())
         return compare(*sources, options=replace(options, inputs=made, search=False, save_witness=None))
 
     return replace(result, witness=save_witness(asked, result, observed, replay))
@@ -212,10 +213,11 @@ def run(source: str | Path, output: str | Path | None = None, options: Options |
     parsed = parse_all([str(source)])
     with Runners(options.limits) as runners:
         start(parsed, options, runners)
-        sides = _open(parsed, options)
+        sides, table = _open(parsed, options)
         if sides[0].trace:
             raise OptionError(f"{source}: is a trace already; give a model file")
-        batches = choose_batches(sides, options.inputs, options.dtype, native=options.engine != "reference")
+        native = options.engine != "reference"
+        batches = choose_batches(sides, options.inputs, options.dtype, native=native, table=table)
         if options.inputs.file:
             batches = tuple(b for b in batches if b.name != FROM_H0 or b.x is batches[0].x)
         prepared = Prepared(options, sides, batches, None, *_jobs(sides, batches, options))
@@ -249,8 +251,10 @@ def _in_memory(run: Run) -> Run:
     return Run(run.batch, np.array(run.y), h_n, states, c_n, model_out)
 
 
-def _open(parsed: Sequence[Source], options: Options) -> tuple[Opened, ...]:
-    return without_masked_steps(shared(settle([open_side(source) for source in parsed], options.assumed)))
+def _open(parsed: Sequence[Source], options: Options) -> tuple[tuple[Opened, ...], Embedding | None]:
+    """The sides, and the embedding that makes features of tokens, whether it is compared or not."""
+    sides = settle([open_side(source) for source in parsed], options.assumed)
+    return without_masked_steps(shared(sides)), embedding_of(sides)
 
 
 def _jobs(
@@ -262,7 +266,7 @@ def _jobs(
     for side in sides:
         label = side.source.label
         if side.reading and side.contents and options.engine != "reference":
-            why = _cannot_run(side)
+            why = _cannot_run(side, options)
             if why and options.engine == "native":
                 raise OptionError(f"--engine native: {side.source}: {why}")
             if why:
@@ -307,9 +311,13 @@ def _ran(result: Mapping[str, Any], trace: Trace) -> str:
     return ran_as(result) + (f", in {dtype}" if dtype != "float32" else "")
 
 
-def _cannot_run(side: Opened) -> str:
+def _cannot_run(side: Opened, options: Options) -> str:
     assert side.reading is not None
     framework = side.reading.recipe.framework
+    if side.reading.recipe.cannot_run:
+        return side.reading.recipe.cannot_run
+    if framework == "onnx" and options.dtype not in (None, "float32"):
+        return f"onnxruntime computes recurrent nodes in float32 only, not in {options.dtype}"
     can = _NATIVE_ACTIVATIONS.get(framework)
     used = {layer.activation for layer in side.reading.network.layers}
     if can and not used <= set(can):
@@ -339,6 +347,7 @@ def _observe(
                 references[key] = trace if is_reference else reference.run(network, batches)
             own = references[key]
         around = side.reading.around if side.reading else NOTHING
+        around = around.mapped(partial(narrow, dtype=options.dtype)) if options.dtype else around
         framework = side.reading.recipe.framework if side.reading else str(trace.provenance.get("framework", ""))
         label, assumed = side.source.label, assumptions_of(side)
         observed.append(Observed(label, side.network, trace, own, assumed, around, rounded, framework))

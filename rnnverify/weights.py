@@ -149,7 +149,8 @@ def _formulas(a: Layer, b: Layer) -> Iterator[tuple[str, object, object]]:
         yield "reset gate acts", resets[a.gating.reset_after], resets[b.gating.reset_after]
     else:
         yield "output activation", a.gating.output or a.activation, b.gating.output or b.activation
-        yield "cell clip", a.gating.cell_clip, b.gating.cell_clip
+        clips = [f"{y.gating.cell_clip:g}" if y.gating.cell_clip else "none" for y in (a, b)]
+        yield "cell clip", clips[0], clips[1]
 
 
 def _sizes(a: Layer, b: Layer) -> Iterator[tuple[str, object, object]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from rnnverify.around import NOTHING, Around, Embedding, Head, apply, features, same_shapes
-from rnnverify.errors import InputsError
+from rnnverify.errors import FileError, InputsError
 from rnnverify.sides import Opened
 from rnnverify.trace import Batch, Run, Trace
+
+_LIKELY = ("linear", "softmax", "sigmoid", "relu", "tanh")  # activations of a dense layer
+_PART = 64  # sequences and steps of a recording that tell them
 
 
 def shared(sides: Sequence[Opened]) -> tuple[Opened, ...]:
@@ -22,9 +26,10 @@ def shared(sides: Sequence[Opened]) -> tuple[Opened, ...]:
     sides = _from_tokens(sides)
     models = [side.reading.around for side in sides if side.reading]
     recorded = any(run.model_out is not None for side in sides if side.trace for run in side.trace.runs.values())
-    several = len(models) > 1
+    several = len(models) > 1 or len(sides) == 1
     head = models and (several or recorded) and _one_shape_of_heads(models)
     embedding = several and _one_shape_of_tables(models)
+    sides = _with_activations(sides) if head else sides
     return tuple(_left(side, keep_head=bool(head), keep_embedding=bool(embedding)) for side in sides)
 
 
@@ -51,14 +56,85 @@ def _one_shape_of_tables(models: Sequence[Around]) -> bool:
     return len(shapes) == 1 and None not in shapes
 
 
+def _with_activations(sides: Sequence[Opened]) -> tuple[Opened, ...]:
+    """`sides` whose dense layers, of one shape, have the activation of another side where their files state none."""
+    heads = [side.reading.around.head for side in sides if side.reading]
+    count = len(heads[0].layers) if heads and heads[0] else 0
+    known: list[tuple[str, str] | None] = []
+    for k in range(count):
+        stating = (side for side in sides if (head := _head(side)) and head.layers[k].stated)
+        donor = next(stating, None)
+        head = _head(donor) if donor else None
+        known.append((head.layers[k].activation, f"borrowed from {donor.source.label}") if donor and head else None)
+    if heads[0] and None in known:
+        known = _as_recorded(heads[0], known, sides)
+    return tuple(_with_those(side, known) for side in sides)
+
+
+def _head(side: Opened) -> Head | None:
+    return side.reading.around.head if side.reading else None
+
+
+def _as_recorded(
+    head: Head, known: Sequence[tuple[str, str] | None], sides: Sequence[Opened]
+) -> list[tuple[str, str] | None]:
+    """`known` with the activations that fit a recording of the whole model best, where no file states them."""
+    runs = ((side, run) for side in sides if side.trace for run in side.trace.runs.values())
+    recorded = next(((side, run) for side, run in runs if run.model_out is not None), None)
+    if recorded is None or known.count(None) > 2 or recorded[1].y.shape[2] != head.input_size:
+        return list(known)
+    side, run = recorded
+    part = (slice(_PART), slice(_PART))
+    assert run.model_out is not None
+    wanted = np.asarray(run.model_out[part], np.float64)
+
+    def off(names: tuple[str, ...]) -> float:
+        layers = (replace(dense, activation=name) for dense, name in zip(head.layers, names, strict=True))
+        made = apply(Head(tuple(layers)), np.asarray(run.y[part]))
+        return float(np.abs(made - wanted).max()) if made.shape == wanted.shape else np.inf
+
+    choices = [(each[0],) if each else _LIKELY for each in known]
+    best = min(itertools.product(*choices), key=off)
+    how = f"as recorded in {side.source.label}"
+    return [each or (name, how) for each, name in zip(known, best, strict=True)]
+
+
+def _with_those(side: Opened, known: Sequence[tuple[str, str] | None]) -> Opened:
+    reading, head = side.reading, _head(side)
+    if reading is None or head is None or all(dense.stated for dense in head.layers):
+        return side
+    layers, words = [], []
+    for dense, given in zip(head.layers, known, strict=True):
+        if dense.stated:
+            layers.append(dense)
+            continue
+        activation, how = given or ("linear", "compared without one")
+        layers.append(replace(dense, activation=activation))
+        words.append(f"activation {activation} of {dense.name}: not in the file, {how}")
+    around = replace(reading.around, head=Head(tuple(layers)), assumptions=(*reading.around.assumptions, *words))
+    return replace(side, reading=replace(reading, around=around))
+
+
+def _check_finite(side: Opened, around: Around) -> None:
+    """Raise FileError where what is compared holds NaN or infinity."""
+    tensors = [(around.embedding.name, around.embedding.table)] if around.embedding else []
+    for dense in around.head.layers if around.head else ():
+        tensors += [(dense.name, dense.kernel), (dense.name, dense.bias)]
+    for name, array in tensors:
+        bad = int(array.size - np.isfinite(array).sum())
+        if bad:
+            found = f"{name} holds {bad} weights that are NaN or infinite"
+            raise FileError(side.source.given, found, "a model with such weights cannot be compared: repair the file")
+
+
 def _left(side: Opened, *, keep_head: bool, keep_embedding: bool) -> Opened:
     reading = side.reading
     if reading is None or reading.around is NOTHING:
         return side
     embedding, head = reading.around.embedding, reading.around.head
-    dropped = [str(embedding)] * (embedding is not None and not keep_embedding)
-    dropped += [str(dense) for dense in head.layers] if head and not keep_head else []
+    dropped = Around(None if keep_embedding else embedding, None if keep_head else head).words
     around = Around(embedding if keep_embedding else None, head if keep_head else None, reading.around.assumptions)
+    _check_finite(side, around)
     said = around.assumptions if around.embedding or around.head else ()
     changed = replace(
         reading,

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from rnnverify.assumptions import Assumed
+from rnnverify.assumptions import OPTIONS, Assumed
 from rnnverify.canonical import Network
 from rnnverify.comparison import Comparison, Pair, Tolerance, Witness, measure
 from rnnverify.errors import printable
@@ -44,12 +44,8 @@ class Asked:
     def command(self, sources: Sequence[str], inputs: bool) -> tuple[str, ...]:
         """The arguments of `rnnverify compare` on `sources`, with `path` as the inputs or among the sources."""
         options = ["--inputs", str(self.path)] * inputs
-        for name, values in (
-            ("--activation", self.assumed.activations),
-            ("--merge-mode", self.assumed.merge_modes),
-            ("--go-backwards", self.assumed.go_backwards),
-        ):
-            options += [part for value in values for part in (name, value)]
+        for name, values in zip(OPTIONS, astuple(self.assumed), strict=True):
+            options += [part for value in values for part in ("--" + name.replace("_", "-"), value)]
         options += ["--engine", self.engine] * (self.engine != "auto")
         options += [] if self.probes else ["--no-probes"]
         options += self.more

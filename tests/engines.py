@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rnnverify.activations import ACTIVATIONS
+from rnnverify.activations import activation
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.trace import Batch, Run, Trace
 
@@ -53,7 +53,7 @@ def _run(network: Network, batch: Batch, order: Order, dtype: np.dtype[Any]) -> 
 def _direction(layer: Layer, d: Direction, x: Array, h: Array, order: Order) -> Array:
     """x (B, T, I) and h (B, H) to the states (B, T, H), in the order of processing."""
     step = {"split": _split, "fused": _fused, "naive": _naive}[order](d, x)
-    act = ACTIVATIONS[layer.activation]
+    act = activation(layer.activation)
     y = np.empty((*x.shape[:2], d.hidden_size), x.dtype)
     for t in range(x.shape[1]):
         h = act(step(t, h)).astype(x.dtype)
@@ -63,8 +63,8 @@ def _direction(layer: Layer, d: Direction, x: Array, h: Array, order: Order) -> 
 
 def _gated(layer: Layer, d: Direction, x: Array, h: Array, c: Array, order: Order) -> tuple[Array, Array]:
     """The same of a cell with gates; and the last cell state of an LSTM."""
-    act, gate = ACTIVATIONS[layer.activation], ACTIVATIONS[layer.gating.activation]
-    out = ACTIVATIONS[layer.gating.output or layer.activation]
+    act, gate = activation(layer.activation), activation(layer.gating.activation)
+    out = activation(layer.gating.output or layer.activation)
     y = np.empty((*x.shape[:2], d.state_size), x.dtype)
     whole = [_one_gate(d, k) for k in range(len(d.kernel))]
     steps = [{"split": _split, "fused": _fused, "naive": _naive}[order](each, x) for each in whole]

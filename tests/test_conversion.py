@@ -89,10 +89,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], s
 def test_each_network_is_held_by_the_frameworks_that_can(written: dict[tuple[str, str], str]) -> None:
     held = {name: {FORMS[form].framework for network, form in written if network == name} for name in NETWORKS}
     for name in list(NETWORKS)[:10]:
-        assert held[name] == {"torch", "keras", "tensorflow"}, name
+        assert held[name] == {"torch", "keras", "tensorflow", "onnx"}, name
     for name in list(NETWORKS)[10:14]:
-        assert held[name] == {"keras", "tensorflow"}, name
-    assert (held["averaged"], held["turned back"]) == ({"keras"}, {"tensorflow"})
+        onnx = {"onnx"} if name in ("summed", "multiplied, then summed") else set()
+        assert held[name] == {"keras", "tensorflow"} | onnx, name
+    assert (held["averaged"], held["turned back"]) == ({"keras"}, {"tensorflow", "onnx"})
 
 
 def test_read_after_write_is_the_identity(written: dict[tuple[str, str], str]) -> None:
@@ -100,8 +101,8 @@ def test_read_after_write_is_the_identity(written: dict[tuple[str, str], str]) -
     for (name, form), source in written.items():
         side, network = open_side(parse(source, "A")), NETWORKS[name]
         assert side.reading and side.contents and side.network
-        assert side.reading.activation_stated == (form in ("h5", "keras", "ckpt")), (name, form)
-        one_bias = FORMS[form].framework != "torch"
+        assert side.reading.activation_stated == (form in ("h5", "keras", "ckpt", "onnx")), (name, form)
+        one_bias = FORMS[form].framework not in ("torch", "onnx")
         for (tensor, theirs), (_, ours) in zip(side.network.tensors(), network.tensors(), strict=True):
             if not (one_bias and "bias" in tensor):
                 assert np.array_equal(theirs, ours) and theirs.dtype == ours.dtype, (name, form, tensor)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx_files import recurrent, weights
 
-from rnnverify.adapters import Reading
-from rnnverify.canonical import Array
+from rnnverify.adapters import Reading, restate
+from rnnverify.canonical import Array, Network
 from rnnverify.finding import Finding
 from rnnverify.fix_code import with_code
 from rnnverify.sides import open_side, parse
@@ -56,6 +57,9 @@ for case in json.load(open(sys.argv[1])):
         names |= {"torch": torch, "state_dict": {name: torch.from_numpy(array) for name, array in wrong.items()}}
         exec(case["code"], names)
         found = {name: tensor.numpy() for name, tensor in names["state_dict"].items()}
+    elif case["framework"] == "flax":
+        names["flat"] = found = wrong
+        exec(case["code"], names)
     elif case["framework"] == "tensorflow":
         names |= {"session": None, "variables": {name: Variable(array) for name, array in wrong.items()}}
         exec(case["code"], names)
@@ -63,12 +67,13 @@ for case in json.load(open(sys.argv[1])):
     else:
         layers, held = {}, {}
         for spec in case["layers"]:
-            made = Part() if spec["bidirectional"] else cell(spec["tensors"][0], wrong)
+            tensors = [cells[0] for cells in spec["tensors"]]  # of each direction
+            made = Part() if spec["bidirectional"] else cell(tensors[0], wrong)
             if spec["bidirectional"]:
-                made.forward_layer, made.backward_layer = (cell(each, wrong) for each in spec["tensors"])
+                made.forward_layer, made.backward_layer = (cell(each, wrong) for each in tensors)
             parts = [made.forward_layer, made.backward_layer] if spec["bidirectional"] else [made]
             layers[spec["name"]] = made
-            for part, each in zip(parts, spec["tensors"]):
+            for part, each in zip(parts, tensors):
                 held |= {name: getattr(part.cell, v) for v, name in zip(("kernel", "recurrent_kernel", "bias"), each)}
         exec(case["code"], {**names, "model": Model(layers)})
         found = {name: variable.value for name, variable in held.items()}
@@ -82,6 +87,11 @@ PAIRS = {
     "stacked": ("two_parts.pt#below+above", "stacked.keras"),
     "backward layer": ("bidirectional.pt", "bidirectional.keras"),
     "tensorflow": ("rnn.pt", "basic_rnn_cell.ckpt"),
+    "linen": ("rnn.pt", "simple_cell.msgpack"),
+    "nnx": ("two_parts.pt#below+above", "stacked_nnx.npz"),
+    "both ways in flax": ("bidirectional.keras", "bidirectional_nnx"),
+    "from flax": ("simple_cell.msgpack", "rnn.pt"),
+    "gates": ("mixed.pt2#lstm+gru+rnn", "mixed.pt#lstm+gru+rnn"),
     "scopes": ("two_parts.pt#below+above", "stacked.ckpt"),
 }
 """Files that hold one network: what the code makes of zeros is known."""
@@ -95,7 +105,9 @@ def reading(name: str, fixtures: Path) -> Reading:
 
 def every_tensor(of: Reading) -> tuple[str, ...]:
     return tuple(
-        f"{w} {part}" for w, _, _ in of.network.directions() for part in ("kernel", "recurrent kernel", "bias")
+        f"{w} {part}"
+        for w, _, _ in of.network.directions()
+        for part in ("kernel", "recurrent kernel", "bias", "projection")
     )
 
 
@@ -152,6 +164,24 @@ def test_only_the_wrong_tensors_are_set(fixtures: Path) -> None:
     assert coded(right, wrong, ()).code == ()
 
 
+def test_some_of_the_gates_are_set_with_their_tensor(fixtures: Path) -> None:
+    right, wrong = (reading(f"mixed.{end}#lstm+gru+rnn", fixtures) for end in ("pt2", "pt"))
+    tensors = ("layer 1 reverse recurrent bias of the candidate", "layer 0 projection")
+    assert coded(right, wrong, tensors).names == (
+        "lstm.weight_hr_l0",
+        "gru.bias_ih_l0_reverse",
+        "gru.bias_hh_l0_reverse",
+    )
+    assert len(coded(right, wrong, tensors).code) == 4
+
+
+def test_gates_in_another_order_get_names_and_no_code(fixtures: Path) -> None:
+    wrong = reading("mixed.pt#lstm", fixtures)
+    other = replace(wrong, recipe=replace(wrong.recipe, framework="keras"))
+    found = coded(other, wrong, ("layer 0 kernel",))
+    assert (found.names, found.code) == (("lstm.weight_ih_l0",), ())
+
+
 def test_a_trace_has_no_names_and_gives_no_code(fixtures: Path) -> None:
     file = reading("rnn.pt", fixtures)
     tensors = ("layer 0 kernel",)
@@ -179,3 +209,62 @@ def test_what_is_no_tensor(wrong: str, tensors: tuple[str, ...], line: str, fixt
     relu = replace(right, network=right.network.with_activations(("relu",)))
     (found,) = coded(relu, reading(wrong, fixtures), tensors).code
     assert line in found
+
+
+def test_the_lines_for_an_onnx_node(tmp_path: Path) -> None:
+    """From another node, run as they are on its initializers."""
+    stored = weights(D=2)
+    for name, arrays in (("right", stored), ("wrong", {key: np.zeros_like(array) for key, array in stored.items()})):
+        (tmp_path / f"{name}.onnx").write_bytes(recurrent(arrays, direction="bidirectional"))
+    right, wrong = (reading(f"{name}.onnx", tmp_path) for name in ("right", "wrong"))
+    found = coded(right, wrong, every_tensor(wrong))
+    assert found.names == ("W", "R", "B") and "model.graph.initializer" in found.code[0]
+    tensors = {key: np.zeros_like(array) for key, array in stored.items()}
+    exec("\n".join(found.code), {"A": stored, "np": np, "tensors": tensors})
+    assert all(np.array_equal(tensors[key], array) for key, array in stored.items())
+    facts = ("layer 0 activation", "layer 0 merge mode", "layer 0 kernel")
+    lines = coded(right, wrong, facts).code
+    assert "# of the RNN node: activations that compute tanh" in lines and "y = concat([Y[:, 0], Y[:, 1]], -1)" in lines
+
+
+def test_an_onnx_node_without_biases_or_with_gates(tmp_path: Path) -> None:
+    stored = weights()
+    (tmp_path / "right.onnx").write_bytes(recurrent(stored, direction="reverse"))
+    del stored["B"]
+    (tmp_path / "wrong.onnx").write_bytes(recurrent(stored, inputs=["X", "W", "R"]))
+    (tmp_path / "gru.onnx").write_bytes(recurrent(weights(op="GRU"), op="GRU"))
+    right, wrong, gru = (reading(f"{name}.onnx", tmp_path) for name in ("right", "wrong", "gru"))
+    lines = coded(right, wrong, ("layer 0 bias", "layer 0 order of time")).code
+    assert lines[1:] == (
+        "# the node has no B: give it one of shape (directions, 2 * hidden_size)",
+        "# of the RNN node: direction='reverse'",
+    )
+    assert coded(gru, gru, ("layer 0 kernel",)).code == ()
+
+
+def test_what_is_no_tensor_is_spelled_for_flax_too(fixtures: Path) -> None:
+    wrong = reading("bidirectional_nnx", fixtures)
+    (layer,) = wrong.network.layers
+    right = replace(wrong, network=Network((replace(layer, merge="sum", activation="relu"),)))
+    code = coded(right, wrong, ("layer 0 activation", "layer 0 merge mode")).code
+    assert code == (
+        "nn.SimpleCell(8, activation_fn=jax.nn.relu)",
+        "nn.Bidirectional(forward, backward, merge_fn=lambda a, b: a + b)",
+    )
+    one = reading("simple_cell.msgpack", fixtures)
+    turned = restate(one, None, True)
+    assert coded(turned, one, ("layer 0 order of time",)).code == ("nn.RNN(cell, reverse=True, keep_order=False)",)
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("gru_nnx.msgpack", ("cell/dense_h/kernel",)),
+        ("lstm_nnx.msgpack", tuple(f"cell/h{gate}/kernel" for gate in "fgio")),
+        ("gru.eqx", ("leaf 1",)),
+    ],
+)
+def test_gated_cells_of_jax_have_names_and_no_lines(name: str, names: tuple[str, ...], fixtures: Path) -> None:
+    one = reading(name, fixtures)
+    found = coded(one, one, ("layer 0 recurrent kernel",))
+    assert set(found.names) == set(names) and not found.code

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rnnverify import reference
-from rnnverify.assumptions import settle_activations
+from rnnverify.adapters import Reading
+from rnnverify.assumptions import Assumed, settle
 from rnnverify.errors import RnnverifyError
 from rnnverify.masked import without_masked_steps
 from rnnverify.native import Job, Limits, Runners
 from rnnverify.sides import open_side, parse
+from rnnverify.whole_model import shared
 
 GENUINE = Path(__file__).parents[1] / "fixtures" / "genuine"
 CASES = sorted(GENUINE.glob("*/*/case.json"))
@@ -25,6 +28,20 @@ def test_there_are_files_of_every_framework() -> None:
     assert {"keras", "tf.keras", "torch", "tensorflow"} <= frameworks and len(CASES) >= 30
 
 
+def known_of(reading: Reading, facts: dict[str, Any]) -> Assumed:
+    """What the file leaves open, as its maker says."""
+    gates = {"hard_sigmoid": "keras2_hard_sigmoid", "hard_sigmoid3": "hard_sigmoid"}
+    stated = facts.get("recurrent_activation") or "sigmoid"
+    return Assumed(
+        activations=() if reading.activation_stated else (facts["activation"],),
+        gate_activations=(gates.get(stated, stated),) if "gate_activation" in reading.open else (),
+        forget_biases=(str(facts["forget_bias"]),)
+        if "forget_bias" in reading.open and facts.get("forget_bias")
+        else (),
+        gru_resets=("after" if facts["reset_after"] else "before",) if "reset" in reading.open else (),
+    )
+
+
 def test_every_file_runs_natively_as_its_own_version_did() -> None:
     """All in one process per runtime; those that are refused are so for a reason that their reader's tests hold."""
     jobs, refused = {}, []
@@ -34,18 +51,17 @@ def test_every_file_runs_natively_as_its_own_version_did() -> None:
         path = case.parent / facts["main_file"]
         try:
             given = [open_side(parse(str(name), "A")) for name in (path, case.parent / "io.npz")]
-            side, other = without_masked_steps(given)
+            side, other = shared(without_masked_steps(given))  # recordings of tokens get their embedding
         except RnnverifyError as error:
             refused.append((facts["id"], str(error)))
             continue
         trace = other.trace
         assert side.reading and side.contents and side.network and trace
-        if not side.reading.activation_stated:
-            side = settle_activations([side], [facts["activation"]])[0]
+        (side,) = settle([side], known_of(side.reading, facts))
         assert side.reading and side.contents and side.network
         # weights alone do not say that they belong to a layer with go_backwards: an assumption, printed
         known = side.reading.activation_stated or not facts["go_backwards"]
-        if known and side.network.input_size == trace.batches[0].x.shape[2]:
+        if known and trace.batches[0].x.shape[2:] == (side.network.input_size,):  # not from tokens
             jobs[label] = (facts, trace, Job(label, label, side.contents.path, side.reading, trace.batches))
     assert len(jobs) >= 25, refused
     with Runners(Limits()) as runners:

@@ -13,7 +13,7 @@ import rnnverify
 ORDER = [
     {"errors", "finding"},
     {"canonical", "output"},
-    {"packed", "weight_map"},
+    {"packed", "parametrised", "weight_map"},
     {"activations", "arrays", "live", "narrowing", "mistakes", "precision", "gate_symmetry"},
     {"gate_mistakes", "symmetry"},
     {"trace"},
@@ -24,11 +24,12 @@ ORDER = [
     {"rounding"},
     {"adequacy", "heatmap"},
     {"comparison"},
-    {"weights", "observed", "horizon", "remarks"},
+    {"clips", "weights", "observed", "horizon", "remarks"},
     {"tolerance", "timeline", "model_outputs"},
     {"search", "shrink", "alignment"},
     {"containers"},
     {"adapters"},
+    {"onnx_data"},
     {"sides", "native", "porting_code", "targets"},
     {"assumptions", "masked", "describe", "whole_model"},
     {"batches"},
@@ -47,7 +48,7 @@ ORDER = [
 """A unit (a module, or a folder of them) imports from lines above its own, and a folder from itself."""
 
 RANK = {unit: rank for rank, units in enumerate(ORDER) for unit in units}
-FRAMEWORKS = {"jax", "keras", "tensorflow", "tf_keras", "torch"}
+FRAMEWORKS = {"equinox", "flax", "jax", "keras", "onnx", "onnxruntime", "orbax", "tensorflow", "tf_keras", "torch"}
 PACKAGE = Path(rnnverify.__file__).parent
 
 
@@ -116,6 +117,7 @@ def test_the_order_names_what_there_is() -> None:
         ("sides", "def f():\n    from rnnverify import native", "does not come before it"),
         ("judge", "from rnnverify import compare", "does not come before it"),
         ("adapters.torch", "import torch.nn", "imports the framework torch"),
+        ("adapters.flax", "from flax import linen", "imports the framework flax"),
         ("native", "import importlib\nimportlib.import_module('keras')", "imports the framework keras"),
         ("runners.run_torch", "from rnnverify.errors import FileError", "runners stand alone"),
         ("another", "", "has no place in the order"),
@@ -146,13 +148,13 @@ def loaded_after(statement: str) -> set[str]:
 
 @pytest.mark.parametrize("module", ["rnnverify", "rnnverify.cli"])
 def test_the_command_line_starts_with_next_to_nothing(module: str) -> None:
-    assert not loaded_after(f"import {module}") & {"numpy", "rich", "h5py", "safetensors", *FRAMEWORKS}
+    assert not loaded_after(f"import {module}") & {"numpy", "rich", "h5py", "safetensors", "msgpack", *FRAMEWORKS}
 
 
 def test_file_forms_pay_only_for_themselves() -> None:
     found = loaded_after("import rnnverify.verify, rnnverify.inspection")
     assert "numpy" in found
-    assert not found & {"rich", "h5py", "safetensors", *FRAMEWORKS}
+    assert not found & {"rich", "h5py", "safetensors", "msgpack", "tensorstore", *FRAMEWORKS}
 
 
 def test_no_module_but_runners_loads_a_framework() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rnnverify.cli.options import To
 from rnnverify.containers import open_model
-from rnnverify.errors import OptionError, OutputError
+from rnnverify.errors import OptionError, OutputError, UnsupportedError
 from rnnverify.targets import FORMS, check_place, files_of, form_for, form_like
 
 
@@ -24,6 +24,7 @@ from rnnverify.targets import FORMS, check_place, files_of, form_for, form_like
         ("model.hdf5", "h5"),
         ("model.weights.h5", "weights.h5"),
         ("model.keras", "keras"),
+        ("model.onnx", "onnx"),
         ("model.ckpt", "ckpt"),
     ],
 )
@@ -33,10 +34,10 @@ def test_the_suffix_names_the_form(name: str, form: str) -> None:
 
 def test_to_says_more_than_a_suffix_and_an_unknown_one_is_refused() -> None:
     assert form_for(Path("model.pt"), "keras") == FORMS["keras"]
-    with pytest.raises(OptionError, match=r"model.onnx: its suffix names no form; say which with --to, one of pt, "):
-        form_for(Path("model.onnx"), None)
-    with pytest.raises(OptionError, match="--to onnx: known are pt"):
-        form_for(Path("model.pt"), "onnx")
+    with pytest.raises(OptionError, match=r"model.tflite: its suffix names no form; say which with --to, one of pt, "):
+        form_for(Path("model.tflite"), None)
+    with pytest.raises(OptionError, match="--to tflite: known are pt"):
+        form_for(Path("model.pt"), "tflite")
 
 
 def test_the_command_line_offers_every_form() -> None:
@@ -52,6 +53,7 @@ def test_the_command_line_offers_every_form() -> None:
         ("rnn.pt", "pt"),
         ("rnn_legacy.pt", "pt"),
         ("rnn.safetensors", "safetensors"),
+        ("genuine/onnx-from-torch-2.13.0/rnn_a_onnx/model.onnx", "onnx"),
         ("basic_rnn_cell.ckpt", "ckpt"),
     ],
 )
@@ -59,6 +61,12 @@ def test_a_file_is_replaced_by_one_of_its_own_form(fixtures: Path, name: str, fo
     contents = open_model(fixtures / name)
     assert form_like(contents) == FORMS[form]
     assert form_like(replace(contents, form="npz", framework=None)) == FORMS["npz"]
+
+
+@pytest.mark.parametrize("name", ["stacked_nnx.npz", "simple_cell.msgpack", "gru.eqx"])
+def test_a_file_that_no_one_writes_is_not_replaced_by_another(fixtures: Path, name: str) -> None:
+    with pytest.raises(UnsupportedError, match=r"which this version reads and does not write; convert to one of pt,"):
+        form_like(open_model(fixtures / name))
 
 
 def test_a_checkpoint_is_several_files_and_its_index_comes_last() -> None:

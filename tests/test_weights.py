@@ -204,7 +204,7 @@ def test_peepholes_and_projections_are_compared() -> None:
         (gated("gru"), gated("lstm"), "cell gru against lstm"),
         (gated("lstm"), gated("lstm", activation="hard_sigmoid"), "gate activation sigmoid against hard_sigmoid"),
         (gated("lstm"), gated("lstm", output="relu"), "output activation tanh against relu"),
-        (gated("lstm"), gated("lstm", cell_clip=3.0), "cell clip 0.0 against 3.0"),
+        (gated("lstm"), gated("lstm", cell_clip=3.0), "cell clip none against 3"),
     ],
 )
 def test_formulas_that_differ_are_named(a: Network, b: Network, words: str) -> None:

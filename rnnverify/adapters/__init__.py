@@ -17,6 +17,9 @@ ADAPTERS: dict[FrameworkName, str] = {
     "keras": "rnnverify.adapters.keras",
     "torch": "rnnverify.adapters.torch",
     "tensorflow": "rnnverify.adapters.tensorflow",
+    "onnx": "rnnverify.adapters.onnx",
+    "flax": "rnnverify.adapters.flax",
+    "equinox": "rnnverify.adapters.equinox",
 }
 """Framework to its module, imported when a file of it is read."""
 
@@ -35,6 +38,6 @@ def read_network(contents: Contents, framework: FrameworkName | None, selector: 
 
 
 def restate(reading: Reading, merge: str | None, go_backwards: bool | None) -> Reading:
-    """A reading of a Keras file of weights only under another merge mode or direction; ValueError where sizes break."""
-    changed: Reading = import_module(ADAPTERS["keras"]).restate(reading, merge, go_backwards)
+    """A reading of weights alone under another merge mode or direction; ValueError where sizes break."""
+    changed: Reading = import_module(ADAPTERS[reading.recipe.framework]).restate(reading, merge, go_backwards)
     return changed

@@ -24,7 +24,7 @@ POINTS = np.linspace(-8.0, 8.0, 257)
 
 _MOST_VISITS = 96  # sums and products may share operands without end
 _ERF = np.vectorize(math.erf, otypes=[np.float64])
-_OPERATIONS: dict[str, Callable[..., Array]] = {
+ELEMENTWISE: dict[str, Callable[..., Array]] = {
     **{name: ACTIVATIONS[name.lower()] for name in ("Tanh", "Relu", "Relu6", "Sigmoid", "Softplus", "Softsign")},
     **{name: ACTIVATIONS[name.lower()] for name in ("Elu", "Selu")},
     "Exp": np.exp,
@@ -57,6 +57,7 @@ _OPERATIONS: dict[str, Callable[..., Array]] = {
     "Minimum": np.minimum,
     "ClipByValue": np.clip,
 }
+"""Operations that take each number by itself, in NumPy."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class _Reader:
         if node.op == "LeakyRelu":
             inner = self.values(node.inputs[0])
             return np.asarray(np.where(inner > 0, inner, inner * _alpha(node)))
-        operation = _OPERATIONS.get(node.op)
+        operation = ELEMENTWISE.get(node.op)
         if operation is None:
             raise _NoStepError
         inputs = [self.values(t) for t in node.inputs]

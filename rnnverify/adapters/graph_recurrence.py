@@ -6,7 +6,7 @@ concatenation of an input and a state, where that state was computed by the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rnnverify.adapters.graph_activation import Product, Step, is_transposed, read_step
@@ -33,10 +33,15 @@ class Recurrence:
     lengths: bool = False  # sequences may end early, by a sequence_length
     residual: bool = False  # its input is added to its output
     joins: frozenset[tuple[str, str, int]] = frozenset()  # where its outputs meet others: node, operation, which input
+    gated: tuple[tuple[str, str], ...] = ()  # every variable of a gated cell, with its role
+    forget_bias: float = 0.0
+    cell_clip: float = 0.0  # 0: none
 
     @property
     def variables(self) -> dict[str, list[str]]:
         """Names by role, as `tensorflow_names.Cell` has them."""
+        if self.gated:
+            return {role: [name for other, name in self.gated if other == role] for role, _ in self.gated}
         roles = {"kernel": self.kernel, "recurrent_kernel": self.recurrent}
         named = {role: [name] for role, name in roles.items() if name}
         return {**named, **({"bias": list(self.biases)} if self.biases else {})}
@@ -59,7 +64,7 @@ def find_recurrences(graph: Graph) -> dict[str, set[Recurrence]]:
 
     Raises `TangledError` where that would take too long.
     """
-    found: dict[str, dict[Recurrence, frozenset[tuple[str, str, int]]]] = {}
+    found: dict[str, list[Recurrence]] = {}
     uses: dict[str, int] = {}
     graph = Bounded(graph)
     readers = Readers(graph)
@@ -71,12 +76,17 @@ def find_recurrences(graph: Graph) -> dict[str, set[Recurrence]]:
             continue
         uses[weight.name] += 1
         for recurrence in _recurrences(graph, readers, node, weight.name):
-            ways = found.setdefault(recurrence.kernel, {})
-            way = replace(recurrence, joins=frozenset())  # in an unrolled graph each step has joins of its own
-            ways[way] = ways.get(way, frozenset()) | recurrence.joins
-    return {
-        kernel: {replace(way, joins=all_joins) for way, all_joins in ways.items()} for kernel, ways in found.items()
-    }
+            found.setdefault(recurrence.kernel, []).append(recurrence)
+    return {kernel: apart(ways) for kernel, ways in found.items()}
+
+
+def apart(ways: Iterable[Recurrence]) -> set[Recurrence]:
+    """The ways that differ. In an unrolled graph each step has joins of its own: they count as those of all steps."""
+    joined_in: dict[Recurrence, frozenset[tuple[str, str, int]]] = {}
+    for way in ways:
+        alike = replace(way, joins=frozenset())
+        joined_in[alike] = joined_in.get(alike, frozenset()) | way.joins
+    return {replace(way, joins=all_joins) for way, all_joins in joined_in.items()}
 
 
 def _recurrences(graph: Graph, readers: Readers, product: Node, weight: str) -> Iterator[Recurrence]:
@@ -97,7 +107,7 @@ def _recurrences(graph: Graph, readers: Readers, product: Node, weight: str) -> 
     else:
         x, before = parts[1 - at], _input_before(graph, step, weight, at)
     read = trace_input(graph, x)
-    reverse = _reverse(read, trace_input(graph, before))
+    reverse = reversed_in_time(read, trace_input(graph, before))
     state = producer(graph, tensor)
     assert state is not None
     yield Recurrence(
@@ -110,7 +120,7 @@ def _recurrences(graph: Graph, readers: Readers, product: Node, weight: str) -> 
         reverse=reverse,
         restored=not reverse or read.unrolled is not None or read.by_index or restores_time(readers, state),
         lengths=any(reads_lengths(graph, choice) for choice in choices),
-        residual=_is_added(graph, readers, state, x),
+        residual=is_added(graph, readers, state, x),
         joins=joins(readers, state),
     )
 
@@ -133,7 +143,7 @@ def _input_before(graph: Graph, step: Step, weight: str, at: int) -> str:
     return parts[1 - at] if len(parts) == 2 else left
 
 
-def _reverse(read: Input, before: Input) -> bool | None:
+def reversed_in_time(read: Input, before: Input) -> bool | None:
     """Whether steps are read from the last to the first; None where that is not to be seen."""
     if read.reverse is None:
         return None
@@ -142,7 +152,7 @@ def _reverse(read: Input, before: Input) -> bool | None:
     return read.reverse != backwards
 
 
-def _is_added(graph: Graph, readers: Readers, state: Node, x: str) -> bool:
+def is_added(graph: Graph, readers: Readers, state: Node, x: str) -> bool:
     """Whether the input of a step is added to its output, as a ResidualWrapper does."""
     source = origin(graph, x)
     for node, k, _ in readers.beyond(state, PASSES):

@@ -7,7 +7,7 @@ to its initial value and to what the step before computed, and in an unrolled gr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rnnverify.canonical import Array
@@ -27,7 +27,7 @@ CHOICES = {"Select", "SelectV2"}
 
 _VARIABLES = {"Variable", "VariableV2", "VarHandleOp"}
 _PART = re.compile(r"(.+)/part_(\d{1,4})")
-_FARTHEST = 4000  # tensors of one walk
+FARTHEST = 4000  # tensors of one walk
 _MOST_LOOKUPS = 2_000_000  # of all walks together, and some more for each operation
 
 
@@ -62,7 +62,7 @@ def origins(graph: Graph, tensor: str, choices: list[Node] | None = None) -> lis
     """
     found: list[str] = []
     seen, open_ends = {tensor}, [tensor]
-    while open_ends and len(seen) < _FARTHEST:
+    while open_ends and len(seen) < FARTHEST:
         at = open_ends.pop()
         node = producer(graph, at)
         if node is not None and node.op in PASSES:
@@ -151,10 +151,25 @@ class Readers:
                 if source is not None:
                     self._by_node.setdefault(source.name, []).append((node, k))
 
+    def after(self, start: Node, ends: Callable[[Node], bool]) -> set[str]:
+        """The names of nodes that depend on `start`, itself among them, as far as the first ones where it ends.
+
+        They are the nearest ones, `FARTHEST` at most.
+        """
+        seen, level = {start.name}, [start]
+        while level and len(seen) < FARTHEST:
+            onward = []
+            for node, _ in (each for at in level for each in self._by_node.get(at.name, [])):
+                if node.name not in seen and not ends(node):
+                    seen.add(node.name)
+                    onward.append(node)
+            level = onward
+        return seen
+
     def beyond(self, start: Node, through: set[str]) -> Iterator[tuple[Node, int, Node]]:
         """(reader, its input, what it reads) for whatever `start` reaches through operations of the kinds `through`."""
         seen, open_ends = {start.name}, [start]
-        while open_ends and len(seen) < _FARTHEST:
+        while open_ends and len(seen) < FARTHEST:
             at = open_ends.pop()
             for node, k in self._by_node.get(at.name, []):
                 yield node, k, at

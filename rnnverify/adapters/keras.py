@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import replace
 
-from rnnverify.adapters import keras_beside, keras_weights
+from rnnverify.adapters import keras_around, keras_beside, keras_weights
+from rnnverify.adapters.keras_cells import CELLS, Cell, Config
 from rnnverify.adapters.keras_config import Address, Placed, layers_of
-from rnnverify.adapters.keras_layers import GATED, Config, KerasLayer, LayerReader
+from rnnverify.adapters.keras_layers import OF_ONE_CELL, KerasLayer, LayerReader
 from rnnverify.adapters.keras_masks import masking, masks
 from rnnverify.adapters.keras_names import cells_in, tensors_of
 from rnnverify.adapters.keras_network import NetworkBuilder
 from rnnverify.adapters.keras_parts import Stack, Survey, choose, stacks_of
 from rnnverify.adapters.keras_restate import restate
 from rnnverify.adapters.keras_safety import why_not
-from rnnverify.adapters.reading import Reading, Recipe
+from rnnverify.adapters.keras_told import keras_version
+from rnnverify.adapters.reading import Open, Reading, Recipe
 from rnnverify.canonical import Network
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import FileError, UnsupportedError, printable
@@ -29,14 +31,13 @@ def read(contents: Contents, selector: str | None) -> Reading:
     `FileError` where configuration and weights contradict each other or the weights are no numbers.
     """
     contents, survey = _surveyed(contents)
-    model = contents.metadata.get("model_config")
     stack, part = choose(contents, survey, selector)
     builder = NetworkBuilder(contents)
     for layer in stack:
         builder.add(layer)
-    why = str(contents.metadata.get("why_not") or survey.why_not)
+    cells = [cell for layer in stack for cell in layer.cells]
+    why = str(contents.metadata.get("why_not") or survey.why_not or _changed_since(cells))
     mask = survey.masks.get(stack[0].path)
-    states = isinstance(model, dict) or "activation" in contents.metadata
     recipe = Recipe(
         "keras",
         tuple(_recipe_layer(layer) for layer in stack),
@@ -44,19 +45,38 @@ def read(contents: Contents, selector: str | None) -> Reading:
         loadable=not why,
         why_not=why,
     )
-    chosen = {layer.path for layer in stack}
-    return Reading(
-        Network(tuple(builder.layers)),
+    network = Network(tuple(builder.layers))
+    around, taken = keras_around.find(contents, survey, stack, (network.input_size, network.output_size))
+    chosen = {layer.path for layer in stack} | taken
+    reading = Reading(
+        network,
         recipe,
         part,
-        activation_stated=states and all(cell.stated for layer in stack for cell in layer.cells),
+        activation_stated=all(cell.stated for cell in cells),
         roles=builder.roles,
         unused={name: _unused(contents, name) for name in contents.tensors if name not in builder.roles},
         not_compared=tuple(title for path, title in survey.layers.items() if path not in chosen),
         assumptions=keras_weights.assumed(survey, stack),
         notes=_notes(contents, survey, stack),
         mask_value=mask.value if mask else None,
+        open=_open(cells),
     )
+    return around.beside(reading)
+
+
+def _open(cells: Sequence[Cell]) -> frozenset[Open]:
+    """What gated cells leave open, where no configuration is there."""
+    found: set[Open] = {"gate_activation"} if any(c.kind != "rnn" and not c.stated for c in cells) else set()
+    if any(c.kind == "gru" for c in cells) and not any(c.kind == "gru" and c.reset_stated for c in cells):
+        found.add("reset")
+    return frozenset(found)
+
+
+def _changed_since(cells: Sequence[Cell]) -> str:
+    """Why Keras 3 would load another function than the file was written for; empty where it would not."""
+    used = {name for cell in cells for name in (cell.activation, cell.gating.activation)}
+    found = "its hard_sigmoid is that of Keras 1 and 2, and Keras 3 means another function by that name"
+    return found if "keras2_hard_sigmoid" in used else ""
 
 
 def _surveyed(contents: Contents) -> tuple[Contents, Survey]:
@@ -88,15 +108,15 @@ def _surveyed(contents: Contents) -> tuple[Contents, Survey]:
 def _survey(contents: Contents, model: Config) -> Survey:
     """What the configuration says, with every recurrent layer matched to its tensors."""
     placed = layers_of(contents.path, model)
-    reader = LayerReader(contents.path, _major_version(contents))
+    reader = LayerReader(contents.path, keras_version(contents))
     readable: dict[Address, KerasLayer] = {}
     refused: dict[Address, UnsupportedError] = {}
     strange: dict[Address, UnsupportedError] = {}
     notes: dict[Address, tuple[str, ...]] = {}
     for layer in placed:
-        reason = _not_vanilla(contents, layer)
+        reason = _not_compared(contents, layer)
         if reason:
-            advice = "only SimpleRNN, RNN of SimpleRNNCell, and Bidirectional of these are"
+            advice = "only SimpleRNN, GRU, LSTM, RNN of their cells, and Bidirectional of these are"
             strange[layer.path] = UnsupportedError(contents.path, f"{layer.title} {reason}", advice)
         elif layer.recurrent:
             try:
@@ -108,18 +128,19 @@ def _survey(contents: Contents, model: Config) -> Survey:
             notes[layer.path] = _call_notes(layer)
     stacks = stacks_of(placed, readable)
     titles = {layer.path: layer.title for layer in placed if layer.class_name != "InputLayer"}
-    return Survey(stacks, titles, refused, strange, notes, masking(placed), masks(placed), why_not=why_not(model))
+    masked = masking(placed), masks(placed)
+    return Survey(stacks, titles, refused, strange, notes, *masked, placed=placed, why_not=why_not(model))
 
 
-def _not_vanilla(contents: Contents, layer: Placed) -> str:
+def _not_compared(contents: Contents, layer: Placed) -> str:
     """Why a layer is recurrent, but of another kind than those compared; empty for all others."""
     inside = [layer.class_name, *_classes_inside(layer.config)]
-    gated = [name for name in inside if name in GATED or name.startswith("ConvLSTM")]
-    if gated:
-        return "is not compared yet" if gated[0] == layer.class_name else f"of {gated[0]} is not compared yet"
+    other = [name for name in inside if name.startswith("ConvLSTM")]
+    if other:
+        return "is not compared yet" if other[0] == layer.class_name else f"of {other[0]} is not compared yet"
     if layer.recurrent:
         return ""
-    if {"SimpleRNN", "RNN", "SimpleRNNCell"} & set(inside[1:]):
+    if {*OF_ONE_CELL, "RNN", *CELLS} & set(inside[1:]):
         return "holds a recurrent layer inside, and is not compared yet"
     weights = contents.metadata.get("layer_weights")
     listed = weights.get(layer.path[0], []) if isinstance(weights, dict) and len(layer.path) == 1 else []
@@ -172,11 +193,11 @@ def _recipe_layer(layer: KerasLayer) -> dict[str, object]:
         "name": layer.name,
         "path": [*layer.path],
         "kind": layer.kind,
-        "cells": [{"units": cell.units, "use_bias": cell.use_bias} for cell in layer.cells],
+        "cells": [{"units": cell.units, "use_bias": cell.use_bias, "cudnn": cell.cudnn} for cell in layer.cells],
         "go_backwards": layer.go_backwards,
         "bidirectional": layer.merge_mode is not None,
         "merge_mode": layer.merge_mode,
-        "tensors": [[name for cell in direction for name in cell] for direction in layer.tensors],
+        "tensors": [[[*cell] for cell in direction] for direction in layer.tensors],
     }
 
 
@@ -193,9 +214,3 @@ def _unused(contents: Contents, name: str) -> str:
         if name in names:
             return f"of layer {printable(layer)!r}, which is not compared"
     return "of another layer, which is not compared" if name.startswith("layers/") else "not a weight of any layer"
-
-
-def _major_version(contents: Contents) -> int:
-    """1, 2 or 3. Early Keras 1 wrote HDF5 without a version; a zip without one may be of Keras 2 or 3: 0."""
-    stated = re.match(r"\d{1,3}", str(contents.metadata.get("keras_version", "")))
-    return int(stated[0]) if stated else 1 if contents.form == "HDF5" else 0

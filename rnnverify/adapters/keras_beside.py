@@ -7,12 +7,13 @@ keras/src/models/model.py (3). The YAML of Keras 0.3-2.5 is not read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rnnverify.adapters.keras_cells import Cell, Config
 from rnnverify.adapters.keras_config import layers_of
-from rnnverify.adapters.keras_layers import Config
+from rnnverify.adapters.keras_gates import wanted
 from rnnverify.adapters.keras_parts import Survey
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.keras_json import parse_object
@@ -62,14 +63,18 @@ def fits(contents: Contents, model: Config, survey: Survey) -> bool:
         if not {name for name, weights in listed.items() if weights} <= own:
             return False
     cells = [
-        (cell.units, names)
+        (cell, names)
         for stack in survey.stacks
         for layer in stack
         for direction in layer.tensors
         for cell, names in zip(layer.cells, direction, strict=True)
     ]
-    shapes = [(units, [contents.tensors.get(name) for name in names]) for units, names in cells]
-    return all(stored is not None and stored.shape[-1:] == (units,) for units, tensors in shapes for stored in tensors)
+    return all(_has_size(contents, cell, names) for cell, names in cells)
+
+
+def _has_size(contents: Contents, cell: Cell, names: Sequence[str]) -> bool:
+    shapes = [stored.shape[-1:] if (stored := contents.tensors.get(name)) else None for name in names]
+    return shapes == [shape[-1:] for _, shape, _ in wanted(cell, len(names), 0)]
 
 
 def _candidates(weights: Path, suffix: str) -> Iterator[Path]:

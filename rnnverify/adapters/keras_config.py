@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnverify.adapters.keras_layers import RECURRENT, Config, built_in
+from rnnverify.adapters.keras_cells import Config
+from rnnverify.adapters.keras_layers import RECURRENT, built_in
 from rnnverify.errors import FileError, printable
 
 _MODELS = {"Sequential", "Functional", "Model"}

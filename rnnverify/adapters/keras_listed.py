@@ -79,7 +79,7 @@ def _shared_out(names: Iterable[str], cells: Iterable[CellNames], owner: Callabl
 
 def _is_dense(contents: Contents, cell: CellNames) -> bool:
     """Keras 0.3 numbers the weights of any layer: this `recurrent kernel` is a bias."""
-    recurrent = contents.tensors.get(cell.tensors["recurrent_kernel"])
+    recurrent = contents.tensors.get(cell.tensors.get("recurrent_kernel", ""))
     return recurrent is not None and len(recurrent.shape) == 1
 
 

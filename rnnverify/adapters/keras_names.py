@@ -4,6 +4,7 @@ Names of one cell, as (layer group)/(weight name):
 
     Keras 0.3        layer_0/param_0                      W, U, b by number                 keras/models.py
     Keras 1.x        rnn/rnn_W:0 rnn/rnn_U:0 rnn/rnn_b:0  forward_rnn_W, backward_rnn_W     keras/layers/wrappers.py
+                     gru/gru_W_z:0 gru/gru_U_z:0 ...      of every gate                     keras/layers/recurrent.py
     Keras 2.0-2.3    rnn/rnn/kernel:0                     rnn/rnn/kernel_1:0 second cell    keras/engine/saving.py
     Keras 2.3.1      rnn/b'rnn/kernel:0'_2 second cell    bytes once taken for text         keras/engine/saving.py
     tf.keras 2.4     rnn/rnn/simple_rnn_cell/kernel:0     .../stacked_rnn_cells/simple_rnn_cell_1/kernel:0
@@ -14,25 +15,30 @@ Names of one cell, as (layer group)/(weight name):
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from rnnverify.adapters.keras_cells import Cell
 from rnnverify.adapters.keras_config import Placed
-from rnnverify.adapters.keras_layers import Cell, KerasLayer
+from rnnverify.adapters.keras_gates import APART, ROLES
+from rnnverify.adapters.keras_layers import KerasLayer
+from rnnverify.adapters.keras_told import by_shapes
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import FileError, printable
 
 Directions = tuple[tuple[tuple[str, ...], ...], ...]
 
-_ROLES = ("kernel", "recurrent_kernel", "bias")
+_IN_ORDER = (*ROLES, *(f"{role}_{gate}" for gates in APART.values() for gate in gates for role in ROLES))
 _NAMED = re.compile(r"(?P<outer>(?:.*/)?)(?P<role>recurrent_kernel|kernel|bias)(?P<suffix>(?:_\d+)?)(?::0)?", re.DOTALL)
-_KERAS1 = re.compile(r"(?P<outer>.+)_(?P<role>[WUb])(?::0)?", re.DOTALL)
+_KERAS1 = re.compile(r"(?P<outer>.+)_(?P<role>[WUb])(?P<gate>(?:_[zrhicfo])?)(?::0)?", re.DOTALL)
 _BYTES = re.compile(r"b'([^']*?)(?::0)?'_(\d+)$")
-_NUMBERED = re.compile(r"(?P<outer>.*/)(?:vars/|param_)(?P<role>[012])", re.DOTALL)
-_SHORT = dict(zip("WUb", _ROLES, strict=True)) | dict(zip("012", _ROLES, strict=True))
+_NUMBERED = re.compile(r"(?P<outer>.*/)(?:vars/(?P<role>[012])|param_(?P<number>\d{1,2}))", re.DOTALL)
+_SHORT = dict(zip("WUb", ROLES, strict=True)) | dict(zip("012", ROLES, strict=True))
 
+_CLASS = {"rnn": "simple_rnn_cell", "gru": "gru_cell", "lstm": "lstm_cell"}
 _SIDE = re.compile(r"(forward|backward)_(?:.*)", re.DOTALL)
-_CELL = re.compile(r"cell|simple_rnn_cell(_\d+)?")
+_CELL = re.compile(r"cell|(simple_rnn|gru|lstm)_cell(_\d+)?")
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,8 @@ class CellNames:
 
     @property
     def in_order(self) -> tuple[str, ...]:
-        """kernel, recurrent kernel, and bias where there is one: the order of Keras's `set_weights`."""
-        return tuple(self.tensors[role] for role in _ROLES if role in self.tensors)
+        """kernel, recurrent kernel, and bias where there is one, of all gates or gate by gate: as Keras lists them."""
+        return tuple(self.tensors[role] for role in _IN_ORDER if role in self.tensors)
 
 
 def cells_in(names: Iterable[str]) -> list[CellNames]:
@@ -57,14 +63,28 @@ def cells_in(names: Iterable[str]) -> list[CellNames]:
         plain = _BYTES.sub(r"\1_\2", name)
         match = _NAMED.fullmatch(plain) or _NUMBERED.fullmatch(name) or _KERAS1.fullmatch(name)
         if match:
-            role = _SHORT.get(match["role"], match["role"])
-            key = (match["outer"].rstrip("/"), match.groupdict().get("suffix") or "")
+            parts = match.groupdict()
+            role = parts.get("number") or _SHORT.get(parts["role"], parts["role"]) + (parts.get("gate") or "")
+            key = (match["outer"].rstrip("/"), parts.get("suffix") or "")
             found.setdefault(key, {})[role] = name
-    return [
-        CellNames(outer, *_layer_and_side(outer), tensors)
-        for (outer, _), tensors in found.items()
-        if "kernel" in tensors and "recurrent_kernel" in tensors
-    ]
+    cells = ((outer, _by_role(tensors)) for (outer, _), tensors in found.items())
+    return [CellNames(outer, *_layer_and_side(outer), tensors) for outer, tensors in cells if _is_cell(tensors)]
+
+
+def _by_role(tensors: dict[str, str]) -> dict[str, str]:
+    """Weights that Keras 0.3 numbered, by the roles that as many have; what has no role there is left out."""
+    if not all(role.isdigit() for role in tensors):
+        return tensors
+    gates = next((each for each in APART.values() if len(tensors) == len(ROLES) * len(each)), "")
+    roles = [f"{role}_{gate}" for gate in gates for role in ROLES] or ROLES
+    return {role: tensors[str(k)] for k, role in enumerate(roles) if str(k) in tensors}
+
+
+def _is_cell(tensors: Mapping[str, str]) -> bool:
+    return any(
+        all(f"{role}{gate}" in tensors for role in ROLES[:2] for gate in gates)
+        for gates in ([""], *([f"_{gate}" for gate in each] for each in APART.values()))
+    )
 
 
 def _layer_and_side(outer: str) -> tuple[str, str]:
@@ -91,7 +111,7 @@ def tensors_of(contents: Contents, placed: Placed, layer: KerasLayer) -> KerasLa
     layer = replace(layer, cells=tuple(_told(contents, *pair) for pair in zip(layer.cells, directions[0], strict=True)))
     for cells in directions:
         for cell, names in zip(layer.cells, cells, strict=True):
-            if len(names) != 2 + cell.use_bias:
+            if len(names) not in cell.counts:
                 found = f"{placed.title} has use_bias={cell.use_bias}, but the file lists {_shown(names)}"
                 raise FileError(contents.path, found, "save the model again")
     return replace(layer, tensors=directions)
@@ -101,8 +121,7 @@ def _told(contents: Contents, cell: Cell, names: tuple[str, ...]) -> Cell:
     """A cell whose size the configuration leaves out, as its weights have it."""
     if cell.stated:
         return cell
-    recurrent = contents.tensors.get(names[1])
-    return replace(cell, units=recurrent.shape[-1] if recurrent and recurrent.shape else 0, use_bias=len(names) > 2)
+    return replace(by_shapes(contents, names) or cell, activation=cell.activation, stated=False)
 
 
 def _by_list(contents: Contents, placed: Placed, layer: KerasLayer, listed: Mapping[str, list[str]]) -> Directions:
@@ -133,8 +152,8 @@ def _by_group(contents: Contents, placed: Placed, layer: KerasLayer) -> Directio
         found = f"group {printable(placed.group)!r} belongs to a layer {printable(name)!r}, not to {placed.title}"
         raise FileError(contents.path, found, "configuration and weights are of different models")
     sides = [""] if layer.merge_mode is None else ["/forward_layer", "/backward_layer"]
-    counted = ["", *(f"_{k}" for k in range(1, len(layer.cells)))]
-    inner = [f"/cells/simple_rnn_cell{number}" for number in counted] if layer.stacked else [""]
+    inner = [f"/cells/{name}" for name in _counted(_CLASS[cell.kind] for cell in layer.cells)]
+    inner = inner if layer.stacked else [""]
     return tuple(
         tuple(
             _numbered(contents, f"{placed.group}{side}/cell{cell}/vars/", use.use_bias)
@@ -142,6 +161,16 @@ def _by_group(contents: Contents, placed: Placed, layer: KerasLayer) -> Directio
         )
         for side in sides
     )
+
+
+def _counted(names: Iterable[str]) -> list[str]:
+    """Each with its number among those of the same name: gru_cell, lstm_cell, gru_cell_1."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        found.append(f"{name}_{seen[name]}".removesuffix("_0"))
+        seen[name] += 1
+    return found
 
 
 def _numbered(contents: Contents, group: str, use_bias: bool) -> tuple[str, ...]:

@@ -7,13 +7,14 @@ from typing import cast
 
 import numpy as np
 
+from rnnverify.adapters.keras_cells import Cell
+from rnnverify.adapters.keras_gates import Wanted, direction, wanted
 from rnnverify.adapters.keras_layers import KerasLayer
 from rnnverify.canonical import Array, Direction, Layer, Merge
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import FileError, UnsupportedError, printable
 
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
-_ROLES = ("kernel", "recurrent_kernel", "bias")
 
 
 @dataclass
@@ -34,43 +35,41 @@ class NetworkBuilder:
             for d, cells in enumerate(layer.tensors):
                 reverse = backwards or d == 1
                 where = f"layer {len(self.layers)}" + (" reverse" if reverse else "")
-                directions.append(self._direction(cells[k], cell.units, where, reverse))
+                directions.append(self._direction(cells[k], cell, where, reverse))
             if len({direction.input_size for direction in directions}) > 1:
                 found = f"the two directions of {printable(layer.name)!r} read different numbers of features"
                 raise FileError(self.contents.path, found, "save the model again")
             made = Layer(
                 tuple(directions),
                 cell.activation,
+                cell.kind,
                 merge=cast(Merge, layer.merge_mode or "concat"),  # keras_layers let no other value pass
                 time_restored=not backwards,
                 name=layer.name,
+                gating=cell.gating,
             )
             if self.layers and self.layers[-1].output_size != made.input_size:
                 found = f"{printable(layer.name)!r} reads {made.input_size} features, but gets "
                 raise FileError(self.contents.path, f"{found}{self.layers[-1].output_size}", "save the model again")
             self.layers.append(made)
 
-    def _direction(self, names: tuple[str, ...], H: int, where: str, reverse: bool) -> Direction:
-        I = self._inputs(names[0])
-        wanted = dict(zip(_ROLES, ((I, H), (H, H), (H,)), strict=True))
-        for role, name in zip(_ROLES, names, strict=False):
-            self._check(name, role, wanted[role])
+    def _direction(self, names: tuple[str, ...], cell: Cell, where: str, reverse: bool) -> Direction:
+        fitting = wanted(cell, len(names), self._inputs(names[0]))
+        for each, name in zip(fitting, names, strict=True):
+            self._check(name, each)
         arrays = [self._values(name) for name in names]
-        for role, name, array in zip(_ROLES, names, arrays, strict=False):
+        for (role, *_), name, array in zip(fitting, names, arrays, strict=True):
             self.tensors[name] = array
             self.roles[name] = f"{where} {role.replace('_', ' ')}"
-        kernel, recurrent = arrays[0], arrays[1]
-        has_bias = len(arrays) == 3
-        bias = arrays[2] if has_bias else np.zeros(H, kernel.dtype)
-        none = np.zeros((1, H), bias.dtype)
-        return Direction(kernel[None], recurrent[None], bias[None], none, reverse, has_bias)
+        return direction(cell, arrays, reverse)
 
     def _inputs(self, kernel: str) -> int:
         stored = self.contents.tensors.get(kernel)
         return stored.shape[0] if stored and len(stored.shape) == 2 else 0
 
-    def _check(self, name: str, role: str, wanted: tuple[int, ...]) -> None:
+    def _check(self, name: str, fitting: Wanted) -> None:
         """By the header alone: nothing is read before all shapes fit."""
+        role, shape, letters = fitting
         path, title = self.contents.path, f"{role.replace('_', ' ')} {printable(name)!r}"
         stored = self.contents.tensors.get(name)
         if stored is None:
@@ -78,10 +77,9 @@ class NetworkBuilder:
             if isinstance(refused, dict) and name in refused:
                 raise UnsupportedError(path, f"{title} is {refused[name]}", "save the weights as plain arrays")
             raise FileError(path, f"the file holds no array for the {title}", "save the model again")
-        if stored.shape != wanted or 0 in wanted:
-            I, H = ("I", "H") if 0 in wanted else (wanted[0], wanted[-1])
-            shape = {"kernel": f"({I}, {H})", "recurrent_kernel": f"({H}, {H})", "bias": f"({H},)"}[role]
-            raise FileError(path, f"{title} has shape {stored.shape}, wanted {shape}", "save the model again")
+        if stored.shape != shape or 0 in shape:
+            found = f"{title} has shape {stored.shape}, wanted {letters if 0 in shape else shape}"
+            raise FileError(path, found, "save the model again")
         if stored.dtype not in _FLOATS:
             found = f"{title} has dtype {stored.dtype}, wanted one of {', '.join(sorted(_FLOATS))}"
             raise FileError(path, found, "save the model with floating-point weights")

@@ -32,6 +32,7 @@ class Survey:
     masking: tuple[str, ...] = ()  # layers that mask steps
     masks: Mapping[Address, Mask] = field(default_factory=dict)  # of recurrent layers whose inputs tell masked steps
     unstated: Mapping[Address, tuple[str, ...]] = field(default_factory=dict)  # of weights alone: what is assumed
+    placed: tuple[Placed, ...] = ()  # every layer of the model; empty for weights alone
     why_not: str = ""  # why Keras's own loader may not be tried
 
 

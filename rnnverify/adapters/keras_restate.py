@@ -7,7 +7,8 @@ from typing import cast, get_args
 
 from rnnverify.adapters.keras_weights import BACKWARDS, MERGE
 from rnnverify.adapters.reading import Reading
-from rnnverify.canonical import Layer, Merge, Network
+from rnnverify.adapters.turned import turned, turned_role
+from rnnverify.canonical import Merge, Network
 
 
 def restate(reading: Reading, merge: str | None, go_backwards: bool | None) -> Reading:
@@ -30,9 +31,9 @@ def restate(reading: Reading, merge: str | None, go_backwards: bool | None) -> R
             layers[k] = replace(layers[k], merge=cast(Merge, merge))
             spec = {**spec, "merge_mode": merge}
         elif not spec["bidirectional"] and go_backwards is not None:
-            layers[k] = _turned(layers[k], go_backwards)
+            layers[k] = turned(layers[k], go_backwards)
             spec = {**spec, "go_backwards": go_backwards}
-            roles |= {name: _role(role, k, go_backwards) for name, role in roles.items()}
+            roles |= {name: turned_role(role, k, go_backwards) for name, role in roles.items()}
         specs.append(spec)
         k += len(cast(list[object], spec["cells"]))
     return replace(
@@ -46,19 +47,6 @@ def restate(reading: Reading, merge: str | None, go_backwards: bool | None) -> R
 
 def _assumed(reading: Reading, what: str) -> bool:
     return any(each.startswith(what) for each in reading.assumptions)
-
-
-def _turned(layer: Layer, go_backwards: bool) -> Layer:
-    """Keras hands the outputs of a backward layer on in the order in which it processed them."""
-    (direction,) = layer.directions
-    return replace(layer, directions=(replace(direction, reverse=go_backwards),), time_restored=not go_backwards)
-
-
-def _role(role: str, k: int, reverse: bool) -> str:
-    where = f"layer {k} "
-    if not role.startswith(where):
-        return role
-    return where + "reverse " * reverse + role.removeprefix(where).removeprefix("reverse ")
 
 
 def _assumption(text: str, merge: str | None, go_backwards: bool | None) -> str:

@@ -6,10 +6,11 @@ may be named is listed here, and all else keeps the file away from the loader.
 
 from __future__ import annotations
 
-from rnnverify.adapters.keras_layers import GATED, RECURRENT, Config, built_in
+from rnnverify.adapters.keras_cells import CELLS, Config
+from rnnverify.adapters.keras_layers import RECURRENT, built_in
 from rnnverify.errors import printable
 
-_LAYERS = RECURRENT | GATED | {"SimpleRNNCell", "StackedRNNCells", "TimeDistributed", "ConvLSTM1D", "ConvLSTM2D"}
+_LAYERS = RECURRENT | {*CELLS, "StackedRNNCells", "TimeDistributed", "ConvLSTM1D", "ConvLSTM2D"}
 _LAYERS |= {"InputLayer", "Dense", "Embedding", "Masking", "Dropout", "SpatialDropout1D", "GaussianNoise"}
 _LAYERS |= {"GaussianDropout", "ActivityRegularization", "Activation", "Identity", "BatchNormalization"}
 _LAYERS |= {"LayerNormalization", "Reshape", "Flatten", "Permute", "RepeatVector", "Concatenate", "Add", "Multiply"}

@@ -15,8 +15,8 @@ from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import UnsupportedError
 
 _GENERIC = re.compile(
-    r"(?:basic_rnn_cell|multi_rnn_cell|(?:stack_)?bidirectional_rnn|simple_rnn_cell|rnn|birnn|basicrnncell|multirnncell"
-    r"|fw|bw|cell|layer|while|module|_orig_mod|)_?\d*",
+    r"(?:(?:basic_|simple_)?(?:rnn|gru|lstm)_cell|multi_rnn_cell|(?:stack_)?bidirectional_rnn|rnn|birnn|multirnncell"
+    r"|(?:basic)?(?:rnn|gru|lstm)cell|fw|bw|cell|layer|while|module|_orig_mod|)_?\d*",
     re.IGNORECASE,
 )
 """Words of a scope or a prefix that a framework put there."""
@@ -81,9 +81,9 @@ def widened(layers: Sequence[Layer], dtype: np.dtype[Any]) -> tuple[str, ...]:
 
 
 def one_bias(target: Path, where: str, direction: Direction, dtype: np.dtype[Any]) -> Array:
-    """(H,) of `dtype`: the two biases as one, their sum rounded once. UnsupportedError where it is too large."""
+    """(G, H) of `dtype`: the two biases as one, their sum rounded once. UnsupportedError where it is too large."""
     with np.errstate(over="ignore"):
-        total: Array = direction.bias[0].astype(dtype)
+        total: Array = direction.bias.astype(dtype)
     if not np.isfinite(total).all():
         found = f"the biases of {where} add up to more than {dtype.name} holds"
         raise UnsupportedError(target, found, "convert to a PyTorch file, which keeps both")

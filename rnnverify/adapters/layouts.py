@@ -13,7 +13,6 @@ from typing import Protocol, cast
 from rnnverify.adapters.layout import Layout
 from rnnverify.canonical import Network
 from rnnverify.containers.contents import FrameworkName
-from rnnverify.errors import UnsupportedError
 
 __all__ = ["LAYOUTS", "Layout", "lay_out"]
 
@@ -21,10 +20,9 @@ LAYOUTS: dict[FrameworkName, str] = {
     "keras": "rnnverify.adapters.keras_layout",
     "torch": "rnnverify.adapters.torch_layout",
     "tensorflow": "rnnverify.adapters.tensorflow_layout",
+    "onnx": "rnnverify.adapters.onnx_layout",
 }
 """Framework to the module of its layout, imported when a network is laid out so."""
-
-_WRITTEN = ("rnn",)
 
 
 class Layouter(Protocol):
@@ -37,10 +35,6 @@ class Layouter(Protocol):
 def lay_out(network: Network, framework: FrameworkName, target: Path, names: Sequence[str] = ()) -> Layout:
     """`network` in the layout of `framework`; `names` are what its objects are called there, one a layer of `network`.
 
-    Raises UnsupportedError, about `target`, for cells that are not written yet, and for what the framework cannot hold.
+    Raises UnsupportedError, about `target`, for what the framework cannot hold.
     """
-    for k, layer in enumerate(network.layers):
-        if layer.cell not in _WRITTEN:
-            found = f"layer {k} has cells of the kind {layer.cell}, which this version does not write"
-            raise UnsupportedError(target, found, "convert a network of vanilla cells")
     return cast(Layouter, import_module(LAYOUTS[framework])).lay_out(network, target, names)

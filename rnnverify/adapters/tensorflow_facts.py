@@ -14,9 +14,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import cast
 
+from rnnverify.adapters.graph_gates import find_gated
 from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences, merged
 from rnnverify.adapters.graph_walk import TangledError
 from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, shadowed
+from rnnverify.adapters.tensorflow_unnamed import unnamed_lstms
 from rnnverify.canonical import Merge
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.protobuf import MalformedError
@@ -62,7 +64,10 @@ def read_facts(contents: Contents) -> Facts:
         source = "the graph"
     graph = cast(Graph, graph)
     try:
-        found = find_recurrences(graph)
+        named = find_cells(contents.tensors, shadows=False)
+        unnamed = find_gated(graph, unnamed_lstms(contents.tensors, named))
+        found = {kernel: ways for kernel, ways in unnamed.items() if all(way.activation for way in ways)}
+        found |= {**find_recurrences(graph), **find_gated(graph, [cell for cell in named if cell.kind])}
     except (TangledError, IndexError):  # IndexError: an operation lacks an input that its kind needs
         return Facts(notes=(f"{source} was not used: it is too tangled to be read",))
     usable = {kernel: way for kernel, ways in found.items() if (way := _one(ways))}
@@ -80,13 +85,15 @@ def cells_of(contents: Contents, facts: Facts, shadows: bool) -> list[Cell]:
     """The cells of the file: those that names tell, and those that only the graph shows."""
     cells = find_cells(contents.tensors, shadows)
     claimed = {_plain(name, contents.tensors) for cell in cells for group in cell.variables.values() for name in group}
+    unnamed = {cell.variables["kernel"][0]: cell for cell in unnamed_lstms(contents.tensors, cells)}
     for recurrence in facts.recurrences.values():
         if _variables(recurrence) & claimed:
             continue
         variables = {role: [name + SHADOW * shadows for name in group] for role, group in recurrence.variables.items()}
         if all(name in contents.tensors for group in variables.values() for name in group):
             scope = _scope(recurrence)
-            cells.append(Cell(scope, scope, alone=scope, variables=variables, by_graph=True))
+            cell = unnamed.get(recurrence.kernel) or Cell(scope, scope, alone=scope, by_graph=True)
+            cells.append(replace(cell, variables=variables))
     for cell in cells:
         way = _KERAS_WAY.fullmatch(cell.scope)
         if way and facts.of(cell, contents.tensors):  # tf.keras.layers.Bidirectional, whose merge the graph shows
@@ -99,9 +106,14 @@ def _one(ways: set[Recurrence]) -> Recurrence | None:
     first = min(ways, key=repr)
     if len(ways) == 1:
         return first
-    if len({(way.recurrent, way.biases, way.state_first, way.activation) for way in ways}) > 1:
+    if len({_computes(way) for way in ways}) > 1:
         return None
     return replace(first, reverse=None, residual=any(way.residual for way in ways), joins=frozenset())
+
+
+def _computes(way: Recurrence) -> tuple[object, ...]:
+    """All that decides what a step computes."""
+    return way.recurrent, way.biases, way.state_first, way.activation, way.forget_bias, way.cell_clip
 
 
 def _fits(graph: Graph, name: str, contents: Contents) -> bool:

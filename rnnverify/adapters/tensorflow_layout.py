@@ -1,9 +1,10 @@
-"""The canonical network as TensorFlow 1's BasicRNNCell holds it.
+"""The canonical network as the cells of TensorFlow 1 hold it.
 
-Layout (tensorflow/python/ops/rnn_cell_impl.py, 1.2 to 2.21): one `kernel` (I+H, H) over [x, h], the input's rows first,
-and one `bias` (H,). Scopes: `rnn/basic_rnn_cell` under dynamic_rnn, `rnn/multi_rnn_cell/cell_0/basic_rnn_cell` in a
-MultiRNNCell, `bidirectional_rnn/fw/basic_rnn_cell` under bidirectional_dynamic_rnn, and where those are stacked
-`stack_bidirectional_rnn/cell_0/bidirectional_rnn/fw/...` (tensorflow/contrib/rnn/python/ops/rnn.py, 1.15).
+Layout (tensorflow/python/ops/rnn_cell_impl.py, 1.2 to 2.21): a `kernel` over [x, h], the input's rows first, and a
+`bias`; `tensorflow_written` has the cells. Scopes: `rnn/basic_rnn_cell` under dynamic_rnn,
+`rnn/multi_rnn_cell/cell_0/basic_rnn_cell` in a MultiRNNCell, `bidirectional_rnn/fw/basic_rnn_cell` under
+bidirectional_dynamic_rnn, and where those are stacked `stack_bidirectional_rnn/cell_0/bidirectional_rnn/fw/...`
+(tensorflow/contrib/rnn/python/ops/rnn.py, 1.15); the last word is that of the cell.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from rnnverify.adapters.layout import Layout, grouped, one_bias, plain_names, summed, way, widened
+from rnnverify.adapters.layout import Layout, grouped, plain_names, summed, way, widened
+from rnnverify.adapters.tensorflow_written import arrays_of, beyond, class_of, facts_of, scope_of
 from rnnverify.canonical import Array, Layer, Network
 from rnnverify.errors import UnsupportedError
 
@@ -24,7 +24,7 @@ _ACTIVATIONS |= {"softsign", "softplus", "elu", "selu", "exponential", "silu", "
 
 
 def lay_out(network: Network, target: Path, names: Sequence[str] = ()) -> Layout:
-    """`network` as BasicRNNCells; `names` are the scopes of the networks that they are driven by, one a layer.
+    """`network` as cells of TensorFlow; `names` are the scopes of the networks that they are driven by, one a layer.
 
     Raises UnsupportedError, about `target`, for what the graph beside a checkpoint would not state.
     """
@@ -38,20 +38,19 @@ def lay_out(network: Network, target: Path, names: Sequence[str] = ()) -> Layout
     scopes = _scopes(layers, groups, names)
     for group, scope in zip(groups, scopes, strict=True):
         cells = []
-        for k, (below, own) in zip(group, _cells(layers[group[0]], len(group), scope), strict=True):
+        for k, (below, own) in zip(group, _cells([layers[k] for k in group], scope), strict=True):
             layer = layers[k]
             for direction, cell in zip(layer.directions, own, strict=True):
-                kernel = np.concatenate([direction.kernel[0], direction.recurrent_kernel[0]])
-                tensors[f"{cell}/kernel"] = kernel.astype(dtype)
-                tensors[f"{cell}/bias"] = one_bias(target, f"layer {k}{way(direction.reverse)}", direction, dtype)
-            facts = {"units": layer.hidden_size, "activation": layer.activation, "merge": layer.merge, "scope": below}
-            cells.append(facts)
+                where = f"layer {k}{way(direction.reverse)}"
+                arrays = arrays_of(layer, direction, where, target, dtype)
+                tensors |= {f"{cell}/{name}": array for name, array in arrays.items()}
+            cells.append({**facts_of(layer), "merge": layer.merge, "scope": below})
         first = layers[group[0]]
         made.append(
             {"kind": _kind(first), "scope": scope, "cells": cells, "time_restored": first.time_restored},
         )
     part = "+".join(scopes) if len(groups) > 1 else ""
-    notes = (*summed(layers), *_without_bias(layers), *widened(layers, dtype))
+    notes = (*summed(layers), *_without_bias(layers), *_adding(layers), *widened(layers, dtype))
     return Layout("tensorflow", tuple(made), tensors, part, notes)
 
 
@@ -63,7 +62,7 @@ def _beyond(layer: Layer, above: Sequence[Layer]) -> str:
         return "merges its directions by ave, which is not read from graphs of TensorFlow"
     if not layer.time_restored and above and any(direction.reverse for direction in above[0].directions):
         return "leaves its outputs reversed for another backward layer, and a graph does not tell those apart"
-    return ""
+    return beyond(layer)
 
 
 def _kind(layer: Layer) -> str:
@@ -85,16 +84,25 @@ def _scopes(layers: Sequence[Layer], groups: Sequence[tuple[int, ...]], names: S
     return ["rnn"]
 
 
-def _cells(first: Layer, count: int, scope: str) -> Iterator[tuple[str, list[str]]]:
+def _cells(layers: Sequence[Layer], scope: str) -> Iterator[tuple[str, list[str]]]:
     """For each layer of a group its scope, and those of its cells, one a direction."""
-    for k in range(count):
-        if first.bidirectional:
-            below = f"{scope}/cell_{k}/bidirectional_rnn" if count > 1 else scope
-            yield below, [f"{below}/{direction}/basic_rnn_cell" for direction in _DIRECTIONS]
+    for k, layer in enumerate(layers):
+        cell = scope_of(layer)
+        if layer.bidirectional:
+            below = f"{scope}/cell_{k}/bidirectional_rnn" if len(layers) > 1 else scope
+            yield below, [f"{below}/{direction}/{cell}" for direction in _DIRECTIONS]
         else:
-            yield scope, [f"{scope}/multi_rnn_cell/cell_{k}/basic_rnn_cell" if count > 1 else f"{scope}/basic_rnn_cell"]
+            yield scope, [f"{scope}/multi_rnn_cell/cell_{k}/{cell}" if len(layers) > 1 else f"{scope}/{cell}"]
 
 
 def _without_bias(layers: Sequence[Layer]) -> tuple[str, ...]:
-    without = any(not d.has_bias for layer in layers for d in layer.directions)
-    return ("a BasicRNNCell always has a bias: where there was none, zeros are stored",) if without else ()
+    without = {class_of(layer) for layer in layers for d in layer.directions if not d.has_bias}
+    names = " and a ".join(sorted(without))
+    return (f"a {names} always has a bias: where there was none, zeros are stored",) if without else ()
+
+
+def _adding(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """What is added at run time, which no checkpoint holds, and the graph beside it states."""
+    added = {bias for layer in layers if layer.cell == "lstm" for bias in facts_of(layer)["forget_bias"]}
+    shown = " and ".join(f"{bias:g}" for bias in sorted(added))
+    return (f"its LSTM cells have a forget_bias of {shown}, by which the bias stored is less",) if added else ()

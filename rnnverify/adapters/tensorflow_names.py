@@ -15,8 +15,11 @@ A user's scopes stand in front, and `scope=` takes the place of the first word.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+
+from rnnverify.adapters.tensorflow_kinds import gated_variable, kind_of
+from rnnverify.errors import printable
 
 SHADOW = "/ExponentialMovingAverage"  # tensorflow/python/training/moving_averages.py
 
@@ -57,11 +60,17 @@ class Cell:
     level: int = 0  # layer of a stack of bidirectional layers
     depth: int = 0  # layer inside one MultiRNNCell
     reverse: bool | None = None  # None: the only direction
-    gated: str = ""  # the name of a cell that is not a vanilla one
+    kind: str = ""  # the layout of a gated cell, as `tensorflow_gates` has them; empty: a vanilla one
+    gated: str = ""  # the name of a cell with gates that is none of those
     nested: bool = False  # a MultiRNNCell inside another
     alone: str = ""  # the part it is where the scope of its part is shared
     by_graph: bool = False  # names do not tell it: the graph shows it
     variables: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """Its scope, for messages."""
+        return printable(self.scope)
 
     @property
     def spot(self) -> tuple[int, int, bool]:
@@ -69,8 +78,13 @@ class Cell:
 
 
 def is_keras(cell: Cell) -> bool:
-    """Whether a name says that `cell` is a SimpleRNNCell, with two kernels and perhaps no bias."""
-    return cell.scope.rpartition("/")[2].startswith("simple_rnn_cell")
+    """Whether names say that `cell` is one of Keras, with two kernels and perhaps no bias."""
+    return cell.scope.rpartition("/")[2].startswith("simple_rnn_cell") or cell.kind.startswith("keras")
+
+
+def ordered(names: Sequence[str]) -> list[str]:
+    """Names of shards, W_0, W_1, ..., W_10, in the order of their rows."""
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def is_slot(name: str, names: Collection[str]) -> bool:
@@ -92,27 +106,37 @@ def shadowed(name: str, names: Collection[str]) -> str:
 def find_cells(names: Collection[str], shadows: bool) -> list[Cell]:
     """The cells that `names` make up; with `shadows`, those that moving averages make up."""
     cells: dict[str, Cell] = {}
+    known: set[str] = set()  # scopes of gated cells
     for name in names:
         if name.endswith(SHADOW) != shadows:
             continue
         plain = shadowed(name, names) if shadows else name
+        gated, found = "", None
         if match := _VANILLA.fullmatch(plain):
-            scope, word, role, gated = match["scope"] or "", match["cell"], _ROLE[match["variable"]], ""
+            scope, word, role = match["scope"] or "", match["cell"], _ROLE[match["variable"]]
+        elif found := gated_variable(plain):
+            scope, word, role = found
+            if not role and is_slot(plain, names):
+                continue
         else:
-            scope, word = _gated_cell(plain)
+            scope, word = _other_gated_cell(plain)
             role, gated = "gated", word
         if word:
             scope = _LOOP.sub("", scope).lstrip("/")
             at = f"{scope}/{word}".lstrip("/")
+            known |= {at} if found else set()
             cell = cells.setdefault(at, Cell(at, scope, gated=gated, alone=at))
             cell.variables.setdefault(role, []).append(name)
-    placed = [_placed(cell) for cell in cells.values()]
-    _part_shared_scopes(placed)
-    return sorted(placed, key=lambda cell: (cell.part, cell.spot))
+    for cell in cells.values():
+        word = cell.scope.rpartition("/")[2]
+        cell.kind = kind_of(word, cell.variables) if cell.scope in known else ""
+    found_cells = [placed(cell) for cell in cells.values()]
+    _part_shared_scopes(found_cells)
+    return sorted(found_cells, key=lambda cell: (cell.part, cell.spot))
 
 
-def _gated_cell(name: str) -> tuple[str, str]:
-    """The scope and the name of a cell with gates, empty where `name` belongs to none."""
+def _other_gated_cell(name: str) -> tuple[str, str]:
+    """The scope and the name of a cell with gates that `tensorflow_kinds` lacks, empty where `name` has none."""
     words = name.split("/")
     for k, word in enumerate(words[:-1]):
         if _GATED.search(word) and _CELL.search(word):
@@ -120,7 +144,7 @@ def _gated_cell(name: str) -> tuple[str, str]:
     return "", ""
 
 
-def _placed(cell: Cell) -> Cell:
+def placed(cell: Cell) -> Cell:
     """Reads the scope from the cell outwards: MultiRNNCell, direction, level of a stack, the user's own."""
     if multi := _MULTI.fullmatch(cell.part):
         cell.nested = bool(multi["inner"] and _MULTI.search(multi["inner"]))

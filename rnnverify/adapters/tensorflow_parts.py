@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise, permutations
 
 from rnnverify.adapters.tensorflow_facts import Facts, cells_of
+from rnnverify.adapters.tensorflow_gates import LAYOUTS
 from rnnverify.adapters.tensorflow_names import SHADOW, Cell
 from rnnverify.containers.contents import Contents, StoredTensor
 from rnnverify.errors import FileError, SelectorError, UnsupportedError, printable
@@ -19,6 +20,8 @@ from rnnverify.errors import FileError, SelectorError, UnsupportedError, printab
 EMA = ":ema"
 _MOST_LISTED = 8
 _MOST_CHAINED = 6  # orders of more parts than these are not tried
+
+_COMPARED = "the cells of TensorFlow 1 that are LSTMs or GRUs, and BasicRNNCell"
 
 Parts = Mapping[str, Sequence[Cell]]
 LayerCells = tuple[Cell, ...]  # one cell, or forward then reverse
@@ -47,13 +50,13 @@ def select(contents: Contents, selector: str | None, facts: Facts) -> Selection:
     parts: dict[str, list[Cell]] = {}
     for cell in cells_of(contents, facts, shadows):
         parts.setdefault(cell.part, []).append(cell)
-    vanilla = [name for name, cells in parts.items() if not all(cell.gated for cell in cells)]
-    if not parts or not (vanilla or wanted):
+    readable = [name for name, cells in parts.items() if not all(cell.gated for cell in cells)]
+    if not parts or not (readable or wanted):
         raise _nothing(contents, parts, shadows, cells_of(contents, facts, not shadows))
-    if not wanted and len(vanilla) > 1:
-        advice = _advice(contents, parts, vanilla, shadows)
+    if not wanted and len(readable) > 1:
+        advice = _advice(contents, parts, readable, shadows)
         raise SelectorError(contents.path, "it holds several recurrent parts", advice)
-    items = wanted.split("+") if wanted else vanilla
+    items = wanted.split("+") if wanted else readable
     names = tuple(_named(contents, parts, item, shadows) for item in items)
     if len(set(names)) < len(names):
         raise SelectorError(contents.path, f"{printable(wanted)} names a part twice", "name each part once")
@@ -86,21 +89,31 @@ def stack(contents: Contents, name: str, cells: Sequence[Cell]) -> list[LayerCel
 
 
 def sizes(cell: Cell, tensors: Mapping[str, StoredTensor]) -> tuple[int, int] | None:
-    """The input and hidden size that the shape of a cell's kernel says; None where it says nothing sound."""
-    names = cell.variables.get("kernel")
-    shape = tensors[names[0]].shape if names else ()
-    if len(shape) != 2:
+    """How many features a cell reads and emits, as its shapes say; None where they say nothing sound."""
+    shape, projection = (_shape(cell, role, tensors) for role in ("kernel", "projection"))
+    if shape is None or len(shape) != 2:
         return None
+    if cell.kind:
+        found = LAYOUTS[cell.kind].sizes(shape, projection)
+        return found[:2] if found else None
     rows, H = shape
     inputs = rows if "recurrent_kernel" in cell.variables else rows - H
     return (inputs, H) if inputs > 0 and H > 0 else None
 
 
+def _shape(cell: Cell, role: str, tensors: Mapping[str, StoredTensor]) -> tuple[int, ...] | None:
+    """The shape of all shards of that role together."""
+    shapes = [tensors[name].shape for name in cell.variables.get(role, ())]
+    if not shapes or not all(shapes):
+        return None
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+
 def _refuse_unsupported(contents: Contents, cell: Cell) -> None:
     lower = cell.scope.lower()
     if cell.gated:
-        found = f"{printable(cell.scope)} is a cell with gates ({printable(cell.gated)})"
-        raise UnsupportedError(contents.path, found, "this version compares BasicRNNCell and SimpleRNNCell only")
+        found = f"{cell.shown} is a cell with gates ({printable(cell.gated)})"
+        raise UnsupportedError(contents.path, found, f"this version compares {_COMPARED}")
     for word in ("attention", "highway"):
         if any(word in part and "wrapper" in part for part in lower.split("/")):
             found = f"{printable(cell.scope)} is wrapped ({word}), which changes the recurrence"
@@ -164,7 +177,7 @@ def _nothing(contents: Contents, parts: Parts, shadows: bool, others: Sequence[C
     if parts:
         cells = sorted({cell.gated for group in parts.values() for cell in group})
         found = f"its recurrent cells have gates ({printable(', '.join(cells))})"
-        return UnsupportedError(contents.path, found, "this version compares BasicRNNCell and SimpleRNNCell only")
+        return UnsupportedError(contents.path, found, f"this version compares {_COMPARED}")
     if others and shadows:
         return SelectorError(contents.path, "it holds no moving averages of a recurrent cell", f"leave {EMA} out")
     if others:
@@ -172,5 +185,5 @@ def _nothing(contents: Contents, parts: Parts, shadows: bool, others: Sequence[C
         return SelectorError(contents.path, "of its recurrent cells it holds only the moving averages", advice)
     names = list(contents.tensors)
     held = printable(", ".join(names[:_MOST_LISTED])) + ("..." if len(names) > _MOST_LISTED else "")
-    found = f"it holds no BasicRNNCell or SimpleRNNCell, only {held}" if names else "it holds no variables"
+    found = f"it holds no recurrent cell, only {held}" if names else "it holds no variables"
     return SelectorError(contents.path, found, "give a checkpoint of a recurrent network")

@@ -1,9 +1,9 @@
-"""PyTorch's nn.RNN and nn.RNNCell, to canonical form.
+"""PyTorch's nn.RNN, nn.GRU, nn.LSTM and their cells, to canonical form.
 
-Layout (torch/nn/modules/rnn.py, 1.0.0 to 2.13.0): `weight_ih_l{k}` (H, I), `weight_hh_l{k}` (H, H),
-`bias_ih_l{k}` and `bias_hh_l{k}` (H,), each again with `_reverse` where bidirectional; a layer above the
-first reads D*H features, forward then reverse. A cell has the same four without `_l0`. Neither says tanh or
-relu: that is not in a state dict, but a whole module or a graph states it (`torch_facts`).
+Layout (torch/nn/modules/rnn.py, 1.0.0 to 2.13.0): `weight_ih_l{k}` (G*H, I), `weight_hh_l{k}` (G*H, P),
+`bias_ih_l{k}` and `bias_hh_l{k}` (G*H,), each again with `_reverse` where bidirectional; a layer above the first reads
+D*P features, forward then reverse. A cell has the same four without `_l0`. `torch_gates` has the gates. Whether an
+nn.RNN has tanh or relu is not in a state dict, but a whole module or a graph states it (`torch_facts`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from rnnverify.adapters import torch_facts, torch_hand
+from rnnverify.adapters import torch_around, torch_facts, torch_gates, torch_hand
 from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.adapters.torch_parts import Part, find_parts, select
 from rnnverify.adapters.torch_weights import Weights, read_weights, suffixes
@@ -27,48 +27,56 @@ _ROLES = {
     "weight_hh": "recurrent kernel (transposed)",
     "bias_ih": "input bias",
     "bias_hh": "recurrent bias",
+    "weight_hr": "projection (transposed)",
 }
 
 
 def read(contents: Contents, selector: str | None) -> Reading:
     """The part of `contents` that `selector` names (`encoder.rnn`, or a stack `enc+dec`), in canonical form.
 
-    Raises SelectorError where the choice is not clear, UnsupportedError for nn.GRU, nn.LSTM and unread tensor
-    types, FileError for tensors that are missing, misshapen or not finite.
+    Raises SelectorError where the choice is not clear, UnsupportedError for tensors of types that are not read,
+    FileError for tensors that are missing, misshapen or not finite.
     """
     parts = find_parts(contents)
     parts = torch_hand.cells(contents, selector, alone=not parts) | parts
     chosen = select(contents, parts, selector)
     weights = [read_weights(contents.path, part) for part in chosen]
     for (below, a), (above, b) in itertools.pairwise(zip(chosen, weights, strict=True)):
-        outputs = a.hidden_size * (2 if a.bidirectional else 1)
-        if outputs != b.input_size:
-            found = (
-                f"{printable(above.name)} reads {b.input_size} features, but {printable(below.name)} gives {outputs}"
-            )
+        if a.output_size != b.input_size:
+            reads = f"{printable(above.name)} reads {b.input_size} features"
+            found = f"{reads}, but {printable(below.name)} gives {a.output_size}"
             raise FileError(contents.path, found, "stack parts from the input up, separated by +")
     facts = [torch_facts.facts_of(contents, part) for part in chosen]
     layers: list[Layer] = []
+    open_layers: list[int] = []
     for part, each, stated in zip(chosen, weights, facts, strict=True):
         torch_facts.check(contents.path, part, each, stated)
-        layers += _layers(part, each, torch_facts.activation_of(stated) or "tanh")
+        activation = torch_facts.activation_of(each.kind, stated)
+        open_layers += range(len(layers), len(layers) + each.layers) if activation is None else ()
+        layers += _layers(part, each, activation or "tanh")
     roles: dict[str, str] = {}
     lowest = 0
     for part, each in zip(chosen, weights, strict=True):
         roles.update(_roles(part, each, lowest))
         lowest += each.layers
-    unused = _unused(contents, parts, roles)
-    return Reading(
-        network=Network(tuple(layers)),
+    network = Network(tuple(layers))
+    around = torch_around.find(
+        contents, parts, chosen, _within(contents, chosen[0].prefix), (network.input_size, network.output_size)
+    )
+    unused = _unused(contents, parts, {**roles, **around.roles})
+    reading = Reading(
+        network=network,
         recipe=_recipe(contents, chosen, weights),
         part="+".join(part.name for part in chosen),
-        activation_stated=all(map(torch_facts.activation_of, facts)),
+        activation_stated=not open_layers,
+        settled_layers=tuple(k for k in range(len(layers)) if k not in open_layers),
         roles=roles,
         unused=unused,
         not_compared=tuple(_layers_around(unused, parts)),
         assumptions=(*_assumptions(chosen, weights), *torch_facts.assumptions(list(zip(chosen, facts, strict=True)))),
         notes=(*_notes(contents, chosen), *torch_facts.notes(list(zip(chosen, facts, strict=True)))),
     )
+    return around.beside(reading)
 
 
 def _layers(part: Part, weights: Weights, activation: str) -> Iterator[Layer]:
@@ -76,18 +84,27 @@ def _layers(part: Part, weights: Weights, activation: str) -> Iterator[Layer]:
     for k in range(weights.layers):
         pair = tuple(_direction(weights, suffix, reverse) for layer, reverse, suffix in directions if layer == k)
         name = part.name + ("" if part.cell else f" layer {k}" if part.name else f"layer {k}")
-        yield Layer(pair, activation=activation, name=name)
+        yield Layer(pair, activation=activation, cell=weights.kind, name=name, gating=torch_gates.STANDARD)
 
 
 def _direction(weights: Weights, suffix: str, reverse: bool) -> Direction:
-    kernel = weights.tensors[f"weight_ih{suffix}"].T[None]  # (H, I) -> (1, I, H)
-    recurrent_kernel = weights.tensors[f"weight_hh{suffix}"].T[None]  # (H, H) -> (1, H, H)
-    rebuilt = any(f"{kind}{suffix}" in weights.rebuilt for kind in ("weight_ih", "weight_hh"))
-    if not weights.bias:
-        zeros = np.zeros((1, weights.hidden_size), kernel.dtype)
-        return Direction(kernel, recurrent_kernel, zeros, zeros, reverse, has_bias=False, rebuilt=rebuilt)
-    bias_input, bias_recurrent = (weights.tensors[f"{kind}{suffix}"][None] for kind in ("bias_ih", "bias_hh"))
-    return Direction(kernel, recurrent_kernel, bias_input, bias_recurrent, reverse, rebuilt=rebuilt)
+    gates = {
+        kind: torch_gates.apart(weights.tensors[f"{kind}{suffix}"], weights.kind)
+        for kind in ("weight_ih", "weight_hh", *("bias_ih", "bias_hh") * weights.bias)
+    }
+    kernel = torch_gates.turned(gates["weight_ih"])  # (G, H, I) -> (G, I, H)
+    zeros = np.zeros((len(kernel), weights.hidden_size), kernel.dtype)
+    projection = weights.tensors.get(f"weight_hr{suffix}")
+    return Direction(
+        kernel,
+        torch_gates.turned(gates["weight_hh"]),  # (G, H, P) -> (G, P, H)
+        gates.get("bias_ih", zeros),
+        gates.get("bias_hh", zeros),
+        reverse,
+        has_bias=weights.bias,
+        rebuilt=any(f"{kind}{suffix}" in weights.rebuilt for kind in ("weight_ih", "weight_hh", "weight_hr")),
+        projection=None if projection is None else projection.T,  # (P, H) -> (H, P)
+    )
 
 
 def _roles(part: Part, weights: Weights, lowest: int) -> Iterator[tuple[str, str]]:
@@ -114,7 +131,7 @@ def _roles_by_hand(part: Part, name: str, role: str) -> Iterator[tuple[str, str]
 
 
 def _recipe(contents: Contents, chosen: list[Part], weights: list[Weights]) -> Recipe:
-    """What the PyTorch runner makes: one nn.RNN or nn.RNNCell for each part, holding the file's own tensors."""
+    """What the PyTorch runner makes: one module of torch.nn for each part, holding the file's own tensors."""
     tensors: dict[str, Array] = {}
     made: list[Mapping[str, object]] = []
     for part, each in zip(chosen, weights, strict=True):
@@ -127,12 +144,13 @@ def _recipe(contents: Contents, chosen: list[Part], weights: list[Weights]) -> R
         tensors.update({part.prefix + key: values for key, values in each.tensors.items()})
         made.append(
             {
-                "module": "RNNCell" if part.cell else "RNN",
+                "module": part.module,
                 "input_size": each.input_size,
                 "hidden_size": each.hidden_size,
                 "num_layers": each.layers,
                 "bidirectional": each.bidirectional,
                 "bias": each.bias,
+                "proj_size": each.state_size if part.projected else 0,
                 "root": root,
                 "prefix": prefix,
                 "classes": contents.metadata.get("layers", ()),
@@ -175,12 +193,17 @@ def _cell_by_hand(contents: Contents, part: Part, weights: Weights) -> Mapping[s
     }
 
 
+def _within(contents: Contents, prefix: str) -> str:
+    """What the names begin with of the state dict that holds `prefix`; empty where the file has but one."""
+    roots = contents.metadata.get("roots")
+    return max((r for r in roots if prefix.startswith(r)), key=len, default="") if isinstance(roots, Mapping) else ""
+
+
 def _place(contents: Contents, prefix: str) -> tuple[list[object], str]:
     """The keys from the loaded object to the dict that holds the names under `prefix`, and the prefix of them there."""
     roots = contents.metadata.get("roots")
     if isinstance(roots, Mapping):
-        within = [start for start in roots if prefix.startswith(start)]
-        start = max(within, key=len, default="")
+        start = _within(contents, prefix)
         return list(roots.get(start, [])), prefix[len(start) :]
     root = contents.metadata.get("root")
     return (list(root) if isinstance(root, list) else []), prefix

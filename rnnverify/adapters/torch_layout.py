@@ -1,8 +1,9 @@
-"""The canonical network as PyTorch's nn.RNN holds it.
+"""The canonical network as PyTorch's nn.RNN, nn.GRU and nn.LSTM hold it.
 
-Layout (torch/nn/modules/rnn.py, 1.0.0 to 2.13.0): `weight_ih_l{k}` (H, I), `weight_hh_l{k}` (H, H), `bias_ih_l{k}` and
-`bias_hh_l{k}` (H,), each again with `_reverse` where bidirectional. Layers that one nn.RNN cannot hold are modules of
-their own, whose names stand before those of their tensors.
+Layout (torch/nn/modules/rnn.py, 1.0.0 to 2.13.0): `weight_ih_l{k}` (G*H, I), `weight_hh_l{k}` (G*H, P), `bias_ih_l{k}`
+and `bias_hh_l{k}` (G*H,), and `weight_hr_l{k}` (P, H) of a projected nn.LSTM, each again with `_reverse` where
+bidirectional; `torch_gates` has the gates. Layers that one module cannot hold are modules of their own, whose names
+stand before those of their tensors.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnverify.adapters import torch_gates
 from rnnverify.adapters.layout import Layout, grouped, plain_names, widened, widest_dtype
 from rnnverify.canonical import Array, Layer, Network
 from rnnverify.errors import UnsupportedError
@@ -21,10 +23,10 @@ _INSTEAD = "convert to a Keras file or a TensorFlow checkpoint"
 
 
 def lay_out(network: Network, target: Path, names: Sequence[str] = ()) -> Layout:
-    """`network` in the layout of one nn.RNN, or of several that feed each other.
+    """`network` in the layout of one module, or of several that feed each other.
 
     `names` are those of the modules, one a layer; without them a single module has no name. Raises UnsupportedError,
-    about `target`, for what nn.RNN cannot compute.
+    about `target`, for what none of them can compute.
     """
     for k, layer in enumerate(network.layers):
         if reason := _beyond(layer):
@@ -51,50 +53,63 @@ def _modules(layers: Sequence[Layer], groups: Sequence[tuple[int, ...]], names: 
 
 
 def _beyond(layer: Layer) -> str:
-    """Why nn.RNN cannot compute `layer`; empty where it can."""
-    if layer.activation not in ("tanh", "relu"):
-        return f"has the activation {layer.activation}, and nn.RNN has tanh and relu only"
+    """Why no module of torch.nn can compute `layer`; empty where one can."""
+    own = f"nn.{layer.cell.upper()}"
+    if layer.cell == "rnn" and layer.activation not in ("tanh", "relu"):
+        return f"has the activation {layer.activation}, and {own} has tanh and relu only"
     if layer.bidirectional and layer.merge != "concat":
-        return f"merges its directions by {layer.merge}, and nn.RNN only concatenates them"
+        return f"merges its directions by {layer.merge}, and {own} only concatenates them"
     if not layer.bidirectional and layer.directions[0].reverse:
-        return "runs backward only, and nn.RNN runs forward or both ways"
-    return ""
+        return f"runs backward only, and {own} runs forward or both ways"
+    return torch_gates.beyond(layer) if layer.cell != "rnn" else ""
 
 
 def _fit_one_module(below: Layer, above: Layer) -> bool:
     facts = [
-        (layer.hidden_size, layer.activation, layer.bidirectional, _has_bias([layer]), widest_dtype([layer]))
+        (_sizes(layer), layer.formula, layer.bidirectional, _has_bias([layer]), widest_dtype([layer]))
         for layer in (below, above)
     ]
     return facts[0] == facts[1]
 
 
+def _sizes(layer: Layer) -> tuple[int, int]:
+    """H, and P where the layer is projected, else 0."""
+    return layer.hidden_size, layer.state_size if _projected(layer) else 0
+
+
+def _projected(layer: Layer) -> bool:
+    return any(direction.projection is not None for direction in layer.directions)
+
+
 def _has_bias(layers: Sequence[Layer]) -> bool:
-    return any(direction.has_bias for layer in layers for direction in layer.directions)
+    return any(d.has_bias or d.bias.any() for layer in layers for d in layer.directions)  # a forget bias counts
 
 
 def _parameters(layers: Sequence[Layer], dtype: np.dtype[Any]) -> dict[str, Array]:
-    """The parameters of one nn.RNN by name. A single bias goes to `bias_ih`, beside zeros in `bias_hh`."""
+    """The parameters of one module by name. A single bias goes to `bias_ih`, beside zeros in `bias_hh`."""
     found: dict[str, Array] = {}
     for k, layer in enumerate(layers):
         for direction in layer.directions:
             suffix = f"_l{k}" + ("_reverse" if direction.reverse else "")
-            found["weight_ih" + suffix] = direction.kernel[0].T
-            found["weight_hh" + suffix] = direction.recurrent_kernel[0].T
+            for kind, matrices in (("weight_ih", direction.kernel), ("weight_hh", direction.recurrent_kernel)):
+                found[kind + suffix] = torch_gates.stacked(torch_gates.turned(matrices), layer.cell)
             if _has_bias(layers):
-                found["bias_ih" + suffix] = direction.bias_input[0]
-                found["bias_hh" + suffix] = direction.bias_recurrent[0]
+                found["bias_ih" + suffix] = torch_gates.stacked(direction.bias_input, layer.cell)
+                found["bias_hh" + suffix] = torch_gates.stacked(direction.bias_recurrent, layer.cell)
+            if direction.projection is not None:
+                found["weight_hr" + suffix] = direction.projection.T
     return {name: np.ascontiguousarray(array, dtype) for name, array in found.items()}
 
 
 def _module(layers: Sequence[Layer], prefix: str, keys: Sequence[str]) -> dict[str, object]:
     return {
-        "module": "RNN",
+        "module": layers[0].cell.upper(),
         "input_size": layers[0].input_size,
         "hidden_size": layers[0].hidden_size,
         "num_layers": len(layers),
         "bidirectional": layers[0].bidirectional,
         "bias": _has_bias(layers),
+        "proj_size": _sizes(layers[0])[1],
         "nonlinearity": layers[0].activation,
         "dtype": widest_dtype(layers).name,
         "prefix": prefix,

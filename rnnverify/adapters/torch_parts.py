@@ -1,5 +1,5 @@
-"""The recurrent parts of a PyTorch state dict: which tensor names belong to one nn.RNN or nn.RNNCell, and
-which to pick.
+"""The recurrent parts of a PyTorch state dict: which tensor names belong to one nn.RNN, nn.GRU, nn.LSTM
+or cell, and which to pick.
 
 A part is one prefix, such as `encoder.rnn.`, with everything under it that bears a recurrent name:
 `weight_ih_l0`, `bias_hh_l1_reverse` (nn.RNN, nn.GRU, nn.LSTM) or `weight_ih` (the cells). Names:
@@ -14,7 +14,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rnnverify.adapters.torch_gates import KINDS
+from rnnverify.canonical import CellKind
 from rnnverify.containers.contents import Contents, StoredTensor
+from rnnverify.containers.torch_quantised import refusal
 from rnnverify.errors import SelectorError, printable
 
 _BASE = r"(?:weight|bias)_(?:ih|hh|hr)(?:_l(?:0|[1-9]\d{0,5})(?:_reverse)?)?"
@@ -51,23 +54,31 @@ class Part:
         return whole.shape if whole else ()
 
     @property
-    def kind(self) -> str:
-        """`RNN`, `GRU` or `LSTM`, by the rows of the recurrent weight: 1, 3 or 4 times its columns."""
-        suffix = "" if self.cell else "_l0"
-        inner, outer = self.shape(f"weight_hh{suffix}"), self.shape(f"weight_ih{suffix}")
-        if any(base.startswith("weight_hr") for base in self.forms):
-            return "LSTM"
-        if len(inner) == 2 and inner[1] and len(outer) == 2 and inner[0] == outer[0]:
-            return {3: "GRU", 4: "LSTM"}.get(inner[0] // inner[1] if inner[0] % inner[1] == 0 else 0, "RNN")
-        return "RNN"
+    def kind(self) -> CellKind:
+        """By the rows of the input weight: 1, 3 or 4 times the columns of the recurrent one. `rnn` where neither."""
+        inner, outer = (self.shape(base + ("" if self.cell else "_l0")) for base in ("weight_hh", "weight_ih"))
+        if self.projected:
+            return "lstm"
+        if len(inner) == 2 and inner[1] and len(outer) == 2 and outer[0] % inner[1] == 0:
+            return KINDS.get(outer[0] // inner[1], "rnn")
+        return "rnn"
+
+    @property
+    def projected(self) -> bool:
+        return any(base.startswith("weight_hr") for base in self.forms)
+
+    @property
+    def module(self) -> str:
+        """Which class of torch.nn it is: `RNN`, `GRUCell`, ..."""
+        return self.kind.upper() + "Cell" * self.cell
 
     @property
     def sizes(self) -> tuple[int, int] | None:
         """Input and output size, where the shapes tell."""
-        outer = self.shape("weight_ih" if self.cell else "weight_ih_l0")
-        if len(outer) != 2 or self.kind != "RNN":
+        inner, outer = (self.shape(base + ("" if self.cell else "_l0")) for base in ("weight_hh", "weight_ih"))
+        if len(inner) != 2 or len(outer) != 2:
             return None
-        return outer[1], outer[0] * (2 if any(base.endswith("_reverse") for base in self.forms) else 1)
+        return outer[1], inner[1] * (2 if any(base.endswith("_reverse") for base in self.forms) else 1)
 
 
 def find_parts(contents: Contents) -> dict[str, Part]:
@@ -83,12 +94,20 @@ def find_parts(contents: Contents) -> dict[str, Part]:
 
 
 def select(contents: Contents, parts: dict[str, Part], selector: str | None) -> list[Part]:
-    """The parts that `selector` names, `a+b` in that order; without one, the only part there is. Else SelectorError."""
+    """The parts that `selector` names, `a+b` in that order; without one, the only part there is.
+
+    Else SelectorError; UnsupportedError where what is named, or all there is, is quantised.
+    """
     path = contents.path
+    packed = contents.metadata.get("quantised")
+    for name in packed if isinstance(packed, tuple) else ():
+        if not parts or (selector is not None and name in selector.split("+")):
+            raise refusal(path, [name])
     if not parts:
         names = ", ".join(printable(name, 60) for name in itertools.islice(contents.tensors, 6))
         more = ", ..." if len(contents.tensors) > 6 else ""
-        found = f"has no tensors named as in nn.RNN or nn.RNNCell, such as weight_ih_l0; it has {names or 'none'}{more}"
+        wanted = "tensors named as in nn.RNN, nn.GRU or nn.LSTM, such as weight_ih_l0"
+        found = f"has no {wanted}; it has {names or 'none'}{more}"
         advice = "a cell written by hand is spelled by its weights: FILE#INPUT,RECURRENT"
         raise SelectorError(path, found, advice)
     if selector is None:
@@ -127,7 +146,7 @@ def _choices(path: object, parts: dict[str, Part]) -> str:
     if list(parts) == [""]:
         return f"{printable(path, 300)}, without a selector"
     lines = [
-        f"{printable(path, 300)}#{printable(name)}" + ("" if part.kind == "RNN" else f" (nn.{part.kind})")
+        f"{printable(path, 300)}#{printable(name)}" + ("" if part.kind == "rnn" else f" (nn.{part.module})")
         for name, part in itertools.islice(parts.items(), 20)
     ]
     if len(parts) > 20:

@@ -1,4 +1,4 @@
-"""The weights of one nn.RNN or nn.RNNCell, checked: every tensor there, of the right shape, float, and finite."""
+"""The weights of one nn.RNN, nn.GRU, nn.LSTM or cell, checked: all there, of the right shapes, float, and finite."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnverify.adapters.torch_gates import ORDERS
 from rnnverify.adapters.torch_parts import Part
-from rnnverify.canonical import Array
+from rnnverify.canonical import Array, CellKind
 from rnnverify.containers.contents import StoredTensor
 from rnnverify.errors import FileError, UnsupportedError, printable
 
@@ -18,19 +19,26 @@ _NORMED = {("_g", "_v"): "weight_norm", (".original0", ".original1"): "parametri
 
 @dataclass(frozen=True)
 class Weights:
-    """One nn.RNN (or nn.RNNCell) in its own layout.
+    """One nn.RNN, nn.GRU, nn.LSTM (or cell) in its own layout.
 
-    `tensors` has `weight_ih_l0` (H, I), `weight_hh_l0` (H, H) and, with `bias`, `bias_ih_l0` and `bias_hh_l0`
-    (H,) for each layer and direction (a cell: without `_l0`); layer k > 0 has I = H, or 2H where `bidirectional`.
+    `tensors` has `weight_ih_l0` (G*H, I), `weight_hh_l0` (G*H, P) and, with `bias`, `bias_ih_l0` and `bias_hh_l0`
+    (G*H,) for each layer and direction (a cell: without `_l0`); layer k > 0 has I = P, or 2P where `bidirectional`.
+    P is H, but where an nn.LSTM has `weight_hr_l0` (P, H).
     """
 
+    kind: CellKind
     input_size: int
     hidden_size: int
+    state_size: int  # P
     layers: int
     bidirectional: bool
     bias: bool
     tensors: dict[str, Array]
     rebuilt: dict[str, str]  # weights that the file holds in two tensors, and by which reparametrization
+
+    @property
+    def output_size(self) -> int:
+        return self.state_size * (2 if self.bidirectional else 1)
 
 
 def suffixes(part_is_cell: bool, layers: int, bidirectional: bool) -> list[tuple[int, bool, str]]:
@@ -44,9 +52,6 @@ def suffixes(part_is_cell: bool, layers: int, bidirectional: bool) -> list[tuple
 def read_weights(path: Path, part: Part) -> Weights:
     """The weights of `part`. FileError or UnsupportedError names the tensor that does not fit, and what was wanted."""
     shown = printable(part.name, 80) or "the layer"
-    if part.kind != "RNN":
-        found = f"{shown} is an nn.{part.kind}{'Cell' if part.cell else ''}"
-        raise UnsupportedError(path, f"{found}, which is not compared yet", "only nn.RNN and nn.RNNCell are")
     names = set(part.forms)
     bidirectional = any(name.endswith("_reverse") for name in names)
     bias = any(name.startswith("bias") for name in names)
@@ -54,7 +59,7 @@ def read_weights(path: Path, part: Part) -> Weights:
     if layers > len(names):
         found = f"{shown} has tensors of layer {layers - 1}, but not of every layer below"
         raise FileError(path, found, "the file is incomplete")
-    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if bias else ("weight_ih", "weight_hh")
+    kinds = ("weight_ih", "weight_hh") + ("bias_ih", "bias_hh") * bias + ("weight_hr",) * part.projected
     directions = suffixes(part.cell, layers, bidirectional)
     wanted = [f"{kind}{suffix}" for _, _, suffix in directions for kind in kinds]
     missing = [name for name in wanted if name not in names]
@@ -64,12 +69,13 @@ def read_weights(path: Path, part: Part) -> Weights:
         raise FileError(path, f"{found}, although it has {has}", "the file is incomplete: save the state_dict again")
     if names - set(wanted):
         found = f"{shown} holds {min(names - set(wanted))} beside {wanted[0]}"
-        raise FileError(path, found, "no nn.RNN has both: rename or leave out one")
+        raise FileError(path, found, f"no nn.{part.module} has both: rename or leave out one")
     shapes = _shapes(path, part, directions)
     tensors = {name: _values(path, part, name, shapes[name]) for name in wanted}
-    H, I = shapes[wanted[0]]
+    rows, I = shapes[wanted[0]]
+    H, P = rows // len(ORDERS[part.kind]), shapes[wanted[1]][1]
     rebuilt = {name: _normed(path, part, name) for name in wanted if "" not in part.forms[name]}
-    return Weights(I, H, layers, bidirectional, bias, tensors, rebuilt)
+    return Weights(part.kind, I, H, P, layers, bidirectional, bias, tensors, rebuilt)
 
 
 def _shapes(path: Path, part: Part, directions: list[tuple[int, bool, str]]) -> dict[str, tuple[int, ...]]:
@@ -78,14 +84,26 @@ def _shapes(path: Path, part: Part, directions: list[tuple[int, bool, str]]) -> 
     shape = part.shape(first)
     if len(shape) != 2 or 0 in shape:
         found = f"{_shown(part, first)} has shape {shape}"
-        raise FileError(path, found, "wanted (hidden size, input size), both at least 1")
-    H, I = shape
+        raise FileError(path, found, "wanted (units and their gates, input size), both at least 1")
+    rows, I = shape
+    H, cut = divmod(rows, len(ORDERS[part.kind]))
+    if cut:
+        found = f"{_shown(part, first)} has {rows} rows"
+        raise FileError(path, found, f"an nn.{part.module} has {len(ORDERS[part.kind])} for each unit")
+    P = H
+    if part.projected:
+        projection = part.shape(f"weight_hr{directions[0][2]}")
+        if len(projection) != 2 or not 0 < projection[0] < H:
+            found = f"{_shown(part, f'weight_hr{directions[0][2]}')} has shape {projection}"
+            raise FileError(path, found, f"wanted (projected size, {H}), of less than {H} numbers and at least 1")
+        P = projection[0]
     D = 1 + any(reverse for _, reverse, _ in directions)
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, _, suffix in directions:
-        shapes[f"weight_ih{suffix}"] = (H, D * H if layer else I)
-        shapes[f"weight_hh{suffix}"] = (H, H)
-        shapes[f"bias_ih{suffix}"] = shapes[f"bias_hh{suffix}"] = (H,)
+        shapes[f"weight_ih{suffix}"] = (rows, D * P if layer else I)
+        shapes[f"weight_hh{suffix}"] = (rows, P)
+        shapes[f"bias_ih{suffix}"] = shapes[f"bias_hh{suffix}"] = (rows,)
+        shapes[f"weight_hr{suffix}"] = (P, H)
     return shapes
 
 
@@ -132,7 +150,7 @@ def _finite(path: Path, tensor: StoredTensor, wanted: tuple[int, ...]) -> Array:
         raise UnsupportedError(path, f"{shown} is {printable(tensor.dtype, 60)}", "save it as a dense float tensor")
     if tensor.shape != wanted:
         found = f"{shown} has shape {printable(tensor.shape, 60)}, wanted {wanted}"
-        raise FileError(path, found, "the tensors of one nn.RNN must fit each other")
+        raise FileError(path, found, "the tensors of one layer must fit each other")
     values = tensor.read()
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:

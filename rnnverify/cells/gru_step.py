@@ -17,7 +17,7 @@ import numpy as np
 from rnnverify.canonical import Array
 from rnnverify.cells.enclosure import Activation, Bounded, Product, reach
 from rnnverify.cells.recurrence import side_by_side
-from rnnverify.precision import UNIT_ROUNDOFF
+from rnnverify.precision import UNIT_ROUNDOFF, smallest
 from rnnverify.recorded import Steps
 from rnnverify.step import Allowed, ratio
 
@@ -63,6 +63,7 @@ class GruStep:
         exact = z * h + (1 - z) * n
         u = UNIT_ROUNDOFF[self._dtype]
         rounded = _OPERATIONS * u * np.maximum(1, np.abs(z) + phi_z) * (np.abs(h) + np.abs(n) + phi_n)
+        rounded += _OPERATIONS * smallest(self._dtype)  # what underflow may take
         return exact, (np.abs(1 - z) + phi_z) * phi_n + np.abs(h - n) * phi_z + rounded
 
     def _after(self, x: Array, h: Array, r: Array, phi_r: Array) -> Bounded:

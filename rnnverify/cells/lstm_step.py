@@ -16,7 +16,7 @@ import numpy as np
 from rnnverify.canonical import Array
 from rnnverify.cells.enclosure import Activation, Bounded, Product, reach
 from rnnverify.cells.recurrence import side_by_side
-from rnnverify.precision import UNIT_ROUNDOFF
+from rnnverify.precision import UNIT_ROUNDOFF, smallest
 from rnnverify.recorded import Steps
 from rnnverify.step import Allowed, ratio
 
@@ -86,6 +86,7 @@ class LstmStep:
         (c, e), (i_, phi_i), (f_, phi_f), (g_, phi_g) = self.cell, i, f, g
         kept, added = np.abs(f_) + phi_f, np.abs(i_) + phi_i
         rounded = 3 * self._u * (kept * (np.abs(c) + e) + added * (np.abs(g_) + phi_g))
+        rounded += 3 * smallest(self._dtype)  # what underflow may take
         e = kept * e + np.abs(c) * phi_f + (np.abs(g_) + phi_g) * phi_i + np.abs(i_) * phi_g + rounded
         c = f_ * c + i_ * g_
         self.cell = (np.clip(c, -self._clip, self._clip) if self._clip else c, e)
@@ -95,7 +96,7 @@ class LstmStep:
         (o_, phi_o), (out_, phi_out) = o, out
         exact = o_ * out_
         most = (np.abs(o_) + phi_o) * (np.abs(out_) + phi_out)
-        allowed = (np.abs(o_) + phi_o) * phi_out + np.abs(out_) * phi_o + 2 * self._u * most
+        allowed = (np.abs(o_) + phi_o) * phi_out + np.abs(out_) * phi_o + 2 * (self._u * most + smallest(self._dtype))
         if self._projection is None:
             return exact, allowed
         shape = (*exact.shape[:2], -1)

@@ -17,10 +17,14 @@ from rnnverify.cli.options import (
     DtypeOption,
     Engine,
     EngineOption,
+    ForgetBias,
     Format,
     FormatOption,
+    GateActivation,
     GoBackwards,
+    GruReset,
     Inputs,
+    Lengths,
     Memory,
     MergeMode,
     Output,
@@ -44,17 +48,22 @@ def compare(
     sides: Annotated[
         list[str],
         typer.Argument(
-            metavar="[keras:|torch:|tf:]PATH[#PART] ...", help="Model files or traces; the first is the baseline."
+            metavar="[FRAMEWORK:]PATH[#PART] ...",
+            help="Model files or traces; the first is the baseline. FRAMEWORK: keras, torch, tf, flax or equinox.",
         ),
     ],
     sequences: Sequences = 8,
     steps: Steps = 32,
     seed: Seed = 0,
     inputs: Inputs = None,
+    lengths: Lengths = None,
     probes: Probes = True,
     activation: Activation = None,
     merge_mode: MergeMode = None,
     go_backwards: GoBackwards = None,
+    gate_activation: GateActivation = None,
+    gru_reset: GruReset = None,
+    forget_bias: ForgetBias = None,
     engine: EngineOption = Engine.auto,
     dtype: DtypeOption = None,
     python: Python = None,
@@ -94,8 +103,9 @@ def compare(
         from rnnverify.step import parse_allowed
         from rnnverify.verify import compare as compare_sides
 
-        made = (sequences, steps, seed, inputs, probes)
-        assumed, limits = (activation, merge_mode, go_backwards), limits_of(timeout, memory)
+        made = (sequences, steps, seed, inputs, probes, lengths)
+        assumed = (activation, merge_mode, go_backwards, gate_activation, gru_reset, forget_bias)
+        limits = limits_of(timeout, memory)
         options = replace(
             comparison_options(made, assumed, engine, dtype, python, limits),
             tolerance=Tolerance(atol, rtol),

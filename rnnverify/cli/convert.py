@@ -15,9 +15,12 @@ from rnnverify.cli.options import (
     Engine,
     EngineOption,
     Force,
+    ForgetBias,
     Format,
     FormatOption,
+    GateActivation,
     GoBackwards,
+    GruReset,
     Inputs,
     Memory,
     MergeMode,
@@ -33,7 +36,7 @@ from rnnverify.cli.options import (
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="[keras:|torch:|tf:]PATH[#PART]", help="A model file.")],
+    source: Annotated[str, typer.Argument(metavar="[FRAMEWORK:]PATH[#PART]", help="A model file.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="What to write; its suffix says in which form.")],
     to: ToOption = None,
     force: Force = False,
@@ -46,6 +49,9 @@ def convert(
     activation: Activation = None,
     merge_mode: MergeMode = None,
     go_backwards: GoBackwards = None,
+    gate_activation: GateActivation = None,
+    gru_reset: GruReset = None,
+    forget_bias: ForgetBias = None,
     engine: EngineOption = Engine.auto,
     timeout: Timeout = 600.0,
     memory: Memory = 0.0,
@@ -62,6 +68,7 @@ def convert(
     \b
     .pt .pth .safetensors .npz    PyTorch: a state_dict
     .h5 .keras .weights.h5        Keras: a model, or its weights
+    .onnx                         ONNX
     .ckpt                         TensorFlow: a checkpoint of BasicRNNCell, with its graph
     """
 
@@ -69,8 +76,9 @@ def convert(
         from rnnverify.conversion import convert as convert_file
         from rnnverify.reports import report
 
-        made = (sequences, steps, seed, inputs, probes)
-        assumed, limits = (activation, merge_mode, go_backwards), limits_of(timeout, memory)
+        made = (sequences, steps, seed, inputs, probes, None)
+        assumed = (activation, merge_mode, go_backwards, gate_activation, gru_reset, forget_bias)
+        limits = limits_of(timeout, memory)
         options = comparison_options(made, assumed, engine, None, None, limits)
         form = to.value if to else None
         result = convert_file(source, target, options, to=form, force=force, show_code=show_code)

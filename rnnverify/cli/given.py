@@ -13,23 +13,26 @@ if TYPE_CHECKING:
 
 
 def comparison_options(
-    made: tuple[int, int, int, Path | None, bool],
+    made: tuple[int, int, int, Path | None, bool, str | None],
     assumed: tuple[list[str] | None, ...],
     engine: Engine,
     dtype: Dtype | None,
     pythons: list[str] | None,
     limits: Limits,
 ) -> Options:
-    """`made` are sequences, steps, seed, file and probes; `assumed` activation, merge mode and direction.
+    """`made` are sequences, steps, seed, file, probes and lengths; `assumed` is what files may leave open, as `Assumed`
+    has it.
 
-    Raises OptionError.
+    Raises OptionError, or InputsError.
     """
     from rnnverify.assumptions import Assumed
-    from rnnverify.inputs import InputOptions
+    from rnnverify.inputs import InputOptions, parse_lengths
     from rnnverify.verify import Options
 
+    sequences, steps, seed, file, probes, given = made
+    lengths = parse_lengths(given) if given is not None else ()
     return Options(
-        inputs=InputOptions(*made),
+        inputs=InputOptions(sequences, steps, seed, file, probes, lengths),
         assumed=Assumed(*(tuple(given or ()) for given in assumed)),
         engine=engine.value,
         limits=limits,

@@ -11,7 +11,7 @@ from rnnverify.cli.options import Debug, Format, FormatOption, Output
 
 
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="[keras:|torch:|tf:]PATH[#PART]", help="A model file.")],
+    file: Annotated[str, typer.Argument(metavar="[FRAMEWORK:]PATH[#PART]", help="A model file.")],
     format: FormatOption = Format.terminal,
     output: Output = None,
     debug: Debug = False,

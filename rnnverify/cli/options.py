@@ -42,6 +42,7 @@ class To(str, Enum):
     weights_h5 = "weights.h5"
     h5 = "h5"
     keras = "keras"
+    onnx = "onnx"
     ckpt = "ckpt"
 
 
@@ -50,7 +51,13 @@ Steps = Annotated[int, typer.Option(help="Steps in each sequence.")]
 Seed = Annotated[int, typer.Option(help="The same seed makes the same inputs on every machine.")]
 Inputs = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads the annotation at run time, on Python 3.10 too
-    typer.Option(metavar="FILE", help="Use the sequences of a .npy or .npz, shape (B, T, I), instead."),
+    typer.Option(
+        metavar="FILE", help="Use the sequences of a .npy or .npz, shape (B, T, I), or tokens (B, T), instead."
+    ),
+]
+Lengths = Annotated[
+    Optional[str],  # noqa: UP045 - as above
+    typer.Option(metavar="N,N,...", help="Also run padded sequences of these lengths, again and again: 5,12,32."),
 ]
 Probes = Annotated[
     bool, typer.Option("--probes/--no-probes", help="One-step calls that confine every weight of a side.")
@@ -83,6 +90,18 @@ MergeMode = Annotated[
 GoBackwards = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above
     typer.Option(metavar="SIDE", help="For weights-only Keras files: that side runs backwards."),
+]
+GateActivation = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="[SIDE=]NAME", help="Of GRU and LSTM, where not stated: sigmoid, hard_sigmoid, ..."),
+]
+GruReset = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="[SIDE=]WHEN", help="Where not stated: reset before or after the recurrent product."),
+]
+ForgetBias = Annotated[
+    Optional[list[str]],  # noqa: UP045 - as above
+    typer.Option(metavar="[SIDE=]NUMBER", help="Added by an LSTM at run time, where not stated."),
 ]
 Python = Annotated[
     Optional[list[str]],  # noqa: UP045 - as above

@@ -15,9 +15,13 @@ from rnnverify.cli.options import (
     DtypeOption,
     Engine,
     EngineOption,
+    ForgetBias,
     Format,
+    GateActivation,
     GoBackwards,
+    GruReset,
     Inputs,
+    Lengths,
     Memory,
     MergeMode,
     Probes,
@@ -30,16 +34,20 @@ from rnnverify.cli.options import (
 
 
 def record(
-    file: Annotated[str, typer.Argument(metavar="[keras:|torch:|tf:]PATH[#PART]", help="A model file.")],
+    file: Annotated[str, typer.Argument(metavar="[FRAMEWORK:]PATH[#PART]", help="A model file.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the trace goes, .npz or .zip.")],
     sequences: Sequences = 8,
     steps: Steps = 32,
     seed: Seed = 0,
     inputs: Inputs = None,
+    lengths: Lengths = None,
     probes: Probes = True,
     activation: Activation = None,
     merge_mode: MergeMode = None,
     go_backwards: GoBackwards = None,
+    gate_activation: GateActivation = None,
+    gru_reset: GruReset = None,
+    forget_bias: ForgetBias = None,
     engine: EngineOption = Engine.auto,
     dtype: DtypeOption = None,
     python: Python = None,
@@ -59,8 +67,9 @@ def record(
     def work() -> tuple[str, int]:
         from rnnverify.verify import run as run_side
 
-        made = (sequences, steps, seed, inputs, probes)
-        assumed, limits = (activation, merge_mode, go_backwards), limits_of(timeout, memory)
+        made = (sequences, steps, seed, inputs, probes, lengths)
+        assumed = (activation, merge_mode, go_backwards, gate_activation, gru_reset, forget_bias)
+        limits = limits_of(timeout, memory)
         options = comparison_options(made, assumed, engine, dtype, python, limits)
         trace = run_side(file, output, options)
         return f"{output}: {trace.provenance['network']}, {trace.provenance['how']}\n", 0

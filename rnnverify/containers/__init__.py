@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
-from rnnverify.containers.foreign import refuse_directory, refuse_file, refuse_npz
+from rnnverify.containers.flax_names import are_of_flax, is_msgpack
+from rnnverify.containers.foreign import refuse_file
+from rnnverify.containers.onnx_graph import is_onnx
+from rnnverify.containers.orbax import is_orbax
 from rnnverify.containers.tf_graph import is_graph, refuse_without_weights
 from rnnverify.errors import FileError
 
@@ -33,6 +36,10 @@ FormName = Literal[
     "safetensors_index",
     "tf_checkpoint",
     "tf_frozen",
+    "onnx_model",
+    "flax_msgpack",
+    "orbax",
+    "equinox_leaves",
     "npz",
 ]
 
@@ -48,15 +55,23 @@ FORMS: dict[FormName, tuple[str, FrameworkName | None]] = {
     "safetensors_index": ("rnnverify.containers.safetensors_index", None),
     "tf_checkpoint": ("rnnverify.containers.tf_checkpoint", "tensorflow"),
     "tf_frozen": ("rnnverify.containers.tf_frozen", "tensorflow"),
+    "onnx_model": ("rnnverify.containers.onnx_model", "onnx"),
+    "flax_msgpack": ("rnnverify.containers.flax_msgpack", "flax"),
+    "orbax": ("rnnverify.containers.orbax", "flax"),
+    "equinox_leaves": ("rnnverify.containers.equinox_leaves", "equinox"),
     "npz": ("rnnverify.containers.npz", None),
 }
 """Form to its module (imported when a file of that form is opened) and the framework that writes it."""
 
 # torch.save before 1.6 begins with the pickled integer 0x1950a86a20f9469cfc6c, by protocols 0 and 1 as text
 _TORCH_MAGIC = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038801333356L\n")
+_NPY = b"\x93NUMPY"
 _STATE_DICT = re.compile(r"(?:.*[./])?weight_(?:ih|hh)(?:_l\d+(?:_reverse)?)?\.npy", re.DOTALL)
 """Members of an .npz that holds a state_dict: names that no trace has."""
-_KNOWN = "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and graphs"
+_KNOWN = (
+    "known are Keras .h5, .keras and .weights.h5, PyTorch .pt, safetensors, TensorFlow checkpoints and graphs, "
+    "Flax msgpack and Orbax, Equinox .eqx, ONNX"
+)
 
 
 def open_model(path: Path) -> Contents:
@@ -91,7 +106,8 @@ def form_of(path: Path) -> FormName:
             return "tf_checkpoint"
         if any(path.glob("*.safetensors.index.json")):
             return "safetensors_index"
-        refuse_directory(path)
+        if is_orbax(path):
+            return "orbax"
         found = "is a directory with neither a TensorFlow `checkpoint` nor a saved_model.pb in it"
         raise FileError(path, found, "give a model file")
     if not stat.S_ISREG(mode):
@@ -123,6 +139,8 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
         return "torch_tar"
     if start.startswith(b"\x1f\x8b"):
         raise FileError(path, "is compressed with gzip", "decompress it first: gunzip")
+    if start.startswith(_NPY) or (start[:1] == b"{" and (_NPY in start or path.suffix == ".eqx")):
+        return "equinox_leaves"
     if start.lstrip()[:1] == b"{" and (b'"weight_map"' in start or path.name.endswith(".safetensors.index.json")):
         return "safetensors_index"
     if len(start) > 8 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size:
@@ -135,10 +153,14 @@ def _form_by_content(path: Path, start: bytes, end: bytes, size: int) -> FormNam
         raise FileError(path, "only points at a checkpoint", "give its directory, or the prefix beside it")
     if is_graph(start):
         return "tf_frozen"
+    if is_onnx(start):
+        return "onnx_model"
     refuse_without_weights(path, start)
     if path.suffix == ".index" or path.name.rpartition(".")[2].startswith("data-"):
         raise FileError(path, "is only a part of a TensorFlow checkpoint, or damaged", "give the checkpoint's prefix")
     refuse_file(path, start)
+    if is_msgpack(start):
+        return "flax_msgpack"
     raise FileError(path, "is no model file of a known form", _KNOWN)
 
 
@@ -158,8 +180,9 @@ def _zip_form(path: Path) -> FormName:
         return "torch_script"
     if "data.pkl" in inside:
         return "torch_zip"
-    refuse_npz(path, names)
     if any(_STATE_DICT.fullmatch(name) for name in names):
+        return "npz"
+    if are_of_flax(name.removesuffix(".npy") for name in names):
         return "npz"
     if any(name.endswith(".npy") for name in names):
         raise FileError(path, "is an .npz without the arrays x and y of a trace", "give a model file, or a trace")

@@ -9,7 +9,7 @@ from typing import Literal
 
 from rnnverify.canonical import Array
 
-FrameworkName = Literal["keras", "torch", "tensorflow"]
+FrameworkName = Literal["keras", "torch", "tensorflow", "flax", "equinox", "onnx"]
 
 
 @dataclass(frozen=True)

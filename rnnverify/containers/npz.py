@@ -1,4 +1,4 @@
-"""`.npz`: the named arrays of a state_dict, as `numpy.savez(path, **arrays)` keeps them."""
+"""`.npz`: the named arrays of a state_dict or a Flax tree, as `numpy.savez(path, **arrays)` keeps them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from rnnverify.arrays import open_npz
 from rnnverify.canonical import Array
-from rnnverify.containers.contents import Contents, StoredTensor
+from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
+from rnnverify.containers.flax_names import are_of_flax
 
 
 def read(path: Path) -> Contents:
@@ -17,7 +18,8 @@ def read(path: Path) -> Contents:
     Raises FileError for a damaged archive, for object arrays, and for sizes that the file does not hold.
     """
     tensors = {name: _stored(name, array) for name, array in open_npz(path).items()}
-    return Contents(path, "npz", None, tensors, writer="NumPy")
+    framework: FrameworkName | None = "flax" if are_of_flax(tensors) else None
+    return Contents(path, "npz", framework, tensors, writer="NumPy")
 
 
 def _stored(name: str, array: Array) -> StoredTensor:

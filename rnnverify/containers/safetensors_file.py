@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rnnverify.canonical import Array
-from rnnverify.containers.contents import Contents, StoredTensor
+from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
+from rnnverify.containers.flax_names import are_of_flax
 from rnnverify.containers.raw_span import decode, itemsize, read_span
 from rnnverify.errors import FileError, UnsupportedError, printable
 
@@ -51,7 +52,8 @@ def read(path: Path) -> Contents:
         name: StoredTensor(name, _shape(entry), _dtype(entry), _reader(path, name, entry, start, spans[name]))
         for name, entry in header.items()
     }
-    return Contents(path, "safetensors", None, tensors, metadata={"__metadata__": metadata})
+    framework: FrameworkName | None = "flax" if are_of_flax(tensors) else None
+    return Contents(path, "safetensors", framework, tensors, metadata={"__metadata__": metadata})
 
 
 def _header(path: Path, text: bytes) -> dict[str, dict[str, object]]:

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rnnverify.containers import safetensors_file
-from rnnverify.containers.contents import Contents, StoredTensor
+from rnnverify.containers.contents import Contents, FrameworkName, StoredTensor
+from rnnverify.containers.flax_names import are_of_flax
 from rnnverify.containers.raw_span import itemsize
 from rnnverify.errors import FileError, printable
 
@@ -50,7 +51,8 @@ def read(path: Path) -> Contents:
     beyond = sum(len(contents.tensors) for contents in files.values()) - len(tensors)
     notes = (f"left aside: {beyond} tensor(s) that the index does not list",) if beyond else ()
     metadata = {"files": [str(contents.path.absolute()) for contents in files.values()]}
-    return Contents(path, f"safetensors, {len(files)} files", None, tensors, metadata=metadata, notes=notes)
+    framework: FrameworkName | None = "flax" if are_of_flax(tensors) else None
+    return Contents(path, f"safetensors, {len(files)} files", framework, tensors, metadata=metadata, notes=notes)
 
 
 def _index(path: Path) -> tuple[Mapping[str, str], int | None]:

@@ -24,7 +24,8 @@ _LAYER = re.compile(
     r"(True|False), (\d{1,6}), ([\d.e+-]{1,20}), \w+, (True|False), (True|False)\)"
 )
 _CELL = re.compile(r"torch\.(rnn_tanh|rnn_relu|gru|lstm)_cell\(\w+, (?:\w+|\[[^\[\]\n]*\]), ([\w.]+),")
-_MODES = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
+MODES = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
+"""aten's name of a layer to the `mode` that its module has."""
 
 
 def class_text(text: str, name: str) -> str:
@@ -70,7 +71,7 @@ def _calls(text: str) -> Iterator[tuple[str, Facts]]:
                 yield (
                     prefix,
                     {
-                        "mode": _MODES[match[1]],
+                        "mode": MODES[match[1]],
                         "bias": match[3] == "True",
                         "num_layers": int(match[4]),
                         "dropout": float(match[5]),
@@ -80,8 +81,14 @@ def _calls(text: str) -> Iterator[tuple[str, Facts]]:
                 )
         for match in _CELL.finditer(function):
             prefix = _owner(match[2], names)
-            if prefix is not None and match[1].startswith("rnn_"):
-                yield prefix, {"nonlinearity": match[1].removeprefix("rnn_")}
+            if prefix is not None:
+                yield prefix, cell_facts(match[1])
+
+
+def cell_facts(called: str) -> Facts:
+    """What the call of a cell states of it: `rnn_tanh`, `rnn_relu`, `gru` or `lstm`."""
+    nonlinearity = called.removeprefix("rnn_")
+    return {"mode": MODES[called]} if nonlinearity == called else {"nonlinearity": nonlinearity}
 
 
 def _owner(weights: str, names: dict[str, str]) -> str | None:

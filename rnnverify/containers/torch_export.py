@@ -1,4 +1,4 @@
-"""`.pt2` (torch.export.save): weights by name, and the graph, whose recurrent nodes state tanh or relu.
+"""`.pt2` (torch.export.save): weights by name, and the graph, whose recurrent nodes state their kind and activation.
 
 Since PyTorch 2.8 `<root>/data/weights/<model>_weights_config.json` maps each name to a member of raw numbers with its
 dtype, sizes and strides, and `<root>/models/<model>.json` holds the graph (torch/export/pt2_archive/_package.py,
@@ -19,6 +19,7 @@ from rnnverify.containers import torch_object
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.raw_span import itemsize
 from rnnverify.containers.torch_archive import AGAIN, Archive, open_archive
+from rnnverify.containers.torch_code import MODES, cell_facts
 from rnnverify.containers.torch_modules import Facts
 from rnnverify.containers.torch_records import Storage, Tensor
 from rnnverify.containers.torch_zip import root_of, storage_reader, unpickled
@@ -30,7 +31,6 @@ _DTYPES = {
 }  # fmt: skip
 """ScalarType of torch/_export/serde/schema.py."""
 
-_MODES = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
 _NOT_LOADED = "torch.export.load would unpickle the sample inputs in the file"
 _PROGRAM = "serialized_exported_program.json"
 
@@ -129,10 +129,10 @@ def _facts(archive: Archive, program: Any) -> dict[str, Facts]:
         for node in program.get("graph_module", {}).get("graph", {}).get("nodes", []):
             kind = node["target"].removeprefix("torch.ops.aten.").partition(".")[0]
             arguments = {each["name"]: each["arg"] for each in node["inputs"]}
-            if kind in _MODES and "params" in arguments:
+            if kind in MODES and "params" in arguments:
                 first = names.get(arguments["params"]["as_tensors"][0]["name"], "")
                 stated: Facts = {
-                    "mode": _MODES[kind],
+                    "mode": MODES[kind],
                     "bias": arguments["has_biases"]["as_bool"],
                     "num_layers": arguments["num_layers"]["as_int"],
                     "dropout": arguments["dropout"]["as_float"],
@@ -140,9 +140,9 @@ def _facts(archive: Archive, program: Any) -> dict[str, Facts]:
                 }
                 if "batch_first" in arguments:  # not for packed sequences
                     stated["batch_first"] = arguments["batch_first"]["as_bool"]
-            elif kind in ("rnn_tanh_cell", "rnn_relu_cell"):
+            elif kind.removesuffix("_cell") in MODES and "w_ih" in arguments:
                 first = names.get(arguments["w_ih"]["as_tensor"]["name"], "")
-                stated = {"nonlinearity": kind.split("_")[1]}
+                stated = cell_facts(kind.removesuffix("_cell"))
             else:
                 continue
             if first:

@@ -201,7 +201,7 @@ KNOWN: dict[tuple[str, str], Build | None] = {**_BESIDE, **_WEIGHTS}
 
 _PYTHON = sys.stdlib_module_names | {"__builtin__", "copy_reg", "commands", "exceptions"}
 
-LAYERS = ("torch.nn.modules.rnn.RNN", "torch.nn.modules.rnn.RNNCell")
+LAYERS = tuple(f"torch.nn.modules.rnn.{kind}{end}" for kind in ("RNN", "GRU", "LSTM") for end in ("", "Cell"))
 """Torch's own classes that `torch.load(weights_only=True)` may be told to make: they run no code of a file."""
 
 

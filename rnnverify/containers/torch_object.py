@@ -8,6 +8,7 @@ and its EMA, an encoder and a decoder saved apart), all are offered under their 
 `root` is then [] and `metadata["roots"]` maps each name prefix (`ema/`) to its list of keys. Where none does,
 the state dicts that there are count as the ones that do. A whole pickled module counts as the state dict that it
 would give; `metadata["modules"]` then maps the prefix of each module in it to its class and what it states.
+`metadata["quantised"]` names the recurrent layers whose weights are quantised, which are no tensors here.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rnnverify.containers.contents import Contents, StoredTensor
 from rnnverify.containers.raw_span import decode, itemsize
 from rnnverify.containers.torch_modules import Facts, attributes_of, flatten, is_module
 from rnnverify.containers.torch_pickle import Loaded
+from rnnverify.containers.torch_quantised import quantised, refusal
 from rnnverify.containers.torch_records import MalformedError, Record, Storage, Tensor
 from rnnverify.errors import FileError, UnsupportedError, printable
 
@@ -45,11 +47,14 @@ def contents(
     """
     try:
         found = list(_state_dicts(loaded.value))
+        packed = quantised(loaded.value)
     except MalformedError as error:
         raise FileError(path, f"its pickle {error}", "save the weights alone: model.state_dict()") from error
     recurrent = [any(map(_RECURRENT.search, state)) for _, state, _ in found]
     offered = [entry for entry, is_one in zip(found, recurrent, strict=True) if is_one] or found
     others = [keys for (keys, _, _), is_one in zip(found, recurrent, strict=True) if not is_one and any(recurrent)]
+    if not offered and packed:
+        raise refusal(path, packed)
     if not offered:
         raise FileError(path, _what_instead(loaded.value), "save the model with torch.save(model.state_dict(), FILE)")
     several = len(offered) > 1
@@ -66,6 +71,8 @@ def contents(
             tensors[name] = stored(path, name, tensor, read, big_endian)
         modules.update((prefix + inner, stated) for inner, stated in facts.items())
     metadata: dict[str, object] = {"root": [] if several else list(offered[0][0])}
+    if packed:
+        metadata["quantised"] = packed
     if several:
         metadata["roots"] = roots
     if loaded.refused_by_torch:
@@ -74,7 +81,7 @@ def contents(
         metadata["modules"] = modules
         metadata["layers"] = loaded.layers
     form += ", whole module" if modules and form.startswith("PyTorch") else ""
-    return Contents(path, form, "torch", tensors, writer, metadata, tuple(_notes(loaded, others, modules)))
+    return Contents(path, form, "torch", tensors, writer, metadata, tuple(_notes(loaded, others, modules, packed)))
 
 
 def _state_dicts(value: object) -> Iterator[tuple[Keys, dict[str, Tensor], dict[str, Facts]]]:
@@ -116,12 +123,15 @@ def _what_instead(value: object) -> str:
     return "holds no dict of tensors"
 
 
-def _notes(loaded: Loaded, others: list[Keys], modules: Mapping[str, Facts]) -> Iterator[str]:
+def _notes(loaded: Loaded, others: list[Keys], modules: Mapping[str, Facts], packed: tuple[str, ...]) -> Iterator[str]:
     value, parts = loaded.value, {facts.get("class") for facts in modules.values()}
     beside = [name for name in loaded.others if name not in parts and not name.startswith(("torch.", "__torch__."))]
     if beside:
         listed = ", ".join(printable(name, 60) for name in beside[:5])
         yield f"left aside: objects of {len(beside)} class(es) that are no part of the model ({listed})"
+    if packed:
+        names = ", ".join(printable(name, 60) for name in packed[:5])
+        yield f"left aside: {len(packed)} recurrent layer(s) whose weights are quantised ({names})"
     if others:
         names = ", ".join(printable("/".join(map(str, keys)) or "the outermost", 60) for keys in others[:5])
         yield f"left aside: {len(others)} dict(s) of tensors without recurrent weights ({names})"

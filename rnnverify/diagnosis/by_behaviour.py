@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnverify import reference
-from rnnverify.activations import ACTIVATIONS
+from rnnverify.activations import activation as activation_of
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.comparison import UNIT
 from rnnverify.diagnosis.few_steps import LOOSE, explained, few_steps
@@ -229,7 +229,7 @@ def _explains(layer: Layer, d: Direction, some: Terms, dtype: str) -> bool:
     weights = np.concatenate([d.kernel[0][:, units], d.recurrent_kernel[0][:, units]]).astype(np.float64)
     bias, wanted = d.bias[0][units], h[:, units]
     with np.errstate(over="ignore", invalid="ignore"):
-        rough = np.abs(ACTIVATIONS[layer.activation](terms @ weights + bias) - wanted)
+        rough = np.abs(activation_of(layer.activation)(terms @ weights + bias) - wanted)
         if not np.all(rough <= LOOSE * np.maximum(1, np.abs(wanted))):
             return False
         if not dtype:

@@ -187,8 +187,11 @@ def order_of(a: Array, b: Array) -> list[int] | None:
     a, b = a[:, told].astype(np.float64), b[:, told].astype(np.float64)
     if not told.any():
         return None
+    reach = 0.05 * np.abs(b).max()
+    if not all((np.abs(a - row).max(axis=1) <= reach).any() for row in b[:3]):  # quick to tell
+        return None
     distance = (a * a).sum(axis=1)[:, None] - 2 * a @ b.T  # (n, n); the term of b alone changes nothing
     order = [int(k) for k in np.argmin(distance, axis=0)]
     if sorted(order) != list(range(len(a))) or order == sorted(order):
         return None
-    return order if np.abs(a[order] - b).max() <= 0.05 * np.abs(b).max() else None
+    return order if np.abs(a[order] - b).max() <= reach else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rnnverify.comparison import (
     Comparison,
@@ -29,7 +29,14 @@ START = {
 }
 
 _MATTERS = ("machine", "instructions", "device", "products", "threads", "dtype")
-_PACKAGES = {"keras": ("keras", "tensorflow"), "torch": ("torch",), "tensorflow": ("tensorflow", "tf_keras")}
+_PACKAGES = {
+    "keras": ("keras", "tensorflow"),
+    "torch": ("torch",),
+    "tensorflow": ("tensorflow", "tf_keras"),
+    "flax": ("flax", "jax"),
+    "equinox": ("equinox", "jax"),
+    "onnx": ("onnxruntime", "onnx"),
+}
 
 Rows = Iterator[tuple[str, str]]
 """A name and what is to be said about it."""
@@ -191,12 +198,24 @@ def inputs(result: Comparison) -> str:
     words = []
     for name, batch in batches.items():
         B, T, features = batch["shape"]
-        words.append(f"{B} x {T} steps x {features} features {START[name]}")
+        if batch.get("lengths"):
+            words.append(f"{B} sequences of {_range(batch['lengths'])} steps, padded to {T}")
+        else:
+            words.append(f"{B} x {T} steps x {features} features {START[name]}")
     if len({tuple(batch["shape"]) for batch in batches.values()}) == 1 and len(words) == 2:
         B, T, features = batches["zero"]["shape"]
         words = [f"{B} sequences of {T} steps, {features} features, from zero and from random initial states"]
+    both = ["zero", "from_h0"]
+    if len(words) > 2 and list(batches)[:2] == both and batches["zero"]["shape"] == batches["from_h0"]["shape"]:
+        B, T, features = batches["zero"]["shape"]
+        alike = f"{B} x {T} steps x {features} features from zero and from random initial states"
+        words[:2] = [alike]
     words += [f"and {probes} one-step probes"] * bool(probes)
     return f"{', '.join(words)} ({result.inputs['origin']})"
+
+
+def _range(lengths: Sequence[int]) -> str:
+    return f"{min(lengths)} to {max(lengths)}" if min(lengths) < max(lengths) else str(lengths[0])
 
 
 def environment(result: Comparison) -> Iterator[str]:

@@ -13,7 +13,7 @@ _INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", 
 
 def versions() -> Any:
     found = {"python": platform.python_version()}
-    for name in ("numpy", "torch", "tensorflow", "keras", "tf_keras"):
+    for name in ("numpy", "torch", "tensorflow", "keras", "tf_keras", "onnx", "onnxruntime"):
         version = getattr(sys.modules.get(name), "__version__", None)
         if version:
             found[name] = str(version)
@@ -28,8 +28,9 @@ def environment(job: dict[str, Any]) -> Any:
         "instructions": instructions(),
         "threads": str(job["threads"]),
     }
-    for name, ask in (("torch", of_torch), ("tensorflow", of_tensorflow)):
-        if name in sys.modules:
+    for name, ask in (("torch", of_torch), ("tensorflow", of_tensorflow), ("jax", of_jax)):
+        ran = name != "jax" or job["framework"] in ("flax", "equinox")  # Keras imports JAX too
+        if ran and name in sys.modules:
             try:
                 found.update(ask(sys.modules[name]))
             except Exception as error:  # a framework too old or broken to tell has run all the same
@@ -67,4 +68,13 @@ def of_tensorflow(tf: Any) -> Any:
         "blas": "Eigen",
         "onednn": {"1": "on", "0": "off"}.get(os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""), "default"),
         "products": "tf32" if reduced else "float32",
+    }
+
+
+def of_jax(jax: Any) -> Any:
+    return {
+        "device": jax.default_backend(),
+        "blas": "Eigen",
+        "threads": str(os.cpu_count()),  # XLA takes what there is
+        "products": "float32" if jax.config.jax_default_matmul_precision == "highest" else "default precision",
     }

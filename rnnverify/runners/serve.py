@@ -1,15 +1,16 @@
 """Run and write model files in one framework: python serve.py RUNTIME MEMORY_BYTES [REQUEST.json]
 
-RUNTIME is `torch` or `tensorflow` (which serves Keras files and TensorFlow cells in one import). The request is a JSON
-file; without it its path is read from standard input, after the framework has been imported, so that the import runs
-while the caller still reads weights. For each job a folder is filled with arrays and, last, `result.json`.
+RUNTIME is `torch`, `jax`, `onnx`, or `tensorflow` (which serves Keras files and TensorFlow cells in one import). The
+request is a JSON file; without it its path is read from standard input, after the framework has been imported, so that
+the import runs while the caller still reads weights. For each job a folder is filled with arrays and, last,
+`result.json`.
 
 Request: {"jobs": [{"folder", "framework", "path", "layers", "activations", "tensors", "loadable", "trusted",
 "why_not", "dtype", "threads", "input_size", "output_size", "gates": [{"cell", "gate_activation", "output_activation",
-"reset_after", "cell_clip"}], "head": [{"kernel", "bias", "transposed", "activation"}], "batches": [{"name", "x", "h0",
-"c0", "lengths"}]}]}; `tensors` maps names to arrays; x is an array of shape (B, T, I), h0 are of (B, P) for each layer
-and direction, c0 of (B, H) for each of an LSTM, lengths of (B,). An array is the path of an .npy file, or [path,
-offset, dtype, shape] of its bytes within a file of many.
+"reset_after", "cell_clip", "forget_bias": one a direction}], "head": [{"kernel", "bias", "transposed", "activation"}],
+"batches": [{"name", "x", "h0", "c0", "lengths"}]}]}; `tensors` maps names to arrays; x is an array of shape (B, T, I),
+h0 are of (B, P) for each layer and direction, c0 of (B, H) for each of an LSTM, lengths of (B,). An array is the path
+of an .npy file, or [path, offset, dtype, shape] of its bytes within a file of many.
 
 A request with "write": {"path", "form"} in place of "batches" has a file written: what its "layers" are then, the
 writer says (`write_<framework>.py`).
@@ -30,9 +31,16 @@ from typing import Any
 from environment import environment, versions
 
 START = time.time()
-FRAMEWORKS = {"torch": ["torch"], "tensorflow": ["tensorflow"]}
-RUNNERS = {"keras": "run_keras", "torch": "run_torch", "tensorflow": "run_tensorflow"}
-WRITERS = {"keras": "write_keras", "torch": "write_torch", "tensorflow": "write_tensorflow"}
+FRAMEWORKS = {"torch": ["torch"], "tensorflow": ["tensorflow"], "jax": ["jax"], "onnx": ["onnx", "onnxruntime"]}
+RUNNERS = {
+    "keras": "run_keras",
+    "torch": "run_torch",
+    "tensorflow": "run_tensorflow",
+    "flax": "run_jax",
+    "equinox": "run_jax",
+    "onnx": "run_onnx",
+}
+WRITERS = {"keras": "write_keras", "torch": "write_torch", "tensorflow": "write_tensorflow", "onnx": "write_onnx"}
 
 
 def main(argv: list[str]) -> None:

@@ -1,7 +1,8 @@
 """Write a Keras file: a Sequential model of the layers that hold the weights, saved by Keras itself.
 
-Layers of the request: {"class": "SimpleRNN" | "Bidirectional", "name", "units", "activation", "use_bias",
-"go_backwards", "merge_mode", "dtype", "tensors": [[forward, in set_weights order], [backward]]}.
+Layers of the request: {"class": "SimpleRNN" | "GRU" | "LSTM", "bidirectional", "name", "units", "activation", "gates":
+{"recurrent_activation", "reset_after"} as far as the class has them, "use_bias", "go_backwards", "merge_mode", "dtype",
+"tensors": [[forward, in set_weights order], [backward]]}.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 from exchange import load_tensors
-from run_keras import ZeroInitializers
+from keras_layers import ZeroInitializers
 
 
 def write(job: dict[str, Any]) -> Any:
@@ -34,9 +35,10 @@ def write(job: dict[str, Any]) -> Any:
 
 
 def made(spec: Any) -> Any:
-    options = {"activation": spec["activation"], "use_bias": spec["use_bias"], "dtype": spec["dtype"]}
+    options = dict(spec["gates"], activation=spec["activation"], use_bias=spec["use_bias"], dtype=spec["dtype"])
     options["return_sequences"] = True
-    if spec["class"] == "SimpleRNN":
-        return keras.layers.SimpleRNN(spec["units"], go_backwards=spec["go_backwards"], name=spec["name"], **options)
-    forward = keras.layers.SimpleRNN(spec["units"], name="rnn", **options)
+    layer: Any = getattr(keras.layers, spec["class"])
+    if not spec["bidirectional"]:
+        return layer(spec["units"], go_backwards=spec["go_backwards"], name=spec["name"], **options)
+    forward = layer(spec["units"], name="rnn", **options)
     return keras.layers.Bidirectional(forward, merge_mode=spec["merge_mode"], name=spec["name"], dtype=spec["dtype"])

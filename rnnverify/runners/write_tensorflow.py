@@ -1,22 +1,19 @@
-"""Write a TensorFlow checkpoint: BasicRNNCell in a real graph, saved by tf.compat.v1.train.Saver, the graph beside it.
+"""Write a TensorFlow checkpoint: its cells in a real graph, saved by tf.compat.v1.train.Saver, the graph beside it.
 
 Layers of the request, bottom to top, each a network that feeds the next: {"kind": "forward" (dynamic_rnn over one cell,
 or over a MultiRNNCell), "reverse" (over reversed steps) or "both" (bidirectional_dynamic_rnn for each cell), "scope",
-"cells": [{"units", "activation", "merge", "scope": of the network that drives it}], "time_restored": whether a reverse
-one turns its outputs back}. Each variable of the graph takes the tensor of its own name.
+"cells": [{"class", "units", "activation", "merge", "scope": of the network that drives it, of an LSTM "forget_bias":
+one for each direction, and of an LSTMCell "peepholes", "projection" and "cell_clip"}], "time_restored": whether a
+reverse one turns its outputs back}. Each variable of the graph takes the tensor of its own name.
 """
 
 from __future__ import annotations
 
-import os
-
-os.environ["TF_USE_LEGACY_KERAS"] = "1"  # tf-keras holds BasicRNNCell today; Keras 3 does not
-
 from typing import Any
 
-import tensorflow as tf
 from exchange import load_tensors
-from run_tensorflow import MERGE, activation_named
+from run_tensorflow import MERGE
+from tensorflow_cells import activation_named, tf
 
 v1 = tf.compat.v1
 
@@ -43,7 +40,7 @@ def driven(spec: Any, x: Any, dtype: Any) -> Any:
     """x (B, T, I) through one network of the request; what it hands on (B, T, F)."""
     if spec["kind"] == "both":
         for each in spec["cells"]:
-            parts, _ = v1.nn.bidirectional_dynamic_rnn(cell(each), cell(each), x, dtype=dtype, scope=each["scope"])
+            parts, _ = v1.nn.bidirectional_dynamic_rnn(cell(each), cell(each, 1), x, dtype=dtype, scope=each["scope"])
             x = MERGE[each["merge"]](parts)
         return x
     cells = [cell(each) for each in spec["cells"]]
@@ -53,5 +50,10 @@ def driven(spec: Any, x: Any, dtype: Any) -> Any:
     return tf.reverse(y, [1]) if reverse and spec["time_restored"] else y
 
 
-def cell(spec: Any) -> Any:
-    return v1.nn.rnn_cell.BasicRNNCell(spec["units"], activation=activation_named(spec["activation"]))
+def cell(spec: Any, direction: int = 0) -> Any:
+    options = {"activation": activation_named(spec["activation"])}
+    if "forget_bias" in spec:
+        options["forget_bias"] = spec["forget_bias"][direction]
+    if spec["class"] == "LSTMCell":
+        options.update(use_peepholes=spec["peepholes"], num_proj=spec["projection"], cell_clip=spec["cell_clip"])
+    return getattr(v1.nn.rnn_cell, spec["class"])(spec["units"], **options)

@@ -1,7 +1,7 @@
 """Write a PyTorch file: torch.save of a state_dict, or safetensors' own writer, from the modules that hold the weights.
 
-Layers of the request: {"module": "RNN", "input_size", "hidden_size", "num_layers", "bidirectional", "bias",
-"nonlinearity", "dtype", "prefix": of the names in the file, "keys": {parameter: tensor name}}.
+Layers of the request: {"module": "RNN" | "GRU" | "LSTM", "input_size", "hidden_size", "num_layers", "bidirectional",
+"bias", "proj_size", "nonlinearity", "dtype", "prefix": of the names in the file, "keys": {parameter: tensor name}}.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from exchange import load_tensors
-from run_torch import make_module
+from torch_layers import SIGMOID, make_module
 
 
 def write(job: dict[str, Any]) -> Any:
@@ -20,7 +20,8 @@ def write(job: dict[str, Any]) -> Any:
     state = OrderedDict()
     for layer in job["layers"]:
         activations = iter([layer["nonlinearity"]] * layer["num_layers"])
-        module = make_module(layer, tensors, activations, layer["dtype"])
+        gates = iter([SIGMOID] * layer["num_layers"])
+        module = make_module(layer, tensors, activations, gates, layer["dtype"])
         for name, value in module.state_dict().items():
             state[layer["prefix"] + name] = value
     path, form = job["write"]["path"], job["write"]["form"]

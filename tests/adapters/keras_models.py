@@ -39,8 +39,12 @@ def functional(outputs: str, *layers: tuple[dict[str, Any], list[Any]]) -> dict[
     return {"class_name": "Functional", "config": config}
 
 
-def weights(I: int, H: int, bias: bool = True) -> list[Array]:
-    shapes = [(I, H), (H, H), (H,)][: 2 + bias]
+def gates(name: str, units: int = 3, class_name: str = "GRU", **config: Any) -> dict[str, Any]:
+    return rnn(name, units, class_name, **({"recurrent_activation": "sigmoid"} | config))
+
+
+def weights(I: int, H: int, bias: bool = True, gates: int = 1) -> list[Array]:
+    shapes = [(I, gates * H), (H, gates * H), (gates * H,)][: 2 + bias]
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
 
 

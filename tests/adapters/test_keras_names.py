@@ -30,6 +30,11 @@ from rnnverify.adapters.keras_safety import why_not
         (["d/d/kernel:0", "d/d/bias:0"], []),
         (["d/d_W", "d/d_b", "e/embeddings:0"], []),
         (["g/g_W_z", "g/g_U_z", "g/g_b_z"], []),
+        ([f"g/g_{role}_{gate}:0" for gate in "zrh" for role in "WUb"], [("g/g", "")]),
+        ([f"l/forward_l_{role}_{gate}" for gate in "icfo" for role in "WUb"], [("l", "forward")]),
+        ([f"layer_0/param_{k}" for k in range(9)], [("layer_0", "")]),
+        ([f"layer_0/param_{k}" for k in range(12)], [("layer_0", "")]),
+        (["l/l/lstm_cell_2/kernel:0", "l/l/lstm_cell_2/recurrent_kernel:0"], [("l/l", "")]),
     ],
 )  # fmt: skip
 def test_cells_by_name(names: list[str], cells: list[tuple[str, str]]) -> None:

@@ -41,7 +41,7 @@ def test_layers_that_feed_each_other_are_one_part(between: list[dict[str, Any]])
         layer("TimeDistributed", "d", layer=layer("Dense", "e")),
         layer("Activation", "d", activation="relu"),
         layer("BatchNormalization", "d"),
-        layer("LSTM", "d"),
+        layer("ConvLSTM2D", "d"),
     ],
 )
 def test_other_layers_split_them(between: dict[str, Any]) -> None:

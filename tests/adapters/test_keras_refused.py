@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_models import cell, held, held_by_group, layer, named, numbered, rnn, sequential, weights
+from keras_models import cell, gates, held, held_by_group, layer, named, numbered, rnn, sequential, weights
 
 from rnnverify.adapters.keras import read
 from rnnverify.containers import hdf5, keras_zip
@@ -97,10 +97,12 @@ def test_hard_sigmoid_of_an_unknown_version() -> None:
 @pytest.mark.parametrize(
     ("stored", "phrase"),
     [
-        (layer("LSTM", "a"), "LSTM 'a' is not compared yet"),
-        (layer("CuDNNGRU", "a"), "CuDNNGRU 'a' is not compared yet"),
-        (layer("Bidirectional", "a", layer=layer("GRU", "g")), "Bidirectional 'a' of GRU"),
-        (layer("RNN", "a", cell=layer("LSTMCell", "c")), "RNN 'a' of LSTMCell"),
+        (layer("ConvLSTM1D", "a"), "ConvLSTM1D 'a' is not compared yet"),
+        (layer("Bidirectional", "a", layer=layer("ConvLSTM2D", "c")), "Bidirectional 'a' of ConvLSTM2D"),
+        (layer("RNN", "a", cell=layer("PeepholeLSTMCell", "c")), "RNN 'a' of PeepholeLSTMCell"),
+        (layer("TimeDistributed", "a", layer=layer("LSTM", "i")), "TimeDistributed 'a' holds a recurrent layer"),
+        (gates("a", class_name="LSTM", recurrent_activation="odd"), "LSTM 'a': activation 'odd'"),
+        (gates("a", class_name="LSTM", reset_after=True), "LSTM 'a': the option reset_after=True"),
         (layer("RNN", "a", cell=layer("MyCell", "c")), "RNN 'a' of MyCell"),
         (layer("TimeDistributed", "a", layer=rnn("i")), "TimeDistributed 'a' holds a recurrent layer"),
         (layer("Mine", "a"), "Mine 'a' is of a class that is not Keras's own"),
@@ -122,10 +124,10 @@ def test_classes_that_are_not_compared(stored: dict[str, Any], phrase: str) -> N
             read(contents, selector)
 
 
-def test_a_gated_layer_beside_is_named_and_refused_when_meant() -> None:
-    contents = held(sequential(rnn("a"), layer("LSTM", "b")), GOOD)
-    assert read(contents, None).not_compared == ("LSTM 'b'",)
-    with pytest.raises(UnsupportedError, match="LSTM 'b' is not compared yet"):
+def test_a_convolutional_layer_beside_is_named_and_refused_when_meant() -> None:
+    contents = held(sequential(rnn("a"), layer("ConvLSTM2D", "b")), GOOD)
+    assert read(contents, None).not_compared == ("ConvLSTM2D 'b'",)
+    with pytest.raises(UnsupportedError, match="ConvLSTM2D 'b' is not compared yet"):
         read(contents, "b")
 
 
@@ -135,18 +137,25 @@ def test_a_refused_layer_beside_is_not_passed_over_silently() -> None:
         read(held(sequential(rnn("a"), rnn("b", activation="odd")), groups), None)
 
 
-@pytest.mark.parametrize(("gates", "name"), [(3, "GRU"), (4, "LSTM")])
-def test_gates_are_told_by_shapes_in_weights_alone(gates: int, name: str) -> None:
-    arrays = [np.zeros(shape, np.float32) for shape in ((2, 3 * gates), (3, 3 * gates), (3 * gates,))]
-    with pytest.raises(UnsupportedError, match=f"{gates} gates a unit \\({name}\\), and is not compared yet"):
-        read(held(None, {"a": named("a/", arrays)}), None)
-    with pytest.raises(UnsupportedError, match=r"class '.*', which is not compared yet"):
-        read(held_by_group(None, numbered(f"layers/{name.lower()}/cell", arrays)), None)
+@pytest.mark.parametrize("several", [2, 5])
+def test_gates_of_no_known_cell_are_refused(several: int) -> None:
+    with pytest.raises(UnsupportedError, match=f"has {several} gates a unit, and is not compared yet"):
+        read(held(None, {"a": named("a/", weights(2, 3, gates=several))}), None)
 
 
-def test_gates_of_keras_1_are_told_by_names() -> None:
-    with pytest.raises(UnsupportedError, match="has gates"):
-        read(hdf5.read(GENUINE / "keras-1.2.2/gru_rb_weights/weights.h5"), None)
+def test_gates_of_keras_1_that_lack_some_are_refused() -> None:
+    listed = {f"a_{role}_{gate}:0": array for gate in "zr" for role, array in zip("WUb", weights(2, 3), strict=True)}
+    with pytest.raises(UnsupportedError, match="has gates, but not those of GRU or LSTM"):
+        read(held(None, {"a": listed}), None)
+
+
+@pytest.mark.parametrize("reset_after", [False, True])
+def test_a_bias_of_the_other_form_of_gru_is_named(reset_after: bool) -> None:
+    arrays = weights(2, 3, gates=3)
+    arrays[2] = arrays[2] if reset_after else np.stack([arrays[2]] * 2)
+    wanted = r"\(2, 9\)" if reset_after else r"\(9,\)"
+    with pytest.raises(FileError, match=f"bias 'a/a/bias:0' has shape .*, wanted {wanted}"):
+        read(held(sequential(gates("a", reset_after=reset_after)), {"a": named("a/", arrays)}), None)
 
 
 def test_a_class_of_its_own_is_not_taken_for_simple_rnn() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,9 @@ def test_other_layers_in_a_nested_model_are_named_and_split(inner: dict[str, int
 @pytest.mark.parametrize("stray", ["a/attention:0", "a/simple_rnn_cell/extra:0"])
 def test_a_layer_with_more_weights_than_its_cells_is_refused(stray: str) -> None:
     contents = held(None, {"a": named("a/", weights(2, 3)) | {stray: DENSE[0]}})
-    with pytest.raises(UnsupportedError, match=f"weights that no vanilla cell has \\(a/{stray}\\)"):
+    with pytest.raises(UnsupportedError, match=f"weights that no cell of its kind has \\(a/{stray}\\)"):
         read(contents, None)
-    with pytest.raises(UnsupportedError, match="weights that no vanilla cell has"):
+    with pytest.raises(UnsupportedError, match="weights that no cell of its kind has"):
         read(keras3(ONE3, others={"layers/simple_rnn/attention": 1}), None)
 
 
@@ -123,8 +124,15 @@ def test_keras_3_does_not_say_what_lies_between(other: str) -> None:
 
 
 def test_keras_3_a_gated_layer_may_lie_between() -> None:
-    with pytest.raises(SelectorError, match="2 recurrent parts"):
-        read(keras3(*TWO3, ("layers/lstm", 3, 3)), None)
+    contents = keras3(*TWO3)
+    lstm = held_by_group(None, numbered("layers/lstm/cell", weights(3, 3, gates=4))).tensors
+    with pytest.raises(SelectorError, match=r"3 recurrent parts; choose one: m\.h5#lstm, .*#simple_rnn, .*_1$"):
+        read(replace(contents, tensors={**contents.tensors, **lstm}), None)
+
+
+def test_keras_3_a_group_holds_the_gates_of_its_class() -> None:
+    with pytest.raises(UnsupportedError, match="'lstm' has 1 gates a unit, and is not compared yet"):
+        read(keras3(("layers/lstm", 3, 3)), None)
 
 
 def test_keras_3_embeddings_lie_below() -> None:

@@ -13,7 +13,7 @@ from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Array, Network
 from rnnverify.containers import safetensors_file, torch_legacy, torch_zip
 from rnnverify.containers.contents import Contents, StoredTensor
-from rnnverify.errors import FileError, SelectorError, UnsupportedError
+from rnnverify.errors import FileError, SelectorError
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 RNG = np.random.default_rng(7)
@@ -93,14 +93,16 @@ def test_broken_weights_are_one_clear_error(case: str, found: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def layer(I: int, H: int, prefix: str = "", suffix: str = "_l0", gates: int = 1) -> dict[str, Array]:
-    """The four tensors of one direction of one layer."""
-    shapes = {
+def layer(I: int, H: int, prefix: str = "", suffix: str = "_l0", gates: int = 1, P: int = 0) -> dict[str, Array]:
+    """The four tensors of one direction of one layer, and the projection to P where that is not 0."""
+    shapes: dict[str, tuple[int, ...]] = {
         "weight_ih": (gates * H, I),
-        "weight_hh": (gates * H, H),
+        "weight_hh": (gates * H, P or H),
         "bias_ih": (gates * H,),
         "bias_hh": (gates * H,),
     }
+    if P:
+        shapes["weight_hr"] = (P, H)
     return {f"{prefix}{k}{suffix}": RNG.normal(size=shape).astype(np.float32) for k, shape in shapes.items()}
 
 
@@ -116,12 +118,10 @@ def read(arrays: dict[str, Array], selector: str | None = None, **metadata: obje
     return adapter.read(holding(arrays, **metadata), selector)
 
 
-def test_wrappers_and_layers_around_are_named_and_a_genuine_gru_is_refused() -> None:
+def test_wrappers_and_layers_around_are_named() -> None:
     reading = adapter.read(opened(FIXTURES / "genuine/torch-2.13.0/rnn_emb_compiled/model.pt"), "rnn")
     assert reading.part == "_orig_mod.rnn"
     assert reading.not_compared == ("_orig_mod.embedding (1 tensor)", "_orig_mod.fc (2 tensors)")
-    with pytest.raises(UnsupportedError, match=r"nn\.GRU"):
-        adapter.read(opened(FIXTURES / "genuine/torch-1.12.1/gru_nobias_sd/model.pt"), None)
 
 
 def test_every_tensor_has_a_role_or_a_reason() -> None:
@@ -198,14 +198,6 @@ def test_a_stack_must_fit() -> None:
     assert read(arrays, "enc+dec").roles["dec.bias_ih_l0"] == "layer 1 input bias"
     with pytest.raises(FileError, match="enc reads 3 features, but dec gives 4"):
         read(arrays, "dec+enc")
-
-
-@pytest.mark.parametrize(("gates", "name"), [(3, "nn.GRU"), (4, "nn.LSTM")])
-def test_other_cells_are_refused_by_name(gates: int, name: str) -> None:
-    with pytest.raises(UnsupportedError, match=f"{name}, which is not compared yet"):
-        read(layer(3, 2, gates=gates))
-    with pytest.raises(UnsupportedError, match=f"{name}Cell"):
-        read(layer(3, 2, suffix="", gates=gates))
 
 
 def test_no_recurrent_names_say_what_is_there() -> None:

@@ -8,6 +8,8 @@ import pytest
 from test_torch import layer, opened, read
 
 from rnnverify.adapters import torch as adapter
+from rnnverify.adapters import torch_facts
+from rnnverify.containers.torch_globals import LAYERS
 from rnnverify.errors import FileError
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -47,6 +49,10 @@ def test_layers_of_several_activations_each_have_their_own() -> None:
 def test_what_contradicts_the_weights_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(FileError, match=f"rnn states {next(iter(change))}"):
         read(layer(3, 2, "rnn."), modules={"rnn.": RNN | change})
+
+
+def test_all_of_torchs_own_classes_are_known() -> None:
+    assert {*torch_facts._CLASSES} == {*LAYERS}
 
 
 def test_a_mode_that_the_weights_do_not_have_is_refused() -> None:

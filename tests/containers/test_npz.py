@@ -30,6 +30,15 @@ def test_a_state_dict_is_read_as_pytorch_names_it(fixtures: Path, tmp_path: Path
     assert network and wanted and network.fingerprint() == wanted.fingerprint()
 
 
+def test_a_tree_of_flax_is_told_by_its_names(fixtures: Path, tmp_path: Path) -> None:
+    contents = open_model(fixtures / "stacked_nnx.npz")
+    assert (contents.form, contents.framework) == ("npz", "flax")
+    assert contents.tensors["layers.0.cell.dense_i.kernel"].shape == (5, 6)
+    path = written(tmp_path / "m.npz", weights=np.ones(2))
+    with pytest.raises(FileError, match="without the arrays x and y"):
+        form_of(path)
+
+
 def test_big_endian_arrays_come_native(tmp_path: Path) -> None:
     path = written(tmp_path / "m.npz", weight_hh_l0=np.arange(4, dtype=">f4").reshape(2, 2))
     values = open_model(path).tensors["weight_hh_l0"].read()

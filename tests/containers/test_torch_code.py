@@ -36,6 +36,16 @@ def test_a_call_states_what_its_layer_computes(prefix: str, lines: list[str]) ->
     assert calls(text) == {prefix: RELU_2}
 
 
+@pytest.mark.parametrize(
+    ("call", "mode"), [("torch.gru(x, hx, _0, ARGS)", "GRU"), ("torch.lstm(x, [h0, c0], _0, ARGS)", "LSTM")]
+)
+def test_gated_layers_state_their_kind(call: str, mode: str) -> None:
+    text = function("_0 = [self.rnn.weight_ih_l0]", f"_1, _2, _3 = {call}").replace(
+        "ARGS", "True, 2, 0.5, False, False, True"
+    )
+    assert calls(text) == {"rnn.": RELU_2 | {"mode": mode}}
+
+
 def test_what_is_unclear_stays_unsaid() -> None:
     arguments = "True, 1, 0., False, False, True"
     unknown = function(f"_1, _2 = torch.rnn_relu(x, hx, [CONSTANTS.c0], {arguments})")
@@ -56,6 +66,9 @@ def test_names_of_one_function_mean_nothing_in_another() -> None:
 def test_a_cell_is_told_by_its_call_or_by_the_one_function_that_it_applies() -> None:
     call = "ret = torch.rnn_relu_cell(x, hx, self.cell.weight_ih, w, b, c)"
     assert calls(function(call)) == {"cell.": {"nonlinearity": "relu"}}
+    for kind in ("gru", "lstm"):
+        gated = f"_7, _8 = torch.{kind}_cell(x, [h, c], self.cell.weight_ih, w, b, c)"
+        assert calls(function(gated)) == {"cell.": {"mode": kind.upper()}}
     assert traced_cell("return torch.tanh(torch.add_(_0, _1))") == {"nonlinearity": "tanh"}
     assert traced_cell("torch.tanh(a)\ntorch.relu(b)") == {}
 

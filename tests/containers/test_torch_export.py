@@ -45,6 +45,18 @@ def test_reads_the_genuine_file_and_what_its_graph_states() -> None:
     assert contents.writer == "PyTorch 2.13.0+cpu"
 
 
+def test_a_graph_states_each_kind_of_layer() -> None:
+    contents = torch_export.read(FIXTURES / "mixed.pt2")
+    modules = contents.metadata["modules"]
+    assert isinstance(modules, dict)
+    assert {prefix: stated["mode"] for prefix, stated in modules.items()} == {
+        "lstm.": "LSTM",
+        "gru.": "GRU",
+        "rnn.": "RNN_TANH",
+    }
+    assert [modules[prefix]["bidirectional"] for prefix in ("lstm.", "gru.")] == [False, True]
+
+
 def test_a_hostile_pickle_beside_the_weights_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match=r"posix\.system"):
         torch_export.read(FIXTURES / "bad/evil_pt2/model.pt2")

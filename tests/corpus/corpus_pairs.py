@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import cast
 
 from corpus_cases import Case
-from corpus_runs import Outcome, Part, parts_of
+from corpus_runs import Outcome, Part, gates_of, parts_of
 
 import rnnverify
 from rnnverify import reference
 from rnnverify.adequacy import Examiner
+from rnnverify.assumptions import Assumed
 from rnnverify.comparison import Tolerance
 from rnnverify.errors import RnnverifyError, UnsupportedError
 from rnnverify.judge import judge
@@ -30,6 +31,7 @@ WANTED = {
     "equivalent_weights_call_layout_differs": SAME,
 }
 """The verdicts of the corpus, as this tool's."""
+CHUNK = 25  # as many as one comparison takes beside its baseline
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,10 @@ def judge_groups(outcomes: Sequence[Outcome], pool: ProcessPoolExecutor) -> Judg
     jobs = []
     for members in groups(outcomes).values():
         counts: dict[str, int] = defaultdict(int)
-        speakers: dict[str, str] = {}
-        for _, part in members:
+        speakers: dict[str, tuple[str, str]] = {}
+        for case, part in members:
             counts[key(part)] += 1
-            speakers.setdefault(key(part), part.given)
+            speakers.setdefault(key(part), (part.given, gates_of(case, part.side)))
         total = len(members) * (len(members) - 1) // 2
         jobs.append(pool.submit(compare_all, list(speakers.values()), total))
     return sum((job.result() for job in jobs), Judged())
@@ -84,12 +86,16 @@ def key(part: Part) -> str:
     return digest.hexdigest()
 
 
-def compare_all(sources: Sequence[str], pairs: int) -> Judged:
-    """Each of `sources` against every one after it."""
+def compare_all(speakers: Sequence[tuple[str, str]], pairs: int) -> Judged:
+    """Each of `speakers`, source and the activation of gates that it leaves open, against every one after it."""
     wrong = []
-    options = Options(engine="reference")
+    sources = [source for source, _ in speakers]
     for k, baseline in enumerate(sources):
-        for chunk in chunks(sources[k + 1 :]):
+        for start in range(k + 1, len(sources), CHUNK):
+            chunk = sources[start : start + CHUNK]
+            left_open = [name for _, name in (speakers[k], *speakers[start : start + CHUNK])]
+            known = tuple(f"{chr(ord('A') + n)}={name}" for n, name in enumerate(left_open) if name)
+            options = Options(engine="reference", assumed=Assumed(gate_activations=known))
             try:
                 result = rnnverify.compare(baseline, *chunk, options=options)
             except RnnverifyError as error:
@@ -99,11 +105,6 @@ def compare_all(sources: Sequence[str], pairs: int) -> Judged:
                 if pair.verdict not in SAME:
                     wrong.append(f"{baseline} against {other}: {pair.verdict}, {'; '.join(pair.reasons)}")
     return Judged(pairs, tuple(wrong))
-
-
-def chunks(sources: Sequence[str]) -> Iterator[Sequence[str]]:
-    """`sources`, as many at a time as one comparison takes beside its baseline."""
-    return (sources[k : k + 25] for k in range(0, len(sources), 25))
 
 
 def judge_native(outcomes: Sequence[Outcome]) -> Judged:

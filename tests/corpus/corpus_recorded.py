@@ -51,7 +51,8 @@ def recorded(case: Case, side: Opened, arrays: Mapping[str, Array]) -> Recorded:
         if wide:
             outputs[ZERO] = {"y": arrays[y + wide]}
     if "h0" in arrays and f"{y}_from_h0" in arrays:
-        batches.append(Batch(FROM_H0, x, tuple(arrays["h0"])))
+        c0 = tuple(arrays["c0"]) if "c0" in arrays else None
+        batches.append(Batch(FROM_H0, x, tuple(arrays["h0"]), c0))
         outputs[FROM_H0] = _outputs(arrays, y, "_from_h0", mask is None)
     if not any(outputs.values()):
         raise LookupError(f"io.npz holds no outputs of {side.source}")
@@ -82,8 +83,11 @@ def embedding(case: Case, contents: Contents, width: int) -> Array:
 def _outputs(arrays: Mapping[str, Array], y: str, suffix: str, states: bool) -> dict[str, Array]:
     found = {"y": arrays[y + suffix]} if y + suffix in arrays else {}
     if y == "y" and states:
-        found |= {f"h_n {k}": h for k, h in enumerate(arrays.get("h_n" + suffix, ()))}
-        found |= {f"h_n {k}": arrays[f"h_n_{k}{suffix}"] for k in range(99) if f"h_n_{k}{suffix}" in arrays}
+        for what in ("h_n", "c_n"):
+            found |= {f"{what} {k}": state for k, state in enumerate(arrays.get(what + suffix, ()))}
+            found |= {
+                f"{what} {k}": arrays[f"{what}_{k}{suffix}"] for k in range(99) if f"{what}_{k}{suffix}" in arrays
+            }
     if "last" in arrays and not suffix:
         found["last"] = arrays["last"]
     return found
@@ -95,7 +99,8 @@ def deviation(wanted: Recorded, trace: Trace) -> tuple[float, str]:
     for name, outputs in wanted.outputs.items():
         run = trace.runs[name]
         for what, values in outputs.items():
-            ours = run.y[:, -1] if what == "last" else run.y if what == "y" else run.h_n[int(what[4:])]
+            finals = run.c_n if what.startswith("c_n") else run.h_n
+            ours = run.y[:, -1] if what == "last" else run.y if what == "y" else finals[int(what[4:])]
             if what == "y" and wanted.steps is not None:
                 ours = ours[:, wanted.steps]
             if ours.shape != values.shape:

@@ -20,6 +20,7 @@ from rnnverify.sides import Opened, open_side, parse
 from rnnverify.trace import Run, Trace
 
 TORCH_ACTIVATIONS = {"tanh", "relu"}  # what nn.RNN computes; anything else runs by the reference in `compare` too
+GATES = {"hard_sigmoid": "keras2_hard_sigmoid", "hard_sigmoid3": "hard_sigmoid"}  # as the corpus calls them
 
 
 @dataclass
@@ -110,14 +111,27 @@ def choices(case: Case) -> list[str]:
     return [given]
 
 
+def gates_of(case: Case, side: Opened) -> str:
+    """What the gates of a file compute that does not say it; empty where it does."""
+    known = str(case.facts.get("recurrent_activation"))
+    return GATES.get(known, known) if side.reading and "gate_activation" in side.reading.open else ""
+
+
 def settled(case: Case, side: Opened) -> Opened:
     """`side` with what its file leaves open set by options, the way a user who knows the model would."""
     reading, facts = side.reading, case.facts
     assert reading is not None and side.network is not None
+    known: dict[str, tuple[str, ...]] = {}
+    if gates := gates_of(case, side):
+        known["gate_activations"] = (gates,)
+    if "reset" in reading.open:
+        known["gru_resets"] = ("after" if facts["reset_after"] else "before",)
+    if "forget_bias" in reading.open and facts.get("forget_bias") is not None:
+        known["forget_biases"] = (str(facts["forget_bias"]),)
     if reading.activation_stated:
-        return side
+        return settle([side], Assumed(**known))[0]
     part = submodel(case, side.network.input_size, side.network.output_size)
-    known: dict[str, tuple[str, ...]] = {"activations": (part.activation if part else facts["activation"],)}
+    known["activations"] = (part.activation if part else facts["activation"],)
     if reading.recipe.framework == "keras":
         merge, backwards = facts.get("merge_mode"), facts.get("go_backwards")
         known |= {"merge_modes": (f"A={merge}",)} if merge not in (None, "concat") else {}
@@ -142,7 +156,8 @@ def run_natively(parts: Sequence[Part]) -> None:
 def can_run(side: Opened) -> bool:
     assert side.reading is not None
     used = {layer.activation for layer in side.reading.network.layers}
-    return side.reading.recipe.framework != "torch" or used <= TORCH_ACTIVATIONS
+    recipe = side.reading.recipe
+    return not recipe.cannot_run and (recipe.framework != "torch" or used <= TORCH_ACTIVATIONS)
 
 
 def job(part: Part, label: str) -> Job:
@@ -154,8 +169,8 @@ def in_memory(trace: Trace) -> Trace:
     """`trace` without the files that it is mapped from."""
     runs = {}
     for name, run in trace.runs.items():
-        y, h_n, states = np.array(run.y), tuple(map(np.array, run.h_n)), tuple(map(np.array, run.states))
-        runs[name] = Run(run.batch, y, h_n, states)
+        h_n, states, c_n = (tuple(map(np.array, each)) for each in (run.h_n, run.states, run.c_n))
+        runs[name] = Run(run.batch, np.array(run.y), h_n, states, c_n)
     return Trace(runs, trace.provenance)
 
 

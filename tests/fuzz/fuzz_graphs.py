@@ -12,9 +12,13 @@ from fuzz_checkpoints import mutated_message, mutated_table
 from fuzz_pickles import mutated_pickle
 from fuzz_values import FIXTURES, Sample, fixture, mutated_bytes, mutated_json
 
-_FROZEN = tuple(f"graphs/{name}.pb" for name in ("clip", "reversed", "keras_both_ways", "scan", "partitioned", "mixed"))
+_FROZEN = (
+    *(f"graphs/{name}.pb" for name in ("clip", "reversed", "keras_both_ways", "scan", "partitioned", "mixed")),
+    *(f"gates/{name}.pb" for name in ("all_of_lstm_flat", "static_lstm", "block", "fused_reversed", "mixed", "named")),
+)
 _WITH_GRAPH = (
     "graphs/relu.ckpt",
+    "gates/lstm.ckpt",
     "genuine/tf-1.15.5/rnn_a_seqlen/model.ckpt",
     "genuine/tf-1.1.0/rnn_multi_v2/model.ckpt",
 )

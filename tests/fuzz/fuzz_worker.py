@@ -18,7 +18,9 @@ from random import Random
 import fuzz_arrays
 import fuzz_checkpoints
 import fuzz_graphs
+import fuzz_jax
 import fuzz_keras
+import fuzz_onnx
 import fuzz_pickles
 from fuzz_values import FIXTURES, Sample
 
@@ -43,6 +45,12 @@ HARNESSES: Mapping[str, Callable[[Random], Sample]] = {
     "shards": fuzz_graphs.shards,
     "architecture": fuzz_graphs.architecture,
     "torch_tar": fuzz_graphs.torch_tar,
+    "onnx": fuzz_onnx.onnx,
+    "onnx_graphs": fuzz_onnx.onnx_graphs,
+    "onnx_data": fuzz_onnx.onnx_data,
+    "flax_msgpack": fuzz_jax.flax_msgpack,
+    "orbax": fuzz_jax.orbax,
+    "equinox": fuzz_jax.equinox,
     "trace": fuzz_arrays.trace,
     "npy": fuzz_arrays.npy,
 }

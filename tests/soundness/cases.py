@@ -159,7 +159,7 @@ def readings(case: Case) -> dict[str, Reading]:
         names = [f"kernel {k}", f"recurrent {k}", f"bias {k}"]
         simple = {"name": f"rnn_{k}", "path": [f"rnn_{k}"], "kind": "SimpleRNN"}
         way = {"go_backwards": False, "bidirectional": False, "merge_mode": None}
-        keras_layers.append({**simple, **way, "cells": [{"units": H, "use_bias": True}], "tensors": [names]})
+        keras_layers.append({**simple, **way, "cells": [{"units": H, "use_bias": True}], "tensors": [[names]]})
         cell = {"kernel": f"kernel {k}", "bias": f"bias {k}"}
         cell_layers.append({"input_size": I, "hidden_size": H, "directions": [cell]})
     first = case.network.layers[0]

@@ -1,0 +1,211 @@
+"""The graph of an ONNX model: which operation reads which (onnx/onnx.proto, IR versions 1 to 13, onnx 1.0 to 1.23).
+
+    ModelProto      ir_version = 1, producer_name = 2, producer_version = 3, graph = 7, opset_import = 8, functions = 25
+    GraphProto      node = 1, initializer = 5, input = 11, output = 12, sparse_initializer = 15
+    NodeProto       input = 1, output = 2, name = 3, op_type = 4, attribute = 5, domain = 7
+    AttributeProto  name = 1, f = 2, i = 3, s = 4, t = 5, g = 6, floats = 7, ints = 8, strings = 9, graphs = 11
+    FunctionProto   name = 1, node = 7
+    ValueInfoProto  name = 1, type = 2: TypeProto, tensor_type = 1 (elem_type = 1, shape = 2: dim = 1, dim_value = 1)
+
+Nothing is executed. Bodies of If, Loop, Scan and of functions are not laid out: `hidden` says what recurrent operations
+lie in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from rnnverify.containers.contents import StoredTensor
+from rnnverify.containers.onnx_tensors import floats, integers, stored_tensor
+from rnnverify.containers.protobuf import MalformedError, Message, parse
+from rnnverify.containers.raw_span import read_span
+from rnnverify.errors import FileError
+
+RECURRENT = ("RNN", "GRU", "LSTM")
+_MOST_NODES = 500_000
+_MOST_BYTES = 1 << 31
+_DEEPEST = 8  # graphs inside graphs
+_OWN_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation. `inputs` and `outputs` are names of tensors, empty where an optional one is left out."""
+
+    index: int  # its place in the graph
+    op: str
+    name: str
+    domain: str  # empty for ONNX's own operators
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Message] = field(default_factory=dict)  # AttributeProto by name
+
+    def input(self, k: int) -> str:
+        """The name of input `k`; empty where it is left out."""
+        return self.inputs[k] if k < len(self.inputs) else ""
+
+    def output(self, k: int) -> str:
+        """The name of output `k`; empty where it is left out."""
+        return self.outputs[k] if k < len(self.outputs) else ""
+
+    def integer(self, name: str, default: int) -> int:
+        """An attribute that is an integer. Raises `MalformedError`, as all of these do."""
+        return self.attributes[name].number(3) if name in self.attributes else default
+
+    def real(self, name: str, default: float) -> float:
+        """An attribute that is a float32."""
+        bits = self.attributes[name].numbers.get(2, [0]) if name in self.attributes else None
+        return default if bits is None else float(np.array(bits[-1], np.uint32).view(np.float32))
+
+    def text(self, name: str, default: str) -> str:
+        """An attribute that is a text."""
+        return self.attributes[name].text(4) if name in self.attributes else default
+
+    def integers(self, name: str) -> list[int] | None:
+        """An attribute that is a list of integers; None where it is not there."""
+        return integers(self.attributes[name], 8) if name in self.attributes else None
+
+    def reals(self, name: str) -> list[float]:
+        """An attribute that is a list of float32; empty where it is not there."""
+        return floats(self.attributes[name], 7) if name in self.attributes else []
+
+    def texts(self, name: str) -> list[str]:
+        """An attribute that is a list of texts; empty where it is not there."""
+        chunks = self.attributes[name].chunks.get(9, []) if name in self.attributes else []
+        return [bytes(chunk).decode("utf-8", "replace") for chunk in chunks]
+
+    def tensor(self, name: str) -> Message | None:
+        """An attribute that is a tensor; None where it is not there."""
+        found = self.attributes.get(name)
+        return found.message(5) if found is not None and found.chunks.get(5) else None
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """The main graph of a model."""
+
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, StoredTensor]  # initializers, and what Constant nodes give, by the name of the tensor
+    inputs: Mapping[str, tuple[int, ...]]  # what is fed when the model runs: shapes, -1 for a size that is not fixed
+    outputs: tuple[str, ...]
+    opset: int
+    ir_version: int
+    hidden: tuple[tuple[str, str], ...] = ()  # (operation, where it lies): recurrent ones in bodies that are not read
+    sparse: frozenset[str] = frozenset()  # names of sparse initializers
+
+    @cached_property
+    def producers(self) -> Mapping[str, Node]:
+        """The node that gives a tensor, by the tensor's name."""
+        return {name: node for node in self.nodes for name in node.outputs if name}
+
+    @cached_property
+    def readers(self) -> Mapping[str, list[Node]]:
+        """The nodes that read a tensor, by the tensor's name."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                found.setdefault(name, []).append(node)
+        return found
+
+
+def is_onnx(start: bytes) -> bool:
+    """Whether a file that begins with `start` is a ModelProto: an IR version, then a producer, a graph or an opset."""
+    try:
+        message = parse(start, cut=True)
+        if not message.numbers.get(1) or not 0 < message.number(1) < 1000:
+            return False
+        producer = message.text(2)
+    except MalformedError:
+        return False
+    return bool({7, 8} & set(message.chunks)) or (0 < len(producer) < 100 and producer.isprintable())
+
+
+def read_graph(path: Path) -> tuple[OnnxGraph, str]:
+    """The graph of the model at `path`, and who wrote it. Raises `FileError`."""
+    try:
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise MalformedError("it has more than 2 GiB, which no protocol buffer may have")
+        return parse_graph(path, read_span(path, 0, size).data)
+    except MalformedError as error:
+        found = f"a damaged or truncated ONNX model: {error}"
+        raise FileError(path, found, "copy or write it again") from error
+
+
+def parse_graph(path: Path, data: memoryview | bytes) -> tuple[OnnxGraph, str]:
+    """The same of a model's bytes; `path` is where they come from. Raises `MalformedError`."""
+    model = parse(data)
+    if not model.chunks.get(7):
+        raise MalformedError("it has no graph")
+    return _graph(path, model), " ".join(text for text in (model.text(2), model.text(3)) if text)
+
+
+def _graph(path: Path, model: Message) -> OnnxGraph:
+    graph = model.message(7)
+    nodes = tuple(_node(k, message) for k, message in enumerate(_bounded(graph.messages(1))))
+    constants = {tensor.name: tensor for tensor in (stored_tensor(path, m) for m in graph.messages(5))}
+    for node in nodes:
+        value = node.tensor("value") if node.op == "Constant" and not node.domain else None
+        if value is not None and node.output(0):
+            constants[node.output(0)] = stored_tensor(path, value, node.output(0))
+    inputs = {m.text(1): _shape(m) for m in graph.messages(11)}
+    opsets = {m.text(1): m.number(2) for m in model.messages(8)}
+    return OnnxGraph(
+        nodes=nodes,
+        constants=constants,
+        inputs={name: shape for name, shape in inputs.items() if name not in constants},
+        outputs=tuple(m.text(1) for m in graph.messages(12)),
+        opset=max((opsets.get(domain, 0) for domain in _OWN_DOMAINS), default=0) or 1,
+        ir_version=model.number(1),
+        hidden=tuple(_hidden(model, nodes)),
+        sparse=frozenset(m.message(1).text(8) for m in graph.messages(15)),
+    )
+
+
+def _bounded(messages: list[Message]) -> list[Message]:
+    if len(messages) > _MOST_NODES:
+        raise MalformedError(f"it has more than {_MOST_NODES} operations")
+    return messages
+
+
+def _node(index: int, message: Message) -> Node:
+    def names(field: int) -> tuple[str, ...]:
+        return tuple(bytes(chunk).decode("utf-8", "replace") for chunk in message.chunks.get(field, []))
+
+    op, domain = message.text(4), message.text(7)
+    if not op:
+        raise MalformedError("a node has no operation")
+    attributes = {entry.text(1): entry for entry in message.messages(5)}
+    return Node(index, op, message.text(3), "" if domain in _OWN_DOMAINS else domain, names(1), names(2), attributes)
+
+
+def _shape(value: Message) -> tuple[int, ...]:
+    """The shape that a ValueInfoProto states, -1 for a size that is not fixed; () where it states none."""
+    dims = value.message(2).message(1).message(2).messages(1)
+    return tuple(dim.number(1) if 1 in dim.numbers else -1 for dim in dims)
+
+
+def _hidden(model: Message, nodes: tuple[Node, ...]) -> Iterator[tuple[str, str]]:
+    for node in nodes:
+        for attribute in node.attributes.values():
+            for body in (*attribute.messages(6), *attribute.messages(11)):
+                yield from ((op, f"the body of {node.op} {node.name}".rstrip()) for op in _inside(body, 1, 0))
+    for function in model.messages(25):
+        yield from ((op, f"the function {function.text(1)}") for op in _inside(function, 7, 0))
+
+
+def _inside(body: Message, field: int, depth: int) -> Iterator[str]:
+    """The recurrent operations among the nodes of a GraphProto or FunctionProto, and in the bodies of those."""
+    if depth >= _DEEPEST:
+        return
+    for node in body.messages(field):
+        if node.text(4) in RECURRENT and node.text(7) in _OWN_DOMAINS:
+            yield node.text(4)
+        for attribute in node.messages(5):
+            for inner in (*attribute.messages(6), *attribute.messages(11)):
+                yield from _inside(inner, 1, depth + 1)

@@ -1,0 +1,216 @@
+"""Whole models, from tokens to the outputs of their dense layers, run by the framework of each file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import rnnverify
+from rnnverify.around import Dense, Head, apply, enclosed
+from rnnverify.comparison import Comparison
+from rnnverify.containers import open_model
+from rnnverify.errors import FileError, InputsError, OptionError
+from rnnverify.inputs import InputOptions
+from rnnverify.native import Job, Limits, Runners
+from rnnverify.reports import terminal
+from rnnverify.sides import open_side, parse
+from rnnverify.trace import ZERO, Batch, load
+from rnnverify.verify import Options
+
+GENUINE = Path(__file__).parents[1] / "fixtures" / "genuine"
+KERAS = GENUINE / "keras-3.0.5" / "rnn_emb_keras" / "model.keras"
+TORCH = GENUINE / "torch-2.13.0" / "rnn_emb_compiled" / "model.pt"
+TENSORFLOW = GENUINE / "tf-1.8.0" / "rnn_emb_adam_ema_v2" / "model.ckpt"
+OTHERS = (
+    GENUINE / "tf.keras-2.15.1" / "rnn_emb_tfckpt" / "ckpt-1",
+    GENUINE / "tf.keras-2.4.4" / "rnn_emb_savedmodel_nt" / "saved_model",
+    GENUINE / "torch-1.0.1" / "rnn_emb_user_module" / "model.pt",
+)
+NATIVE = Options(inputs=InputOptions(sequences=2, steps=6), engine="native")
+READ = replace(NATIVE, engine="reference")
+
+
+def state_dict(folder: Path, **changed: Any) -> Path:
+    """The weights of TORCH as a file of their own, some of them `changed`, by the end of their name."""
+    arrays = {name.removeprefix("_orig_mod."): t.read() for name, t in open_model(TORCH).tensors.items()}
+    for name, change in changed.items():
+        full = name.replace("__", ".")
+        arrays[full] = np.asarray(change(arrays[full].copy()), np.float32)
+    save_file(arrays, folder / "port.safetensors")
+    return folder / "port.safetensors"
+
+
+def report(result: Comparison) -> str:
+    return " ".join(terminal.render(result).split())
+
+
+def test_one_model_in_three_frameworks() -> None:
+    result = rnnverify.compare(KERAS, TORCH, TENSORFLOW, options=NATIVE)
+    assert result.verdict == "EQUIVALENT" and {side.engine for side in result.sides} == {"native"}
+    for pair in result.pairs:
+        assert pair.model is not None and pair.model.headline.deviation.max_abs < 2e-6
+        assert (pair.model.flips, pair.model.decisions) == (0, 3 * 2 * 6) and max(pair.model.used) < 1
+        assert {"embedding table", "dense dense kernel", "dense dense bias"} <= {t.name for t in pair.tensors}
+        assert {m.batch for m in pair.measured} == {"zero", "from_h0", "tokens"}
+    text = report(result)
+    assert "behind Dense 'dense', 8 -> 3; argmax the same at 36 of 36 steps; at most" in text
+    assert "fc is taken for the dense layers behind it, by shape" in text
+    assert "activation linear of fc: not in the file, borrowed from A" in text
+    assert not any("Dense" in words or "Embedding" in words for side in result.sides for words in side.not_compared)
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda path: path.parent.name)
+def test_every_form_is_read_so(other: Path) -> None:
+    result = rnnverify.compare(KERAS, other, options=READ)
+    assert result.verdict in ("IDENTICAL", "EQUIVALENT") and result.pairs[0].model is not None
+
+
+def test_another_weight_of_the_head(tmp_path: Path) -> None:
+    def other(kernel: Any) -> Any:
+        kernel[1, 2] += 3.0
+        return kernel
+
+    result = rnnverify.compare(KERAS, state_dict(tmp_path, fc__weight=other), options=NATIVE)
+    (pair,) = result.pairs
+    assert result.verdict == "DIFFERENT" and pair.model is not None and pair.model.flips > 0
+    assert "dense dense kernel: 1 of 24 weights differ, by up to 3" in pair.reasons
+    assert pair.headline.deviation.max_abs < 1e-6  # the recurrent parts are the same
+    assert f"the same at {36 - pair.model.flips} of 36 steps" in report(result)
+
+
+def test_another_row_of_the_table(tmp_path: Path) -> None:
+    result = rnnverify.compare(KERAS, state_dict(tmp_path, embedding__weight=lambda t: t + (t == t[3]) * 1e-4))
+    assert result.verdict == "DIFFERENT"
+    assert any(reason.startswith("embedding table: 5 of 100 weights differ") for reason in result.pairs[0].reasons)
+
+
+def test_a_head_on_one_side_alone_is_named_and_left_out(tmp_path: Path) -> None:
+    arrays = load_file(state_dict(tmp_path))
+    save_file({name: array for name, array in arrays.items() if name.startswith("rnn.")}, tmp_path / "bare.safetensors")
+    result = rnnverify.compare(KERAS, tmp_path / "bare.safetensors", options=READ)
+    assert result.verdict in ("IDENTICAL", "EQUIVALENT") and result.pairs[0].model is None
+    assert result.sides[0].not_compared == ("Embedding 'embedding', 20 tokens", "Dense 'dense', 8 -> 3")
+
+
+def test_a_head_that_is_not_finite(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="fc holds 24 weights that are NaN or infinite"):
+        rnnverify.compare(KERAS, state_dict(tmp_path, fc__weight=lambda k: k * np.nan), options=READ)
+
+
+@pytest.mark.parametrize("model", [KERAS, TENSORFLOW])
+def test_a_recording_made_from_tokens(model: Path) -> None:
+    recorded = model.parent / "io.npz"
+    assert load(recorded).runs[ZERO].batch.x.ndim == 2
+    assert rnnverify.compare(recorded, model, options=NATIVE).verdict == "EQUIVALENT"
+    assert rnnverify.compare(recorded, TORCH, options=READ).verdict == "EQUIVALENT"
+
+
+def test_tokens_that_no_side_can_read(fixtures: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputsError, match=r"was recorded from tokens, x \(3, 9\), and no side has an embedding"):
+        rnnverify.compare(KERAS.parent / "io.npz", fixtures / "rnn.pt")
+    arrays = dict(np.load(KERAS.parent / "io.npz"))
+    np.savez(tmp_path / "far.npz", **{**arrays, "x": arrays["x"] + 20})
+    with pytest.raises(InputsError, match=r"recorded from tokens from 2\d to \d\d, and a table of 20; are these the"):
+        rnnverify.compare(tmp_path / "far.npz", KERAS)
+
+
+def test_inputs_that_are_tokens(fixtures: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "tokens.npy", np.random.default_rng(0).integers(0, 20, (3, 5)))
+    options = replace(NATIVE, inputs=InputOptions(file=tmp_path / "tokens.npy"))
+    result = rnnverify.compare(KERAS, TORCH, options=options)
+    assert result.verdict == "EQUIVALENT" and result.inputs["batches"]["zero"]["shape"] == [3, 5, 5]
+    with pytest.raises(InputsError, match=r"tokens\.npy: holds tokens of shape \(3, 5\), and no side has an embedding"):
+        rnnverify.compare(fixtures / "rnn.pt", fixtures / "rnn.pt", options=options)
+    np.save(tmp_path / "tokens.npy", np.full((3, 5), 20))
+    with pytest.raises(InputsError, match="holds tokens from 20 to 20, and a table of 20"):
+        rnnverify.compare(KERAS, TORCH, options=options)
+
+
+def test_one_table_is_enough_for_tokens(tmp_path: Path) -> None:
+    arrays = load_file(state_dict(tmp_path))
+    save_file({name: array for name, array in arrays.items() if name.startswith("rnn.")}, tmp_path / "bare.safetensors")
+    np.save(tmp_path / "tokens.npy", np.arange(6).reshape(2, 3))
+    options = replace(READ, inputs=InputOptions(file=tmp_path / "tokens.npy"))
+    assert rnnverify.compare(tmp_path / "bare.safetensors", KERAS, options=options).verdict == "IDENTICAL"
+
+
+def test_a_record_holds_the_outputs_of_the_model(tmp_path: Path) -> None:
+    rnnverify.run(KERAS, tmp_path / "case.npz", options=NATIVE)
+    assert all(run.model_out is not None for name, run in load(tmp_path / "case.npz").runs.items())
+    result = rnnverify.compare(tmp_path / "case.npz", TORCH, options=NATIVE)
+    assert result.verdict == "EQUIVALENT" and result.pairs[0].model is not None
+    wrong = state_dict(tmp_path, fc__bias=lambda bias: bias + 0.01)
+    result = rnnverify.compare(tmp_path / "case.npz", wrong, options=NATIVE)
+    assert result.verdict == "DIFFERENT"
+    assert "do not follow from its states by the dense layers" in " ".join(result.pairs[0].reasons)
+
+
+@pytest.mark.parametrize("activation", ["linear", "softmax", "tanh", "relu"])
+def test_a_recording_tells_the_activation_of_a_head(activation: str, tmp_path: Path) -> None:
+    """A state dict ends in logits; what was recorded may be what softmax makes of them."""
+    rnnverify.run(KERAS, tmp_path / "case.npz", options=READ)
+    arrays = dict(np.load(tmp_path / "case.npz"))
+    side = open_side(parse(str(KERAS), "A"))
+    assert side.reading and side.reading.around.head
+    head = Head((replace(side.reading.around.head.layers[0], activation=activation),))
+    for suffix in ("", "_from_h0", "_probe"):
+        if "y" + suffix in arrays:
+            arrays["model_out" + suffix] = apply(head, arrays["y" + suffix])
+    np.savez(tmp_path / "port.npz", **arrays)
+    result = rnnverify.compare(tmp_path / "port.npz", TORCH, options=READ)
+    assert result.verdict == "EQUIVALENT"
+    assert f"activation {activation} of _orig_mod.fc: not in the file, as recorded in A" in result.sides[1].assumptions
+
+
+def test_lengths_are_no_option_for_a_recording() -> None:
+    options = replace(READ, inputs=InputOptions(lengths=(3,)))
+    with pytest.raises(OptionError, match=r"--lengths: .*io\.npz is a trace, and brings the inputs"):
+        rnnverify.compare(KERAS.parent / "io.npz", KERAS, options=options)
+
+
+NAMES = ("linear", "softmax", "relu", "tanh", "sigmoid", "softsign", "softplus", "elu", "hard_sigmoid")
+MORE = ("keras2_hard_sigmoid", "gelu", "silu", "selu", "exponential", "relu6", "mish", "leaky_relu")
+
+
+@pytest.mark.parametrize(
+    ("name", "activations"),
+    [
+        ("rnn.pt", NAMES + MORE),
+        ("simple_rnn.h5", NAMES + MORE),
+        ("basic_rnn_cell.ckpt", NAMES + MORE[:-2]),
+        ("lstm_nnx.msgpack", NAMES + MORE[:-2]),
+        ("genuine/onnx-from-torch-2.13.0/rnn_a_onnx/model.onnx", (*NAMES, "keras2_hard_sigmoid")),
+    ],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_every_runner_computes_dense_layers(
+    name: str, activations: tuple[str, ...], bias: bool, fixtures: Path
+) -> None:
+    """Within what rounding allows, with or without a bias, from kernels kept either way."""
+    side = open_side(parse(str(fixtures / name), "A"))
+    assert side.reading and side.contents and side.network
+    rng = np.random.default_rng(0)
+    F = side.network.output_size
+    kernel, offset = rng.normal(size=(F, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
+    tensors = {**side.reading.recipe.tensors, "k": kernel, "kT": np.ascontiguousarray(kernel.T), "b": offset}
+    jobs = []
+    x = rng.normal(size=(2, 130, side.network.input_size)).astype(np.float32)  # more than a block of steps
+    for k, activation in enumerate(activations):
+        spec = {"kernel": ("k", "kT")[k % 2], "bias": "b" * bias, "transposed": bool(k % 2)}
+        head = Head((Dense(kernel, offset if bias else np.zeros(4, np.float32), activation),))
+        recipe = replace(side.reading.recipe, tensors=tensors, head=(spec,), loadable=False)
+        reading = replace(side.reading, recipe=recipe, around=replace(side.reading.around, head=head))
+        jobs.append(Job(activation, name, side.contents.path, reading, (Batch(ZERO, x),), head=True))
+    with Runners(Limits()) as runners:
+        runners.submit(jobs)
+        for job in jobs:
+            run = runners.collect(job)[0].runs[ZERO]
+            head_ = job.reading.around.head
+            assert head_ is not None and run.model_out is not None and run.model_out.shape == (2, 130, 4)
+            exact, allowed = enclosed(head_, np.asarray(run.y), "float32")
+            assert (np.abs(run.model_out - exact) <= allowed).all(), job.label

@@ -167,7 +167,7 @@ def _candidate_biases(network: Network, change: Callable[[Array, Array], tuple[A
 
     def changed(d: Direction) -> Direction:
         b_ih, b_hh = d.bias_input.copy(), d.bias_recurrent.copy()
-        b_ih[2], b_hh[2] = change(b_ih[2], b_hh[2])
+        b_ih[2], b_hh[2] = change(d.bias_input[2], d.bias_recurrent[2])
         return replace(d, bias_input=b_ih, bias_recurrent=b_hh)
 
     def of(layer: Layer) -> Layer:

@@ -49,8 +49,8 @@ def reset_on_the_other_side(network: Network, _: Seen) -> Networks:
 def gate_activation_is_another(network: Network, seen: Seen) -> Networks:
     """the gates have another activation
 
-    sigmoid, hard_sigmoid of Keras 1 and 2, and that of Keras 3 are three functions, and weight files name none: an error
-    of up to 0.1 everywhere. Set the one that the network was trained with.
+    sigmoid, hard_sigmoid of Keras 1 and 2, and that of Keras 3 are three functions, and weight files name none: an
+    error of up to 0.1 everywhere. Set the one that the network was trained with.
 
     Keras: recurrent_activation=; hard_sigmoid was its default before 2.3, and is flatter since 3.
     PyTorch: nn.GRU and nn.LSTM have sigmoid only, so write a loop for another.

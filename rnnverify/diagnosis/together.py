@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-from rnnverify.activations import ACTIVATIONS
+from rnnverify.activations import activation as activation_of
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.cells import Recurrence, gru, lstm
 from rnnverify.cells.recurrence import side_by_side
@@ -213,9 +213,9 @@ def _stacked(directions: Sequence[Direction]) -> tuple[Array, Array, Array]:
 def _slices(names: Sequence[str], m: int) -> list[tuple[slice, Callable[[Array], Array]]]:
     """Where each activation stands among m, in order."""
     if m == 1:
-        return [(slice(None), ACTIVATIONS[names[0]])]
+        return [(slice(None), activation_of(names[0]))]
     starts = [k for k, name in enumerate(names) if not k or name != names[k - 1]]
-    return [(slice(a, b), ACTIVATIONS[names[a]]) for a, b in zip(starts, [*starts[1:], m], strict=True)]
+    return [(slice(a, b), activation_of(names[a])) for a, b in zip(starts, [*starts[1:], m], strict=True)]
 
 
 def _merged(layers: Sequence[Layer], which: Sequence[tuple[int, ...]], states: Array) -> tuple[Array, list[int]]:

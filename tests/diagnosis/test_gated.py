@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import batches, gated, gates, mixed
+from networks import gated, gates, mixed
 from sides import files, in_direction, names, original, port
 from test_network import SAME
 
@@ -318,7 +318,3 @@ def test_two_at_once() -> None:
 
     wanted = {ORDER, "the recurrent kernel is transposed", "the forget bias is not added"}
     assert set(names(files(LSTM, each(LSTM, both)))) == wanted
-
-
-def test_batches_have_cell_states() -> None:
-    assert batches(LSTM)[1].c0 is not None

@@ -69,7 +69,7 @@ def _complemented(d: Direction) -> Direction:
 def _candidate(change: Callable[[Array, Array], tuple[Array, Array]]) -> Plant:
     def one(d: Direction) -> Direction:
         b, c = d.bias_input.copy(), d.bias_recurrent.copy()
-        b[2], c[2] = change(b[2], c[2])
+        b[2], c[2] = change(d.bias_input[2], d.bias_recurrent[2])
         return replace(d, bias_input=b, bias_recurrent=c)
 
     def plant(n: Network, rng: np.random.Generator) -> Network | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.cells import State, recurrence
+from rnnverify.cells.lstm_step import LstmStep
 from rnnverify.cells.steps import judge_of
 from rnnverify.precision import narrow
 from rnnverify.recorded import Steps, recorded_steps
@@ -52,8 +53,11 @@ def explained(layer: Layer, direction: Direction, some: Sequence[Steps], dtype: 
         return False
     if not _roughly(layer, direction, some):
         return False
+    judge = judge_of(layer, direction, direction.bias_magnitude, dtype, None)
     for steps in some:
-        judge = judge_of(replace(steps, layer=layer, direction=direction), direction.bias_magnitude, dtype, None)
+        if isinstance(judge, LstmStep):
+            none = np.zeros((len(steps.h), direction.hidden_size))
+            judge.begin(none if steps.c0 is None else np.asarray(steps.c0))
         h = steps.h.astype(np.float64)
         start = np.zeros_like(h[:, :1]) if steps.h0 is None else np.asarray(steps.h0, np.float64)[:, None]
         terms = np.concatenate([steps.x.astype(np.float64), np.concatenate([start, h[:, :-1]], axis=1)], axis=2)

@@ -54,6 +54,7 @@ class Options:
     dtype: DtypeName | None = None  # to run the sides in; None: what their weights are stored in
     activation_error: Allowed | None = None  # what an activation may be off; None: what was measured of it
     up_to_symmetry: bool = False  # whether the order, sign and scale of hidden units are free
+    whole_model: bool = True  # whether embeddings and dense layers around are compared, where every side has them
     trust: tuple[str, ...] = ()  # labels of sides whose files their frameworks may load in unsafe modes
     search: bool = False  # for the worst inputs, by gradient
     save_witness: Path | None = None  # where the smallest case of a difference goes
@@ -173,6 +174,7 @@ def _with_witness(
 def _more(options: Options) -> Iterator[str]:
     """What else a replay has to be told."""
     yield from ("--up-to-symmetry",) * options.up_to_symmetry
+    yield from ("--no-whole-model",) * (not options.whole_model)
     yield from (part for label in options.trust for part in ("--trust", label))
     if options.dtype:
         yield from ("--dtype", options.dtype)
@@ -254,7 +256,7 @@ def _in_memory(run: Run) -> Run:
 def _open(parsed: Sequence[Source], options: Options) -> tuple[tuple[Opened, ...], Embedding | None]:
     """The sides, and the embedding that makes features of tokens, whether it is compared or not."""
     sides = settle([open_side(source) for source in parsed], options.assumed)
-    return without_masked_steps(shared(sides)), embedding_of(sides)
+    return without_masked_steps(shared(sides, options.whole_model)), embedding_of(sides)
 
 
 def _jobs(

@@ -18,8 +18,9 @@ _LIKELY = ("linear", "softmax", "sigmoid", "relu", "tanh")  # activations of a d
 _PART = 64  # sequences and steps of a recording that tell them
 
 
-def shared(sides: Sequence[Opened]) -> tuple[Opened, ...]:
-    """`sides` with the embedding and the dense layers that are compared; others are named as not compared.
+def shared(sides: Sequence[Opened], whole: bool = True) -> tuple[Opened, ...]:
+    """`sides` with the embedding and the dense layers that are compared, none of them where not the `whole` model is;
+    others are named as not compared.
 
     A recording that was made from tokens gets the rows of the first embedding there is as its inputs. Raises
     InputsError where there is none, or a token is not in it.
@@ -28,8 +29,8 @@ def shared(sides: Sequence[Opened]) -> tuple[Opened, ...]:
     models = [side.reading.around for side in sides if side.reading]
     recorded = any(run.model_out is not None for side in sides if side.trace for run in side.trace.runs.values())
     several = len(models) > 1 or len(sides) == 1
-    head = models and (several or recorded) and _one_shape_of_heads(models)
-    embedding = several and _one_shape_of_tables(models)
+    head = whole and models and (several or recorded) and _one_shape_of_heads(models)
+    embedding = whole and several and _one_shape_of_tables(models)
     sides = _with_activations(sides) if head else sides
     return tuple(_left(side, keep_head=bool(head), keep_embedding=bool(embedding)) for side in sides)
 

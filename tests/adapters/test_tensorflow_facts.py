@@ -149,7 +149,8 @@ def test_lengths_in_the_graph_are_noted() -> None:
 def test_moving_averages_are_taken_when_they_are_asked_for(selector: str) -> None:
     found = reading(FIXTURES / "genuine/tf-1.8.0/rnn_emb_adam_ema_v2", selector)
     assert found.part == "rnn:ema"
-    assert set(found.roles) == {f"rnn/basic_rnn_cell/{name}/ExponentialMovingAverage" for name in ("kernel", "bias")}
+    names = ("rnn/basic_rnn_cell/kernel", "rnn/basic_rnn_cell/bias", "embedding", "softmax_w", "softmax_b")
+    assert set(found.roles) == {f"{name}/ExponentialMovingAverage" for name in names}
 
 
 def test_moving_averages_that_are_not_there_are_not_found() -> None:

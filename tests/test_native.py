@@ -48,7 +48,7 @@ def test_a_missing_framework(fixtures: Path, tmp_path: Path, monkeypatch: pytest
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", Limits(), "ran out of memory"),
         ("import time; time.sleep(60)", Limits(seconds=1.0), "did not finish within 1 s"),
         ("x = bytearray(8 * 2**30)", Limits(memory=2**30), "--memory"),
-        ("set_num_threads = None", Limits(), "its runner failed, TypeError"),
+        ("inference_mode = None", Limits(), "its runner failed, AttributeError"),
     ],
 )
 def test_a_runner_that_fails_is_one_sentence(

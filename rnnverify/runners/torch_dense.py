@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn import functional
+
+functional = torch.nn.functional
 
 ACTIVATIONS: Any = {
     "linear": lambda z: z,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -111,33 +112,44 @@ def _run_budgets(
         yield _merge_budget(where, parts, merged(top, parts, dtype), run.y, dtype)
 
 
-def _with_finals(budget: Budget, steps: Steps, judge: Judge, dtype: str) -> Budget:
-    """`budget`, with the final states (B, P) held against the last step: they are one and the same."""
-    last = steps.h[:, -1].astype(np.float64)
-    exact: list[tuple[str, Array | None, Array, Array]] = [
-        ("final state", steps.h_n, last, 2 * UNIT_ROUNDOFF[dtype] * np.abs(last))
-    ]
-    if isinstance(judge, LstmStep):
-        exact.append(("final cell state", steps.c_n, *judge.cell))
-    for name, final, middle, reach in exact:
-        if final is None:
+def _with_finals(budget: Budget, steps: Steps, finals: Iterator[tuple[str, int, Array, Array]]) -> Budget:
+    """`budget` with the `finals`: name, size, the share of the budget (B, P) that each value uses, where it is beyond.
+
+    Where a step is beyond it already, the finals are a consequence.
+    """
+    for name, size, shares, outside in finals:
+        budget = replace(budget, checked=budget.checked + size)
+        if not outside.any():
             continue
-        budget = replace(budget, checked=budget.checked + middle.size)
-        if final.shape != middle.shape:
-            used, wrong, at = math.inf, middle.size, [0, 0]
-        else:
-            distance = np.abs(final.astype(np.float64) - middle)
-            shares = ratio(distance, reach)
-            used, wrong = float(shares.max()), int((~(distance <= reach)).sum())
-            at = [int(k) for k in np.unravel_index(int(np.argmax(shares)), shares.shape)]
-        if not wrong:
-            continue
+        used, wrong = float(shares.max()), int(outside.sum())
         budget = replace(budget, used=max(used, budget.used), beyond=budget.beyond + wrong)
-        if budget.first_step is None:  # else it is a consequence
-            last_step = steps.h.shape[1] - 1
+        if budget.first_step is None:
+            i, j = np.unravel_index(int(np.argmax(shares)), shares.shape)
+            last = steps.h.shape[1] - 1
             place = f"{name} of {steps.where}"
-            budget = replace(budget, where=place, at=(at[0], last_step, at[1]), first_step=last_step)
+            budget = replace(budget, where=place, at=(int(i), last, int(j)), first_step=last)
     return budget
+
+
+def _finals(steps: Steps, judge: Judge, last: Judge, terms: Array) -> Iterator[tuple[str, int, Array, Array]]:
+    """The final states, from `judge` after the last step, and from `last`, as it was before, with that step's `terms`.
+
+    h_n is the last state again, or another correct result of the same step: some record it in a run of its own.
+    """
+    if steps.h_n is not None and not np.array_equal(steps.h_n, steps.h[:, -1]):
+        shape = steps.h[:, -1].shape
+        if steps.h_n.shape == shape:
+            used, outside, _ = last.judge(terms, steps.h_n[:, None].astype(np.float64))
+            yield "final state", steps.h_n.size, used[:, 0], outside[:, 0]
+        else:
+            yield "final state", int(np.prod(shape)), np.full(shape, math.inf), np.full(shape, True)
+    if isinstance(judge, LstmStep) and steps.c_n is not None:
+        middle, reach = judge.cell
+        if steps.c_n.shape == middle.shape:
+            distance = np.abs(steps.c_n.astype(np.float64) - middle)
+            yield "final cell state", middle.size, ratio(distance, reach), ~(distance <= reach)
+        else:
+            yield "final cell state", middle.size, np.full(middle.shape, math.inf), np.full(middle.shape, True)
 
 
 def _bias_magnitudes(network: Network, other: Network | None) -> Iterator[Array]:
@@ -158,15 +170,17 @@ def _direction_budget(steps: Steps, bias_magnitude: Array, dtype: str, allowed: 
     tally = _Tally(steps.where)
     seen_as = dtype if dtype == "bfloat16" else h.dtype.name
     length = max(1, _BLOCK_BYTES // (8 * B * steps.direction.kernel[:, 0].size))
-    for start in range(0, T, length):
-        block = h[:, start : start + length].astype(np.float64)  # (B, t, P)
+    for start in (*range(0, T - 1, length), T - 1):  # the last step stands alone
+        stop = min(start + length, T - 1) if start < T - 1 else T
+        block = h[:, start:stop].astype(np.float64)  # (B, t, P)
         before = np.concatenate([previous, block[:, :-1]], axis=1)
-        terms = np.concatenate([narrow(x[:, start : start + length], seen_as).astype(np.float64), before], axis=2)
+        terms = np.concatenate([narrow(x[:, start:stop], seen_as).astype(np.float64), before], axis=2)
+        last = copy(judge)  # none of them changes an array in place
         tally.add(start, *judge.judge(terms, block))
         previous = block[:, -1:]
         release(x)
         release(h)
-    return _with_finals(tally.budget(), steps, judge, dtype)
+    return _with_finals(tally.budget(), steps, _finals(steps, judge, last, terms))
 
 
 def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array, dtype: str) -> Budget:

@@ -49,7 +49,7 @@ def test_differing_weights_are_never_equivalent(by: float) -> None:
     pair = against(model("B", nudged(by)))
     assert pair.verdict == "DIFFERENT"
     small = "the deviation is small on these inputs, but the networks are not the same"
-    large = "20 of 96 states of B do not follow from the weights of A, even with rounding"
+    large = "20 of 80 states of B do not follow from the weights of A, even with rounding"
     assert pair.reasons[0] == (small if by < 1e-5 else large)
     (weights,) = (reason for reason in pair.reasons if "weights differ" in reason)
     assert weights.startswith("layer 0 kernel: 1 of 12 weights differ, by up to ")

@@ -268,7 +268,7 @@ def test_a_recording_in_float16_is_another_dtype() -> None:
     half = replace(recorded("B", NETWORK), trace=computed(NETWORK, BATCHES, "float16"))
     pair = against(half)
     assert pair.verdict == "DIFFERENT"
-    assert pair.reasons[1] == "the dtype is another: A computed in float32, B in float16"
+    assert pair.reasons[1].startswith("the dtype is another: A computed in float32, B in float16 (--dtype float16 ")
     assert against(half, baseline=replace(half, label="A")).verdict != "DIFFERENT"
 
 

@@ -352,5 +352,6 @@ def _observe(
         around = around.mapped(partial(narrow, dtype=options.dtype)) if options.dtype else around
         framework = side.reading.recipe.framework if side.reading else str(trace.provenance.get("framework", ""))
         label, assumed = side.source.label, assumptions_of(side)
-        observed.append(Observed(label, side.network, trace, own, assumed, around, rounded, framework))
+        asked = options.dtype or ""
+        observed.append(Observed(label, side.network, trace, own, assumed, around, rounded, asked, framework))
     return observed

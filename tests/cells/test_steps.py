@@ -128,3 +128,18 @@ def test_layers_of_several_kinds_are_each_judged() -> None:
 def as_float32(found: Run) -> Run:
     h_n, states, c_n = (tuple(s.astype(np.float32) for s in each) for each in (found.h_n, found.states, found.c_n))
     return Run(found.batch, found.y.astype(np.float32), h_n, states, c_n)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_final_states_of_another_correct_run_follow(name: str) -> None:
+    """A recording may hold y of one run and h_n of another, each with its own rounding."""
+    network = NETWORKS[name]
+    for batch in all_batches(network):
+        recorded, other = (run(network.layers[0], sums, batch) for sums in (SUMS[0], SUMS[-1]))
+        y = recorded.y.copy()
+        y[:, -1] = other.y[:, -1] if batch.x.shape[1] == 1 else y[:, -1]
+        budget = check(network, [replace(recorded, y=y, h_n=other.h_n, c_n=other.c_n)], "float32")
+        assert budget is not None and budget.holds
+        wrong = replace(recorded, h_n=(other.h_n[0] * np.float32(1.001),))
+        found = check(network, [wrong], "float32")
+        assert found is not None and not found.holds and found.where == "final state of layer 0"

@@ -9,8 +9,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 from corpus_cases import Case
-from corpus_runs import Outcome, Part, gates_of, parts_of
+from corpus_runs import Outcome, Part, assumed, gates_of, parts_of
 
 import rnnverify
 from rnnverify import reference
@@ -104,6 +105,29 @@ def compare_all(speakers: Sequence[tuple[str, str]], pairs: int) -> Judged:
                 if pair.verdict not in SAME:
                     wrong.append(f"{baseline} against {other}: {pair.verdict}, {'; '.join(pair.reasons)}")
     return Judged(pairs, tuple(wrong))
+
+
+def judge_records(outcomes: Sequence[Outcome], pool: ProcessPoolExecutor) -> Judged:
+    """Every model with one part against what its own version recorded, its io.npz in the place of the second file."""
+    whole = [o for o in outcomes if len(o.parts) == 1 and not o.case.submodels and not o.parts[0].record.chaotic]
+    jobs = [pool.submit(judge_record, o.case, o.parts[0].given, assumed(o.case, o.parts[0].side)) for o in whole]
+    return sum((job.result() for job in jobs), Judged())
+
+
+def judge_record(case: Case, given: str, known: Assumed) -> Judged:
+    record = case.folder / "io.npz"
+    with np.load(record) as arrays:
+        if "y_steps" in arrays or arrays["y"].ndim != 3:
+            return Judged()  # not every step was recorded
+        narrow = case.facts["dtype"] if case.facts["dtype"] == "bfloat16" else arrays["y"].dtype.name
+    dtype = narrow if narrow in ("float16", "bfloat16") else None
+    try:
+        result = rnnverify.compare(given, record, options=Options(engine="reference", assumed=known, dtype=dtype))
+    except RnnverifyError as error:
+        return Judged(1, (f"{given} against its record: {error}",))
+    pair = result.pairs[0]
+    wrong = f"{given} against its record: {pair.verdict}, {'; '.join(pair.reasons)}"
+    return Judged(1, () if pair.verdict in SAME else (wrong,))
 
 
 def judge_native(outcomes: Sequence[Outcome]) -> Judged:

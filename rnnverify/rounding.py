@@ -16,9 +16,8 @@ Gated cells are made of such sums: `cells/gru_step.py` and `cells/lstm_step.py` 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -95,7 +94,7 @@ def check(
 
 def _onset(budgets: Sequence[Budget]) -> tuple[str, int] | None:
     """Where and when one run departs first; its budgets are in the order of its layers."""
-    return next(((b.where, b.first_step) for b in budgets if b.first_step is not None), None)
+    return next((budget.onset for budget in budgets if budget.onset), None)
 
 
 def explains(
@@ -126,30 +125,27 @@ def _run_budgets(
         yield _merge_budget(where, parts, merged(top, parts, dtype), run.y, dtype)
 
 
-def _with_finals(budget: Budget, steps: Steps, cells: Sequence[Bounded], dtype: str) -> Budget:
-    """`budget`, with the final states (B, P) held against the last step: they are one and the same.
+def _add_finals(tally: _Tally, steps: Steps, cells: Sequence[Bounded], dtype: str) -> None:
+    """The final states: h_n (B, P) is the state after the last step, and c_n (B, H) is known to within some width.
 
     `cells` are the last cell states of an LSTM, of some sequences after the other.
     """
-    last = steps.h[:, -1].astype(np.float64)
-    exact: list[tuple[str, Array | None, Array, Array]] = [
-        ("final state", steps.h_n, last, 2 * UNIT_ROUNDOFF[dtype] * np.abs(last))
+    h = steps.h[:, -1].astype(np.float64)
+    known: list[tuple[str, Array | None, Array, Array]] = [
+        ("final state", steps.h_n, h, 2 * UNIT_ROUNDOFF[dtype] * np.abs(h))
     ]
     if cells:
         middle, reach = (np.concatenate(parts) for parts in zip(*cells, strict=True))
-        exact.append(("final cell state", steps.c_n, middle, reach))
-    for name, final, middle, reach in exact:
+        known.append(("final cell state", steps.c_n, middle, reach))
+    for name, final, middle, reach in known:
         if final is None:
             continue
-        if final.shape != middle.shape:
-            wrong = middle.size
-        else:
-            wrong = int((~(np.abs(final.astype(np.float64) - middle) <= reach)).sum())
-        budget = replace(budget, checked=budget.checked + middle.size)
-        if wrong:
-            beyond = budget.beyond + wrong
-            budget = replace(budget, used=math.inf, where=f"{name} of {steps.where}", beyond=beyond)
-    return budget
+        distance = np.full(middle.shape, np.inf)
+        if final.shape == middle.shape:
+            distance = np.abs(final.astype(np.float64) - middle)
+        used, outside = ratio(distance, reach)[:, None], ~(distance <= reach)[:, None]
+        no_step = np.zeros(used.shape)  # is what it would be off
+        tally.add(0, steps.h.shape[1] - 1, used, outside, no_step, f"{name} of {steps.where}")
 
 
 def _bias_magnitudes(network: Network, other: Network | None) -> Iterator[Array]:
@@ -176,7 +172,8 @@ def _direction_budget(steps: Steps, judge: Judge, dtype: str) -> Budget:
         _add_blocks(tally, steps, rows, max(1, at_once // (rows.stop - first)), judge, dtype)
         if isinstance(judge, LstmStep):
             cells.append(judge.cell)
-    return _with_finals(tally.budget(), steps, cells, dtype)
+    _add_finals(tally, steps, cells, dtype)
+    return tally.budget()
 
 
 def _add_blocks(tally: _Tally, steps: Steps, rows: slice, length: int, judge: Judge, dtype: str) -> None:
@@ -209,15 +206,15 @@ class _Tally:
     """Collects, block by block, how much of the allowed interval the states take."""
 
     def __init__(self, where: str) -> None:
-        self._where = where
+        self._name = self._where = where
         self._used, self._at = -1.0, (0, 0, 0)
         self._error = 0.0
         self._beyond = self._checked = 0
         self._first: int | None = None
         self._shares = np.zeros(SHARE_BINS, np.int64)
 
-    def add(self, row: int, start: int, used: Array, outside: Array, distance: Array) -> None:
-        """Of the sequences from `row` on, the steps from `start` on."""
+    def add(self, row: int, start: int, used: Array, outside: Array, distance: Array, where: str | None = None) -> None:
+        """Of the sequences from `row` on, the steps from `start` on; `where` is what they are called, if not as all."""
         self._checked += used.size
         self._error = max(self._error, float(distance.max()))
         self._shares += _shares(used)
@@ -229,10 +226,12 @@ class _Tally:
         if peak > self._used:
             i, t, j = np.unravel_index(int(np.argmax(used)), used.shape)
             self._used, self._at = peak, (row + int(i), start + int(t), int(j))
+            self._where = where or self._name
 
     def budget(self) -> Budget:
         counted = self._beyond, self._checked, self._first, self._error
-        return Budget(self._used, self._where, self._at, *counted, shares=tuple(int(n) for n in self._shares))
+        onset = None if self._first is None else (self._name, self._first)
+        return Budget(self._used, self._where, self._at, *counted, onset, tuple(int(n) for n in self._shares))
 
 
 def _shares(used: Array) -> Array:

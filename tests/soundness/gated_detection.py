@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from detection import smallest
@@ -12,7 +13,7 @@ from engines32 import concatenated
 from engines32 import run as run_engine
 from gated import VARIANTS, Variant
 
-from rnnverify.canonical import GATES, PEEPHOLES, Array, Direction, Layer, Network
+from rnnverify.canonical import GATES, PEEPHOLES, Direction, Layer, Network
 from rnnverify.inputs import InputOptions, make_batches
 from rnnverify.probes import make_probes
 from rnnverify.rounding import explains
@@ -48,9 +49,9 @@ def _try(variant: Variant, H: int, seed: int) -> Iterator[tuple[str, float, floa
     for place, field, index in _places(rng, network.layers[0].cell, direction):
 
         def seen(by: float, given: tuple[Batch, ...], field: str = field, index: tuple[int, ...] = index) -> bool:
-            weights: Array = getattr(direction, field).copy()
-            weights[index] *= np.float32(1 + by)
-            other = replace(network.layers[0], directions=(replace(direction, **{field: weights}),))
+            weights: dict[str, Any] = {field: getattr(direction, field).copy()}
+            weights[field][index] *= np.float32(1 + by)
+            other = replace(network.layers[0], directions=(replace(direction, **weights),))
             return any(not explains(network, run_engine(other, concatenated, each), "float32") for each in given)
 
         in_sequences = smallest(lambda by, seen=seen: seen(by, batches))  # type: ignore[misc]

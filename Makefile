@@ -26,7 +26,7 @@ bench: $(INSTALLED)  ## ratios of whole commands to hand-written scripts, measur
 
 SIZE ?= small
 soundness: $(INSTALLED)  ## correct engines against the rounding budget, SIZE=small|medium|large: any false alarm fails
-	PYTHONPATH=tests $(BIN)/python tests/soundness/soundness.py $(SIZE)
+	PYTHONPATH=tests:tests/cells $(BIN)/python tests/soundness/soundness.py $(SIZE)
 
 SECONDS ?= 600
 fuzz: $(INSTALLED)  ## mutated files of every form, SECONDS=600 of them: any that is not read or refused in one sentence fails

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import gated, mixed
 
-from rnnverify import reference
+from rnnverify import reference, rounding
 from rnnverify.canonical import CellKind, Network
 from rnnverify.gate_mistakes import GATE_MISTAKES
 from rnnverify.inputs import InputOptions, make_batches
@@ -101,6 +101,9 @@ def test_a_final_cell_state_that_no_step_led_to() -> None:
     assert departure(wrong, network).startswith(
         f"it begins in final cell state of layer 0 at step {wrong.first_step}, "
     )
+    short = replace(recorded, c_n=(recorded.c_n[0][:, :-1],))
+    lacking = check(network, [short], "float32")
+    assert lacking is not None and lacking.used == np.inf and not lacking.holds
 
 
 def test_a_final_cell_state_that_other_weights_led_to_is_a_consequence() -> None:
@@ -110,6 +113,20 @@ def test_a_final_cell_state_that_other_weights_led_to_is_a_consequence() -> None
     budget = check(network, [run(halved, SUMS[0], batch)], "float32")
     assert budget is not None and not budget.holds and 1 < budget.used < np.inf
     assert departure(budget, network).startswith("it begins in layer 0 at step 0")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_blocks_of_sequences_are_judged_as_all_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = NETWORKS[name]
+    recorded = [run(network.layers[0], SUMS[1], b) for b in all_batches(network)]
+    recorded[0].y[2, 7, 1] += np.float32(1e-2)
+    whole = check(network, recorded, "float32")
+    monkeypatch.setattr(rounding, "_LEAST_ROWS", 1)
+    monkeypatch.setattr(rounding, "_BLOCK_BYTES", 2 * 8 * network.layers[0].directions[0].kernel[:, 0].size)
+    parts = check(network, recorded, "float32")
+    assert whole is not None and parts is not None and whole.onset == parts.onset == ("layer 0", 7)
+    assert (whole.at, whole.beyond, whole.checked) == (parts.at, parts.beyond, parts.checked)
+    assert parts.used == pytest.approx(whole.used, rel=1e-6)
 
 
 def test_layers_of_several_kinds_are_each_judged() -> None:

@@ -60,13 +60,13 @@ def _try(H: int, seed: int) -> tuple[dict[str, float], bool]:
 
     seen: dict[str, float] = {}
     for name in (BUDGET, PROBES, *RULES):
-        seen[name] = _smallest(lambda by, name=name: name in changed(by))  # type: ignore[misc]
+        seen[name] = smallest(lambda by, name=name: name in changed(by))  # type: ignore[misc]
     kernel, recurrent, bias = (array.astype(np.float16) for array in (W, U, b))
     narrow = of("tanh", kernel, recurrent, bias, np.zeros(H))
     return seen, BUDGET in _caught(network, baseline, narrow, batches)
 
 
-def _smallest(caught: Callable[[float], bool]) -> float:
+def smallest(caught: Callable[[float], bool]) -> float:
     """0 where even no change is `caught`, infinity where none is; else by bisection over CHANGES."""
     if caught(0.0):
         return 0.0

@@ -83,7 +83,11 @@ def _model(model: ModelOutputs) -> str:
     if model.rule:
         same = model.decisions - model.flips
         words += f"; {model.rule} the same at {same} of {model.decisions} steps"
-    return f"{words}; at most {max(model.used):.0%} of what rounding allows"
+    return f"{words}; at most {_share(max(model.used))} of what rounding allows"
+
+
+def _share(used: float) -> str:
+    return f"{used:.0%}" if used <= 1 else f"{number(used)} times"
 
 
 def _where(measured: Measured) -> str:
@@ -106,8 +110,7 @@ def _budgets(pair: Pair) -> str:
     shares = []
     for label, budget in zip((pair.baseline, pair.candidate), pair.budgets, strict=True):
         if budget:
-            used = f"{budget.used:.0%}" if budget.used <= 1 else f"{number(budget.used)} times"
-            shares.append(f"{label} {used}")
+            shares.append(f"{label} {_share(budget.used)}")
     return ", ".join(shares) + " of what rounding allows in a step"
 
 

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     wrong += [*groups.wrong, *records.wrong, *natively.wrong, *planted.wrong, *hostile]
     unexpected = [f"{o.case.id}: {o.refusal}" for o in outcomes if o.refusal and not o.expected]
     listing(console, "refused, not expected", unexpected)
+    listing(console, "seen to differ, and no mistake named", planted.unnamed)
     listing(console, "wrong", wrong)
     return 1 if wrong else 0
 

@@ -41,9 +41,10 @@ class Judged:
 
     pairs: int = 0
     wrong: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()  # mistakes that were seen, and not named
 
     def __add__(self, other: Judged) -> Judged:
-        return Judged(self.pairs + other.pairs, self.wrong + other.wrong)
+        return Judged(self.pairs + other.pairs, self.wrong + other.wrong, self.unnamed + other.unnamed)
 
 
 def judge_groups(outcomes: Sequence[Outcome], pool: ProcessPoolExecutor) -> Judged:
@@ -169,7 +170,8 @@ def judge_mutant(case: Case, engine: str) -> Judged:
         return Judged(1, (f"{case.id}: {error}",))
     verdict = result.pairs[0].verdict
     if verdict in WANTED[facts["verdict"]]:
-        return Judged(1)
+        unnamed = verdict == "DIFFERENT" and not result.pairs[0].findings
+        return Judged(1, (), (f"{case.id}: {facts['mistake']}",) if unnamed else ())
     found = (
         f"{case.id}: {verdict} ({'; '.join(result.pairs[0].reasons)}), wanted {facts['verdict']}: {facts['mistake']}"
     )

@@ -25,11 +25,13 @@ from rnnverify.errors import OptionError, printable
 from rnnverify.fix_code import with_code
 from rnnverify.inputs import InputOptions
 from rnnverify.interpreters import check_labels, check_pythons, python_of
+from rnnverify.jobs import Job
 from rnnverify.judge import judge
 from rnnverify.masked import without_masked_steps
-from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
+from rnnverify.native import MissingFrameworkError, Runners
 from rnnverify.observed import Observed, matrix
 from rnnverify.precision import DtypeName, narrow
+from rnnverify.runner_process import Limits
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.step import Allowed
 from rnnverify.trace import FILED, FROM_H0, Batch, Run, Trace, save

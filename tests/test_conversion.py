@@ -19,7 +19,9 @@ from rnnverify.adapters.layouts import Layout, lay_out
 from rnnverify.canonical import Layer, Network
 from rnnverify.errors import OptionError, OutputError, SelectorError, UnsupportedError
 from rnnverify.inputs import InputOptions
-from rnnverify.native import Limits, Order, Runners
+from rnnverify.jobs import Order
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.targets import FORMS, Form
 from rnnverify.verify import Options

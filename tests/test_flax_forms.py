@@ -20,7 +20,9 @@ from rnnverify.assumptions import Assumed
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
 from rnnverify.inputs import InputOptions
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import FROM_H0, LENGTHS, Batch
 from rnnverify.verify import Options

@@ -13,8 +13,10 @@ from rnnverify import lengths, reference
 from rnnverify.adapters import Reading
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.errors import RnnverifyError
+from rnnverify.jobs import Job
 from rnnverify.masked import without_masked_steps
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.whole_model import shared
 

@@ -16,8 +16,10 @@ from rnnverify.comparison import Comparison
 from rnnverify.containers import open_model
 from rnnverify.errors import FileError, InputsError, OptionError
 from rnnverify.inputs import InputOptions
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
 from rnnverify.reports import terminal
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import ZERO, Batch, Run, Trace, load
 from rnnverify.verify import Options

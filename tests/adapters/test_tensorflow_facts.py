@@ -14,7 +14,9 @@ from rnnverify.adapters.tensorflow import read
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
 from rnnverify.errors import FileError, SelectorError, UnsupportedError
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.trace import Batch
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -17,8 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "soundness"))
 
 from cases import Case, of, readings
 
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
 from rnnverify.rounding import check
+from rnnverify.runner_process import Limits
 from rnnverify.trace import ZERO, Batch
 
 B, T, I, H = 64, 1000, 32, 256

@@ -16,7 +16,9 @@ from rnnverify.around import Head
 from rnnverify.arrays import open_npz
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.errors import RnnverifyError, RunnerError, SelectorError
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import Opened, open_side, parse
 from rnnverify.trace import Run, Trace
 from rnnverify.whole_model import with_outputs

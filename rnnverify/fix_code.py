@@ -186,6 +186,11 @@ def _keras(place: Place, given: Weights, H: int) -> Iterator[Target]:
 
 def _tensorflow(place: Place, given: Weights, H: int) -> Iterator[Target]:
     names = place["names"]
+    if "kind" in names:  # of a cell with gates: no lines, the names alone
+        for key, stored in names.items():
+            holds = _BIAS if "bias" in key else frozenset().union(*_KERNELS)
+            yield from (Target(name, holds, f"# {name}") for name in stored if isinstance(stored, list))
+        return
     kernel, recurrent = given.rows()
     if names.get("recurrent_kernel"):
         yield _loaded(names["kernel"], _KERNELS[0], kernel)

@@ -270,3 +270,13 @@ def test_gated_cells_of_jax_have_names_and_no_lines(name: str, names: tuple[str,
     one = reading(name, fixtures)
     found = coded(one, one, ("layer 0 recurrent kernel",))
     assert set(found.names) == set(names) and not found.code
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gates/both_ways.pb", "genuine/keras-2.2.4/gru_ra_bi_h5/model.h5", "genuine/keras-2.2.4/lstm_hs_h5/model.h5"],
+)
+def test_tensors_of_gates_are_named_in_every_framework(name: str, fixtures: Path) -> None:
+    wrong = reading(name, fixtures)
+    found = coded(wrong, wrong, every_tensor(wrong))
+    assert found.code == () and set(found.names) == set(wrong.recipe.tensors)

@@ -45,7 +45,16 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
         both_ways(gates.gates_of_one_tensor),
         both_ways(gates.gates_interleaved),
         both_ways(gates.update_gate_complemented),
+        both_ways(gates.one_gate_transposed),
         both_ways(gates.gates_in_a_rare_order, in_pairs=False),
+    ),
+    "gated biases": (
+        Hypothesis(gated_biases.merged_outside_reset, None),
+        Hypothesis(gated_biases.merged_inside_reset, None),
+        both_ways(gated_biases.candidate_biases_swapped),
+        Hypothesis(gated_biases.forget_bias_not_added, gated_biases.forget_bias_added_twice),
+        Hypothesis(gated_biases.forget_bias_added_twice, gated_biases.forget_bias_not_added),
+        Hypothesis(gated_biases.biases_cut_elsewhere, None, in_pairs=False),
     ),
     "biases": (
         Hypothesis(biases.bias_missing, biases.bias_missing_back),
@@ -55,14 +64,6 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
         Hypothesis(biases.bias_halved, biases.bias_doubled),
         Hypothesis(biases.one_bias_twice, None),
         both_ways(biases.biases_exchanged),
-    ),
-    "gated biases": (
-        Hypothesis(gated_biases.merged_outside_reset, None),
-        Hypothesis(gated_biases.merged_inside_reset, None),
-        both_ways(gated_biases.candidate_biases_swapped),
-        Hypothesis(gated_biases.forget_bias_not_added, gated_biases.forget_bias_added_twice),
-        Hypothesis(gated_biases.forget_bias_added_twice, gated_biases.forget_bias_not_added),
-        Hypothesis(gated_biases.biases_cut_elsewhere, None, in_pairs=False),
     ),
     "formulas": (
         both_ways(formulas.reset_on_the_other_side),

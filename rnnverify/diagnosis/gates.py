@@ -11,8 +11,18 @@ from itertools import permutations
 import numpy as np
 
 from rnnverify import gate_mistakes
-from rnnverify.canonical import GATES, Array, CellKind, Direction, Network
-from rnnverify.diagnosis.hypothesis import Networks, Seen, everywhere_and_apart, side_by_side, with_tensors, with_words
+from rnnverify.canonical import GATE_NAMES, GATES, Array, CellKind, Direction, Network
+from rnnverify.diagnosis.hypothesis import (
+    Networks,
+    Seen,
+    everywhere_and_apart,
+    named,
+    placed,
+    side_by_side,
+    with_tensor,
+    with_tensors,
+    with_words,
+)
 
 STORED: Mapping[CellKind, Mapping[str, str]] = {
     "gru": {"zrn": "Keras, ONNX"},
@@ -104,6 +114,28 @@ def update_gate_complemented(network: Network, _: Seen) -> Networks:
     """
     # stackoverflow: gru-pytorch-keras-and-formula-in-wiki-are-different
     yield from everywhere_and_apart(network, gate_mistakes.update_gate_complemented)
+
+
+def one_gate_transposed(network: Network, _: Seen) -> Networks:
+    """the recurrent kernel of one gate is transposed
+
+    Kernels that are stored gate by gate, or in two tensors, as TensorFlow does with a GRU, were turned one by one, and
+    one of them twice or not at all: step 0 is exact. Turn all of them alike.
+
+    Keras: recurrent_kernel holds (H, H) of each gate side by side, for h @ U.
+    PyTorch: weight_hh_l0 holds (H, H) of each gate below each other, for U @ h.
+    TensorFlow: the rows of h in gates/kernel and in candidate/kernel are both for h @ U.
+    """
+    # a kernel of the candidate that stands apart was turned, the one of the gates was not
+    for place, direction, _other in side_by_side(network, network):
+        layer = network.layers[place[0]]
+        if layer.cell == "rnn" or direction.projection is not None:
+            continue
+        for g, gate in enumerate(GATE_NAMES[layer.cell]):
+            turned = direction.recurrent_kernel.copy()
+            turned[g] = turned[g].T
+            words = f"{named(network, place)}, {gate}"
+            yield words, placed(network, place, with_tensor(direction, "recurrent_kernel", turned))
 
 
 def known_orders(cell: CellKind) -> Iterator[str]:

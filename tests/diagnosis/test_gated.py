@@ -318,3 +318,28 @@ def test_two_at_once() -> None:
 
     wanted = {ORDER, "the recurrent kernel is transposed", "the forget bias is not added"}
     assert set(names(files(LSTM, each(LSTM, both)))) == wanted
+
+
+def test_the_block_of_one_gate_is_transposed() -> None:
+    def one(d: Direction) -> Direction:
+        turned = d.recurrent_kernel.copy()
+        turned[2] = turned[2].T
+        return replace(d, recurrent_kernel=turned)
+
+    for network in (GRU, LSTM):
+        for compared in (files, port, original):
+            (finding,) = compared(network, each(network, one))
+            assert finding.name == "the recurrent kernel of one gate is transposed"
+            assert finding.where == "layer 0, candidate"
+
+
+def test_a_lost_forget_bias_is_called_so_though_it_stands_in_the_second_bias() -> None:
+    def apart(d: Direction) -> Direction:
+        return replace(d, bias_recurrent=np.array([[0], [1], [0], [0]], np.float32) * np.ones_like(d.bias_recurrent))
+
+    def lost(d: Direction) -> Direction:
+        return replace(d, bias_recurrent=np.zeros_like(d.bias_recurrent))
+
+    right = each(LSTM, apart)
+    (finding,) = files(right, each(right, lost))
+    assert finding.name == "the forget bias is not added"

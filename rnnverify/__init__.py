@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rnnverify.fixing import write_fixed
     from rnnverify.inputs import InputOptions
     from rnnverify.inspection import Inspection, inspect
-    from rnnverify.native import Limits
+    from rnnverify.runner_process import Limits
     from rnnverify.trace import Trace
     from rnnverify.verify import Options, compare, run
 
@@ -34,7 +34,7 @@ _HOMES = {
     "Conversion": "conversion",
     "InputOptions": "inputs",
     "Inspection": "inspection",
-    "Limits": "native",
+    "Limits": "runner_process",
     "Options": "verify",
     "RnnverifyError": "errors",
     "Tolerance": "comparison",

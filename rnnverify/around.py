@@ -26,6 +26,7 @@ class Embedding:
 
     table: Array  # (V, I)
     name: str = ""  # what the file calls it
+    masks_zero: bool = False  # steps of token 0 are skipped
 
     def __str__(self) -> str:
         return f"Embedding {self.name!r}, {len(self.table)} tokens"

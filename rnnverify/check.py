@@ -14,8 +14,9 @@ from rnnverify import lock as locks
 from rnnverify.comparison import EXIT_CODES
 from rnnverify.config import Config, Declared
 from rnnverify.errors import EXIT_ERROR, OptionError, printable
-from rnnverify.native import Limits, Runners
+from rnnverify.native import Runners
 from rnnverify.outcomes import Outcome, outcomes
+from rnnverify.runner_process import Limits
 
 _DIFFERENT = EXIT_CODES["DIFFERENT"]
 

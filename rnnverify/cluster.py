@@ -20,8 +20,9 @@ from typing import Any
 from rnnverify import __version__
 from rnnverify.config import Declared
 from rnnverify.errors import FileError, OptionError, RnnverifyError, RunnerError, printable
-from rnnverify.native import Limits, Runners
+from rnnverify.native import Runners
 from rnnverify.outcomes import Outcome, outcomes, unmade
+from rnnverify.runner_process import Limits
 from rnnverify.sides import exists, parse_all
 
 _LARGEST_CHUNK = 50  # small pairs take about as long as their frameworks take to import

@@ -59,6 +59,7 @@ _OPTIONS: dict[str, Kind] = {
     "seed": "count",
     "inputs": "text",
     "lengths": "numbers",
+    "whole_model": "switch",
     "probes": "switch",
     **dict.fromkeys(OPTIONS, "texts"),
     "engine": "text",
@@ -156,7 +157,7 @@ def _options(settings: Mapping[str, Any]) -> Options:
     made = {key: settings[key] for key in ("sequences", "steps", "seed", "probes") if key in settings}
     if "lengths" in settings:
         made["lengths"] = parse_lengths(settings["lengths"])
-    rest = {key: settings[key] for key in ("engine", "dtype", "search") if key in settings}
+    rest = {key: settings[key] for key in ("engine", "dtype", "search", "whole_model") if key in settings}
     error = settings.get("activation_error")
     allowed: Allowed | None = parse_allowed(error) if error is not None else None
     return Options(

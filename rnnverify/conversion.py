@@ -24,7 +24,8 @@ from rnnverify.errors import (
     printable,
 )
 from rnnverify.inspection import TensorLine
-from rnnverify.native import Order, Runners
+from rnnverify.jobs import Order
+from rnnverify.native import Runners
 from rnnverify.output import folder_beside, put_in_place
 from rnnverify.porting_code import porting_code
 from rnnverify.sides import Opened, open_side, parse, parse_all

@@ -16,18 +16,20 @@ from rnnverify.mistakes import Mistake
 
 def reset_and_update_swapped(network: Network) -> Network | None:
     """reset and update gate are swapped"""
-    return _reordered(network, "gru", "zrn")
+    return reordered(network, "gru", "zrn")
 
 
 def reset_and_update_swapped_in_kernel(network: Network) -> Network | None:
     """reset and update gate are swapped in the input kernel, and not in the recurrent one"""
-    return _gates(network, "gru", lambda d: replace(d, kernel=d.kernel[[1, 0, 2]], bias_input=d.bias_input[[1, 0, 2]]))
+    return in_directions(
+        network, "gru", lambda d: replace(d, kernel=d.kernel[[1, 0, 2]], bias_input=d.bias_input[[1, 0, 2]])
+    )
 
 
 def reset_and_update_swapped_in_recurrent_kernel(network: Network) -> Network | None:
     """reset and update gate are swapped in the recurrent kernel, and not in the input one"""
     order = [1, 0, 2]
-    return _gates(
+    return in_directions(
         network,
         "gru",
         lambda d: replace(d, recurrent_kernel=d.recurrent_kernel[order], bias_recurrent=d.bias_recurrent[order]),
@@ -36,12 +38,12 @@ def reset_and_update_swapped_in_recurrent_kernel(network: Network) -> Network | 
 
 def update_gate_complemented(network: Network) -> Network | None:
     """the update gate keeps what it should replace: z and 1 - z are swapped"""
-    return _gates(network, "gru", lambda d: d.mapped(lambda w: _scaled(w, 1, -1)))
+    return in_directions(network, "gru", lambda d: d.mapped(lambda w: _scaled(w, 1, -1)))
 
 
 def reset_on_the_other_side(network: Network) -> Network | None:
     """the reset gate acts on the other side of the recurrent product"""
-    return _layers(
+    return in_layers(
         network,
         "gru",
         lambda layer: replace(layer, gating=replace(layer.gating, reset_after=not layer.gating.reset_after)),
@@ -65,37 +67,37 @@ def candidate_biases_swapped(network: Network) -> Network | None:
 
 def forget_and_candidate_swapped(network: Network) -> Network | None:
     """gates stored as i, c, f, o are read as i, f, c, o"""
-    return _reordered(network, "lstm", "igfo")
+    return reordered(network, "lstm", "igfo")
 
 
 def candidate_and_output_swapped(network: Network) -> Network | None:
     """gates stored as i, f, o, c are read as i, f, c, o"""
-    return _reordered(network, "lstm", "ifog")
+    return reordered(network, "lstm", "ifog")
 
 
 def gates_as_onnx(network: Network) -> Network | None:
     """gates stored as i, o, f, c are read as i, f, c, o"""
-    return _reordered(network, "lstm", "iofg")
+    return reordered(network, "lstm", "iofg")
 
 
 def gates_as_dl4j(network: Network) -> Network | None:
     """gates stored as c, f, o, i are read as i, f, c, o"""
-    return _reordered(network, "lstm", "gfoi")
+    return reordered(network, "lstm", "gfoi")
 
 
 def forget_bias_not_added(network: Network) -> Network | None:
     """the forget bias of 1 that is added at run time is missing"""
-    return _gates(network, "lstm", lambda d: _with_forget_bias(d, -1))
+    return in_directions(network, "lstm", lambda d: _with_forget_bias(d, -1))
 
 
 def forget_bias_added_twice(network: Network) -> Network | None:
     """a forget bias of 1 is added to one that holds it"""
-    return _gates(network, "lstm", lambda d: _with_forget_bias(d, 1))
+    return in_directions(network, "lstm", lambda d: _with_forget_bias(d, 1))
 
 
 def peepholes_ignored(network: Network) -> Network | None:
     """the peepholes are not loaded"""
-    return _gates(network, "lstm", lambda d: d if d.peephole is None else replace(d, peephole=d.peephole * 0))
+    return in_directions(network, "lstm", lambda d: d if d.peephole is None else replace(d, peephole=d.peephole * 0))
 
 
 def other_gate_activation(network: Network) -> Network | None:
@@ -130,7 +132,7 @@ GATE_MISTAKES: tuple[Mistake, ...] = (
 )
 
 
-def _layers(network: Network, cell: CellKind, change: Callable[[Layer], Layer]) -> Network | None:
+def in_layers(network: Network, cell: CellKind, change: Callable[[Layer], Layer]) -> Network | None:
     """`network` with every layer of one kind changed; None where it has none."""
     if not any(layer.cell == cell for layer in network.layers):
         return None
@@ -138,11 +140,12 @@ def _layers(network: Network, cell: CellKind, change: Callable[[Layer], Layer]) 
     return replace(network, layers=tuple(layers))
 
 
-def _gates(network: Network, cell: CellKind, change: Callable[[Direction], Direction]) -> Network | None:
-    return _layers(network, cell, lambda layer: replace(layer, directions=tuple(map(change, layer.directions))))
+def in_directions(network: Network, cell: CellKind, change: Callable[[Direction], Direction]) -> Network | None:
+    """`network` with every direction of one kind of cell changed; None likewise."""
+    return in_layers(network, cell, lambda layer: replace(layer, directions=tuple(map(change, layer.directions))))
 
 
-def _reordered(network: Network, cell: CellKind, stored: str) -> Network | None:
+def reordered(network: Network, cell: CellKind, stored: str) -> Network | None:
     """The gates of a file that stores them as `stored`, taken for those of the canonical order."""
     order = [GATES[cell].index(gate) for gate in stored]
 
@@ -150,7 +153,7 @@ def _reordered(network: Network, cell: CellKind, stored: str) -> Network | None:
         W, U, b_ih, b_hh = (w[order] for w in (d.kernel, d.recurrent_kernel, d.bias_input, d.bias_recurrent))
         return replace(d, kernel=W, recurrent_kernel=U, bias_input=b_ih, bias_recurrent=b_hh)
 
-    return _gates(network, cell, moved)
+    return in_directions(network, cell, moved)
 
 
 def _scaled(weights: Array, gate: int, factor: float) -> Array:
@@ -164,14 +167,14 @@ def _candidate_biases(network: Network, change: Callable[[Array, Array], tuple[A
 
     def changed(d: Direction) -> Direction:
         b_ih, b_hh = d.bias_input.copy(), d.bias_recurrent.copy()
-        b_ih[2], b_hh[2] = change(b_ih[2], b_hh[2])
+        b_ih[2], b_hh[2] = change(d.bias_input[2], d.bias_recurrent[2])
         return replace(d, bias_input=b_ih, bias_recurrent=b_hh)
 
     def of(layer: Layer) -> Layer:
         after = layer.gating.reset_after
         return replace(layer, directions=tuple(map(changed, layer.directions))) if after else layer
 
-    return _layers(network, "gru", of)
+    return in_layers(network, "gru", of)
 
 
 def _with_forget_bias(d: Direction, more: float) -> Direction:

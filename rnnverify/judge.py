@@ -251,7 +251,8 @@ def _verdict(evidence: _Evidence) -> tuple[Verdict, list[str]]:
 
 def _same(evidence: _Evidence) -> tuple[Verdict, list[str]]:
     known = bool(evidence.tensors)
-    if all(m.deviation.bitwise for m in evidence.measured) and not any(t.rounded for t in evidence.tensors):
+    alike = not evidence.weight_remarks and not any(t.rounded for t in evidence.tensors)
+    if alike and all(m.deviation.bitwise for m in evidence.measured):
         return "IDENTICAL", ["states equal bit for bit" + (", weights too" if known else "")]
     how = "every step is explained by rounding" if evidence.judged_by_budget else "every deviation is within the rule"
     rounded = ("a summed bias" if t.name.endswith(" bias") else "weight_norm" for t in evidence.tensors if t.rounded)
@@ -267,7 +268,7 @@ def _unexplained(evidence: _Evidence) -> Iterator[str]:
     """What is beyond rounding, side by side."""
     if not evidence.judged_by_budget:
         yield "the deviation is beyond what rounding explains"
-        since = beginning(evidence.measured)
+        since = beginning(evidence.measured, evidence.network)
         if since:
             yield since
         return
@@ -275,7 +276,7 @@ def _unexplained(evidence: _Evidence) -> Iterator[str]:
         if budget and not budget.holds:
             share = f"{budget.beyond} of {budget.checked} states of {label}"
             yield f"{share} do not follow from the weights of {evidence.labels[0]}, even with rounding"
-            yield departure(budget)
+            yield departure(budget, evidence.network)
 
 
 def _blind(batches: Sequence[Batch]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from rnnverify.around import NOTHING, Around
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
-from rnnverify.comparison import Measured, Tolerance, largest, measure
+from rnnverify.comparison import UNIT, Measured, Tolerance, largest, measure
 from rnnverify.precision import holds
 from rnnverify.trace import PROBE, Run, Trace
 
@@ -27,6 +27,7 @@ class Observed:
     assumptions: tuple[str, ...] = ()  # facts that its file does not state
     around: Around = NOTHING  # the embedding and the dense layers, where both sides have them
     rounded: Network | None = None  # what was run, where another dtype was asked for than the file's
+    asked: str = ""  # the dtype that the sides were to run in; "" where none was asked for
     framework: str = ""  # "keras", "torch" or "tensorflow", of the file or of what was recorded; "" where not known
 
     @property
@@ -41,16 +42,18 @@ class Observed:
         The reference computes in float64, but on weights that a file of float32 may have rounded when it was ported.
         """
         computed = str(next(iter(self.trace.runs.values())).y.dtype.name)
-        stated = self.trace.provenance.get("dtype")
+        by_reference = self.trace.provenance.get("engine") == "reference"
+        if by_reference and self.asked:
+            return self.asked  # exact, and held to what a framework would have rounded
+        stated = self.trace.provenance.get("dtype") or (self.asked if self.network is None else "")
         if stated in ("bfloat16", "float16") and all(holds(run.y, str(stated)) for run in self.trace.runs.values()):
-            return str(stated)  # said by the runner or by a record, and borne out by every value
+            return str(stated)  # said by the runner, a record or the user, and borne out by every value
         if (
             computed == "float64"
             and self.network is None
             and all(holds(r.y, "float32") for r in self.trace.runs.values())
         ):
             return "float32"  # recorded in a wider type than it was computed in
-        by_reference = self.trace.provenance.get("engine") == "reference"
         if by_reference and self.ran and self.ran.dtype != np.float64:
             return "float32"
         return computed
@@ -134,7 +137,9 @@ def provenance_reasons(a: Observed, b: Observed) -> Iterator[str]:
         yield f"{words[0]} kernels with fingerprint {ours[:12]}, {words[1]} others: {theirs[:12]}"
     dtypes = (a.arithmetic, b.arithmetic)
     if {"bfloat16", "float16"} & set(dtypes) and len(set(dtypes)) > 1:
-        yield f"the dtype is another: {a.label} computed in {dtypes[0]}, {b.label} in {dtypes[1]}"
+        found = f"the dtype is another: {a.label} computed in {dtypes[0]}, {b.label} in {dtypes[1]}"
+        narrow = max(dtypes, key=lambda name: UNIT[name])
+        yield found + f" (--dtype {narrow} runs models in it)" * (not a.asked)
 
 
 def _kernels(side: Observed) -> str:

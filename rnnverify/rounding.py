@@ -16,14 +16,15 @@ Gated cells are made of such sums: `cells/gru_step.py` and `cells/lstm_step.py` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
-from rnnverify.cells.enclosure import Bounded
 from rnnverify.cells.lstm_step import LstmStep
 from rnnverify.cells.steps import Judge, judge_of
 from rnnverify.precision import UNIT_ROUNDOFF, narrow
@@ -94,7 +95,7 @@ def check(
 
 def _onset(budgets: Sequence[Budget]) -> tuple[str, int] | None:
     """Where and when one run departs first; its budgets are in the order of its layers."""
-    return next((budget.onset for budget in budgets if budget.onset), None)
+    return next(((b.where, b.first_step) for b in budgets if b.first_step is not None), None)
 
 
 def explains(
@@ -125,27 +126,52 @@ def _run_budgets(
         yield _merge_budget(where, parts, merged(top, parts, dtype), run.y, dtype)
 
 
-def _add_finals(tally: _Tally, steps: Steps, cells: Sequence[Bounded], dtype: str) -> None:
-    """The final states: h_n (B, P) is the state after the last step, and c_n (B, H) is known to within some width.
+@dataclass(frozen=True)
+class _Final:
+    """Final states of some sequences, held against the step that leads to them."""
 
-    `cells` are the last cell states of an LSTM, of some sequences after the other.
-    """
-    h = steps.h[:, -1].astype(np.float64)
-    known: list[tuple[str, Array | None, Array, Array]] = [
-        ("final state", steps.h_n, h, 2 * UNIT_ROUNDOFF[dtype] * np.abs(h))
-    ]
-    if cells:
-        middle, reach = (np.concatenate(parts) for parts in zip(*cells, strict=True))
-        known.append(("final cell state", steps.c_n, middle, reach))
-    for name, final, middle, reach in known:
-        if final is None:
+    name: str
+    first: int  # of the sequences
+    used: Array  # (b, P): the share of the budget
+    outside: Array  # (b, P): where it is beyond
+
+
+def _with_finals(budget: Budget, steps: Steps, finals: Sequence[_Final]) -> Budget:
+    """`budget` with the `finals`; where a step is beyond it already, they are a consequence."""
+    last = steps.h.shape[1] - 1
+    for final in finals:
+        budget = replace(budget, checked=budget.checked + final.used.size)
+        if not final.outside.any():
             continue
-        distance = np.full(middle.shape, np.inf)
-        if final.shape == middle.shape:
-            distance = np.abs(final.astype(np.float64) - middle)
-        used, outside = ratio(distance, reach)[:, None], ~(distance <= reach)[:, None]
-        no_step = np.zeros(used.shape)  # is what it would be off
-        tally.add(0, steps.h.shape[1] - 1, used, outside, no_step, f"{name} of {steps.where}")
+        used, wrong = float(final.used.max()), int(final.outside.sum())
+        budget = replace(budget, used=max(used, budget.used), beyond=budget.beyond + wrong)
+        if budget.first_step is None:
+            i, j = np.unravel_index(int(np.argmax(final.used)), final.used.shape)
+            place, at = f"{final.name} of {steps.where}", (final.first + int(i), last, int(j))
+            budget = replace(budget, where=place, at=at, first_step=last)
+    return budget
+
+
+def _finals(steps: Steps, rows: slice, judge: Judge, before: Judge, terms: Array) -> Iterator[_Final]:
+    """Of the sequences `rows`, from `judge` after the last step, and from `before` it, with that step's `terms`.
+
+    h_n is the last state again, or another correct result of the same step: some record it in a run of its own.
+    """
+    h = steps.h[rows, -1]
+    if steps.h_n is not None and steps.h_n.shape != steps.h[:, -1].shape:
+        yield _Final("final state", rows.start, np.full(h.shape, math.inf), np.full(h.shape, True))
+    elif steps.h_n is not None and not np.array_equal(steps.h_n[rows], h):
+        used, outside, _ = before.judge(terms, steps.h_n[rows, None].astype(np.float64))
+        yield _Final("final state", rows.start, used[:, 0], outside[:, 0])
+    if isinstance(judge, LstmStep) and steps.c_n is not None:
+        middle, reach = judge.cell
+        found = steps.c_n[rows]
+        if found.shape == middle.shape:
+            distance = np.abs(found.astype(np.float64) - middle)
+            yield _Final("final cell state", rows.start, ratio(distance, reach), ~(distance <= reach))
+        else:
+            shape = middle.shape
+            yield _Final("final cell state", rows.start, np.full(shape, math.inf), np.full(shape, True))
 
 
 def _bias_magnitudes(network: Network, other: Network | None) -> Iterator[Array]:
@@ -163,33 +189,34 @@ def _direction_budget(steps: Steps, judge: Judge, dtype: str) -> Budget:
     B = len(steps.h)
     at_once = max(_LEAST_ROWS, _BLOCK_BYTES // (8 * steps.direction.kernel[:, 0].size))  # steps of any sequence
     tally = _Tally(steps.where)
-    cells: list[Bounded] = []
+    finals: list[_Final] = []
     for first in range(0, B, at_once):
         rows = slice(first, min(first + at_once, B))
         if isinstance(judge, LstmStep):
             H = steps.direction.hidden_size
             judge.begin(np.zeros((rows.stop - first, H)) if steps.c0 is None else np.asarray(steps.c0[rows]))
-        _add_blocks(tally, steps, rows, max(1, at_once // (rows.stop - first)), judge, dtype)
-        if isinstance(judge, LstmStep):
-            cells.append(judge.cell)
-    _add_finals(tally, steps, cells, dtype)
-    return tally.budget()
+        finals += _add_blocks(tally, steps, rows, max(1, at_once // (rows.stop - first)), judge, dtype)
+    return _with_finals(tally.budget(), steps, finals)
 
 
-def _add_blocks(tally: _Tally, steps: Steps, rows: slice, length: int, judge: Judge, dtype: str) -> None:
-    """The sequences `rows`, so many steps at once."""
+def _add_blocks(tally: _Tally, steps: Steps, rows: slice, length: int, judge: Judge, dtype: str) -> list[_Final]:
+    """The sequences `rows`, so many steps at once, the last one alone; their final states."""
     x, h = steps.x[rows], steps.h[rows]
+    T = h.shape[1]
     zeros = np.zeros((len(h), 1, h.shape[2]))
     previous = zeros if steps.h0 is None else np.asarray(steps.h0[rows], np.float64)[:, None]
     seen_as = dtype if dtype == "bfloat16" else h.dtype.name
-    for start in range(0, h.shape[1], length):
-        block = h[:, start : start + length].astype(np.float64)  # (b, t, P)
+    for start in (*range(0, T - 1, length), T - 1):
+        stop = min(start + length, T - 1) if start < T - 1 else T
+        block = h[:, start:stop].astype(np.float64)  # (b, t, P)
         before = np.concatenate([previous, block[:, :-1]], axis=1)
-        terms = np.concatenate([narrow(x[:, start : start + length], seen_as).astype(np.float64), before], axis=2)
+        terms = np.concatenate([narrow(x[:, start:stop], seen_as).astype(np.float64), before], axis=2)
+        unmoved = copy(judge)  # none of them changes an array in place
         tally.add(rows.start, start, *judge.judge(terms, block))
         previous = block[:, -1:]
         release(x)
         release(h)
+    return list(_finals(steps, rows, judge, unmoved, terms))
 
 
 def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array, dtype: str) -> Budget:
@@ -206,15 +233,15 @@ class _Tally:
     """Collects, block by block, how much of the allowed interval the states take."""
 
     def __init__(self, where: str) -> None:
-        self._name = self._where = where
+        self._where = where
         self._used, self._at = -1.0, (0, 0, 0)
         self._error = 0.0
         self._beyond = self._checked = 0
         self._first: int | None = None
         self._shares = np.zeros(SHARE_BINS, np.int64)
 
-    def add(self, row: int, start: int, used: Array, outside: Array, distance: Array, where: str | None = None) -> None:
-        """Of the sequences from `row` on, the steps from `start` on; `where` is what they are called, if not as all."""
+    def add(self, row: int, start: int, used: Array, outside: Array, distance: Array) -> None:
+        """Of the sequences from `row` on, the steps from `start` on."""
         self._checked += used.size
         self._error = max(self._error, float(distance.max()))
         self._shares += _shares(used)
@@ -226,12 +253,10 @@ class _Tally:
         if peak > self._used:
             i, t, j = np.unravel_index(int(np.argmax(used)), used.shape)
             self._used, self._at = peak, (row + int(i), start + int(t), int(j))
-            self._where = where or self._name
 
     def budget(self) -> Budget:
         counted = self._beyond, self._checked, self._first, self._error
-        onset = None if self._first is None else (self._name, self._first)
-        return Budget(self._used, self._where, self._at, *counted, onset, tuple(int(n) for n in self._shares))
+        return Budget(self._used, self._where, self._at, *counted, shares=tuple(int(n) for n in self._shares))
 
 
 def _shares(used: Array) -> Array:

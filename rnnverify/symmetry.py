@@ -86,12 +86,18 @@ def find(network: Network, other: Network) -> Symmetry | None:
     def match(k: int, j: int, ours: Direction) -> Matched | None:
         layer, theirs = network.layers[k], other.layers[k].directions[j]
         if layer.cell != "rnn":
-            odd = {layer.activation, layer.gating.output or layer.activation} <= _ODD
-            return gate_symmetry.matched(layer, ours, theirs, odd)
+            return gate_symmetry.matched(layer, ours, theirs, free(layer) in _ODD)
         features = zip(_features(ours), _features(theirs), strict=True)
         return next((found for a, b in features if (found := matched(a, b, layer.activation))), None)
 
     return find_by(network, match)
+
+
+def free(layer: Layer) -> str:
+    """An activation that lets pass the signs and scales that are free in `layer`: its own, but in a gated cell."""
+    if layer.cell == "rnn":
+        return layer.activation
+    return "tanh" if {layer.activation, layer.gating.output or layer.activation} <= _ODD else "sigmoid"
 
 
 def find_by(network: Network, match: Match) -> Symmetry | None:

@@ -8,8 +8,11 @@ from rnnverify.horizon import expected_parting
 from rnnverify.rounding import Budget
 from rnnverify.trace import ZERO, Batch
 
+_FIRST_FED_BACK = {"rnn": "", "gru": " and at the reset gate", "lstm": " and at the forget gate"}
+"""What else acts from the second step on, where the first starts from zeros."""
 
-def departure(budget: Budget) -> str:
+
+def departure(budget: Budget, network: Network | None) -> str:
     """Where the steps of a side begin to lie beyond the budget, and at what that points."""
     if budget.onset is None:
         return "it shows only in runs from initial states: look at how a state is handed in, or at single weights"
@@ -19,11 +22,11 @@ def departure(budget: Budget) -> str:
             f"it begins in {where} at step 0, before any state is fed back: look at kernel, bias, activation and inputs"
         )
     if step == 1:
-        return f"it begins in {where} at step 1, step 0 holds: look at the recurrent kernel"
+        return f"it begins in {where} at step 1, step 0 holds: {_feedback(network)}"
     return f"it begins in {where} at step {step}, the {step} steps before hold"
 
 
-def beginning(measured: tuple[Measured, ...]) -> str:
+def beginning(measured: tuple[Measured, ...], network: Network | None) -> str:
     """The same for sides whose states were not all recorded, from the deviation of outputs alone."""
     step = _first_step(measured, ZERO)
     if step is None:
@@ -31,7 +34,7 @@ def beginning(measured: tuple[Measured, ...]) -> str:
     if step == 0:
         return "it is there at step 0, before any state is fed back: look at kernel, bias, activation and inputs"
     if step == 1:
-        return "step 0 agrees, step 1 does not: look at the recurrent kernel"
+        return f"step 0 agrees, step 1 does not: {_feedback(network)}"
     return f"it drifts in: the first {step} steps agree"
 
 
@@ -53,6 +56,11 @@ def parting(
     if expected is None:
         return f"{words} (but stochastic arithmetic does not expect it within {steps} steps)"
     return f"{words} (stochastic arithmetic expects it from about step {expected} on)"
+
+
+def _feedback(network: Network | None) -> str:
+    cells = dict.fromkeys(layer.cell for layer in network.layers) if network else {}
+    return "look at the recurrent kernel" + "".join(_FIRST_FED_BACK[cell] for cell in cells)
 
 
 def _first_step(measured: tuple[Measured, ...], batch: str) -> int | None:

@@ -25,11 +25,13 @@ from rnnverify.errors import OptionError, printable
 from rnnverify.fix_code import with_code
 from rnnverify.inputs import InputOptions
 from rnnverify.interpreters import check_labels, check_pythons, python_of
+from rnnverify.jobs import Job
 from rnnverify.judge import judge
 from rnnverify.masked import without_masked_steps
-from rnnverify.native import Job, Limits, MissingFrameworkError, Runners
+from rnnverify.native import MissingFrameworkError, Runners
 from rnnverify.observed import Observed, matrix
 from rnnverify.precision import DtypeName, narrow
+from rnnverify.runner_process import Limits
 from rnnverify.sides import Opened, Source, framework_of, open_side, parse_all
 from rnnverify.step import Allowed
 from rnnverify.trace import FILED, FROM_H0, Batch, Run, Trace, save
@@ -54,6 +56,7 @@ class Options:
     dtype: DtypeName | None = None  # to run the sides in; None: what their weights are stored in
     activation_error: Allowed | None = None  # what an activation may be off; None: what was measured of it
     up_to_symmetry: bool = False  # whether the order, sign and scale of hidden units are free
+    whole_model: bool = True  # whether embeddings and dense layers around are compared, where every side has them
     trust: tuple[str, ...] = ()  # labels of sides whose files their frameworks may load in unsafe modes
     search: bool = False  # for the worst inputs, by gradient
     save_witness: Path | None = None  # where the smallest case of a difference goes
@@ -173,6 +176,7 @@ def _with_witness(
 def _more(options: Options) -> Iterator[str]:
     """What else a replay has to be told."""
     yield from ("--up-to-symmetry",) * options.up_to_symmetry
+    yield from ("--no-whole-model",) * (not options.whole_model)
     yield from (part for label in options.trust for part in ("--trust", label))
     if options.dtype:
         yield from ("--dtype", options.dtype)
@@ -254,7 +258,7 @@ def _in_memory(run: Run) -> Run:
 def _open(parsed: Sequence[Source], options: Options) -> tuple[tuple[Opened, ...], Embedding | None]:
     """The sides, and the embedding that makes features of tokens, whether it is compared or not."""
     sides = settle([open_side(source) for source in parsed], options.assumed)
-    return without_masked_steps(shared(sides)), embedding_of(sides)
+    return without_masked_steps(shared(sides, options.whole_model)), embedding_of(sides)
 
 
 def _jobs(
@@ -350,5 +354,6 @@ def _observe(
         around = around.mapped(partial(narrow, dtype=options.dtype)) if options.dtype else around
         framework = side.reading.recipe.framework if side.reading else str(trace.provenance.get("framework", ""))
         label, assumed = side.source.label, assumptions_of(side)
-        observed.append(Observed(label, side.network, trace, own, assumed, around, rounded, framework))
+        asked = options.dtype or ""
+        observed.append(Observed(label, side.network, trace, own, assumed, around, rounded, asked, framework))
     return observed

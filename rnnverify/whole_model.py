@@ -9,16 +9,18 @@ from dataclasses import replace
 import numpy as np
 
 from rnnverify.around import NOTHING, Around, Embedding, Head, apply, features, same_shapes
+from rnnverify.canonical import Array
 from rnnverify.errors import FileError, InputsError
 from rnnverify.sides import Opened
-from rnnverify.trace import Batch, Run, Trace
+from rnnverify.trace import LENGTHS, ZERO, Batch, Run, Trace
 
 _LIKELY = ("linear", "softmax", "sigmoid", "relu", "tanh")  # activations of a dense layer
 _PART = 64  # sequences and steps of a recording that tell them
 
 
-def shared(sides: Sequence[Opened]) -> tuple[Opened, ...]:
-    """`sides` with the embedding and the dense layers that are compared; others are named as not compared.
+def shared(sides: Sequence[Opened], whole: bool = True) -> tuple[Opened, ...]:
+    """`sides` with the embedding and the dense layers that are compared, none of them where not the `whole` model is;
+    others are named as not compared.
 
     A recording that was made from tokens gets the rows of the first embedding there is as its inputs. Raises
     InputsError where there is none, or a token is not in it.
@@ -27,8 +29,8 @@ def shared(sides: Sequence[Opened]) -> tuple[Opened, ...]:
     models = [side.reading.around for side in sides if side.reading]
     recorded = any(run.model_out is not None for side in sides if side.trace for run in side.trace.runs.values())
     several = len(models) > 1 or len(sides) == 1
-    head = models and (several or recorded) and _one_shape_of_heads(models)
-    embedding = several and _one_shape_of_tables(models)
+    head = whole and models and (several or recorded) and _one_shape_of_heads(models)
+    embedding = whole and several and _one_shape_of_tables(models)
     sides = _with_activations(sides) if head else sides
     return tuple(_left(side, keep_head=bool(head), keep_embedding=bool(embedding)) for side in sides)
 
@@ -160,11 +162,29 @@ def _read(side: Opened, trace: Trace, embedding: Embedding | None) -> Trace:
             found = f"{side.source} was recorded from tokens, x {run.batch.x.shape}, and no side has an embedding"
             raise InputsError(f"{found}; record what the embedding makes of them, x (B, T, I)")
         try:
-            return replace(run, batch=replace(run.batch, x=features(embedding, run.batch.x)))
+            batch = replace(run.batch, x=features(embedding, run.batch.x))
         except IndexError as error:
             raise InputsError(f"{side.source} was recorded from {error}; are these the same model?") from error
+        lengths = _unpadded(side, run.batch) if embedding.masks_zero else None
+        return replace(run, batch=batch if lengths is None else replace(batch, name=LENGTHS, lengths=lengths))
 
-    return replace(trace, runs={name: of(run) for name, run in trace.runs.items()})
+    made = [of(run) for run in trace.runs.values()]
+    return replace(trace, runs={run.batch.name: run for run in made})
+
+
+def _unpadded(side: Opened, batch: Batch) -> Array | None:
+    """How many steps each sequence of tokens (B, T) has before those of token 0, which are masked; None: all.
+
+    Raises InputsError where those are not the last ones, or are all, or the lengths would be given twice.
+    """
+    counts = (batch.x != 0).sum(axis=1)
+    if (counts == batch.x.shape[1]).all():
+        return None
+    padded_last = np.array_equal(batch.x != 0, np.arange(batch.x.shape[1]) < counts[:, None])
+    if not padded_last or counts.min() < 1 or batch.name != ZERO:
+        found = f"{side.source} was recorded from tokens that its embedding masks, 0, before others or in runs from h0"
+        raise InputsError(f"{found}; record sequences that are padded at their end, or not at all")
+    return np.asarray(counts)
 
 
 def token_batch(embedding: Embedding, batch: Batch, name: str) -> Batch:

@@ -31,6 +31,7 @@ sides = ["keras:a.h5", "a.pt#encoder.rnn"]
 expect = "EQUIVALENT"
 activation = ["B=relu"]
 inputs = "x.npy"
+lengths = "8,3"
 steps = 8
 probes = false
 """
@@ -42,7 +43,9 @@ probes = false
     options = declared.options
     assert (options.inputs.steps, options.inputs.probes, options.inputs.file) == (8, False, tmp_path / "x.npy")
     assert (options.tolerance.atol, options.assumed.activations) == (1e-4, ("B=relu",))
+    assert options.inputs.lengths == (8, 3)
     words = shlex.split(declared.command)
+    assert words[words.index("--lengths") + 1] == "8,3"
     assert words[:2] == ["rnnverify", "compare"] and "--no-probes" in words
     assert words[words.index("--activation") + 1] == "B=relu"
 
@@ -73,6 +76,8 @@ def test_the_file_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.M
         (PAIR + "steps = true\n", "wanted a whole number"),
         (PAIR + "probes = 1\n", "wanted true or false"),
         (PAIR + "steps = 0\n", "comparison 'a': --steps 0: at least 1 is needed"),
+        (PAIR + "lengths = [5]\n", "has lengths = [5]; wanted a text such as '8,4'"),
+        (PAIR + "lengths = '5;6'\n", "comparison 'a': --lengths 5;6: wanted whole numbers of steps"),
         (PAIR + "engine = 'keras'\n", "comparison 'a': engine 'keras': wanted one of"),
         (PAIR + "expect = 'SAME'\n", "expects 'SAME'; known verdicts are IDENTICAL"),
         (PAIR + "python = 'C=python3'\n", "the sides are A, B"),

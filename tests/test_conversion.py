@@ -19,7 +19,9 @@ from rnnverify.adapters.layouts import Layout, lay_out
 from rnnverify.canonical import Layer, Network
 from rnnverify.errors import OptionError, OutputError, SelectorError, UnsupportedError
 from rnnverify.inputs import InputOptions
-from rnnverify.native import Limits, Order, Runners
+from rnnverify.jobs import Order
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.targets import FORMS, Form
 from rnnverify.verify import Options
@@ -149,7 +151,7 @@ def test_a_conversion_is_run_judged_and_kept(fixtures: Path, tmp_path: Path) -> 
     assert made.files == (str(tmp_path / "out.pt"),) and [p.name for p in tmp_path.iterdir()] == ["out.pt"]
     assert {side.engine for side in made.comparison.sides} == {"native"}
     assert made.comparison.sides[1].source == made.target == f"{tmp_path / 'out.pt'}#lower+upper"
-    assert made.not_converted == ("Dropout 'dropout'", "Dense 'head'") and "torch.save" in made.written_by
+    assert made.not_converted == ("Dropout 'dropout'", "Dense 'head', 8 -> 3") and "torch.save" in made.written_by
     assert {line.name: line.shape for line in made.tensors}["upper.weight_ih_l0"] == (8, 6)
     assert rnnverify.inspect(made.target).shape == made.shape == "2 layers, 5 -> 6 -> 8, tanh"
 

@@ -15,7 +15,9 @@ from rnnverify.canonical import Layer, Network
 from rnnverify.conversion import convert
 from rnnverify.errors import UnsupportedError
 from rnnverify.inputs import InputOptions
-from rnnverify.native import Limits, Order, Runners
+from rnnverify.jobs import Order
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.verify import Options
 

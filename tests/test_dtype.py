@@ -51,7 +51,10 @@ def test_a_recording_keeps_its_dtype_and_its_inputs(fixtures: Path, tmp_path: Pa
     assert same.verdict == "EQUIVALENT"
     other = rnnverify.compare(path, fixtures / "simple_rnn.h5")
     assert other.verdict == "DIFFERENT"
-    assert "the dtype is another: A computed in bfloat16, B in float32" in other.pairs[0].reasons
+    assert (
+        "the dtype is another: A computed in bfloat16, B in float32 (--dtype bfloat16 runs models in it)"
+        in other.pairs[0].reasons
+    )
 
 
 def test_inputs_of_a_recording_are_not_rounded(fixtures: Path, tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from rnnverify.assumptions import Assumed
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
 from rnnverify.inputs import InputOptions
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import FROM_H0, LENGTHS, Batch
 from rnnverify.verify import Options
@@ -49,8 +51,16 @@ def test_the_same_weights_are_the_same_network_in_every_form(fixtures: Path, tmp
 @pytest.mark.parametrize(
     ("flax", "other"), [("stacked_nnx.npz", "stacked.keras"), ("bidirectional_nnx", "bidirectional.pt")]
 )
-def test_nnx_beside_other_frameworks(flax: str, other: str, fixtures: Path) -> None:
-    result = rnnverify.compare(fixtures / flax, fixtures / other, options=Options(inputs=FEW.inputs, engine="native"))
+def test_nnx_beside_other_frameworks(flax: str, other: str, fixtures: Path, tmp_path: Path) -> None:
+    """Stacks have heads of their own, which are not those of the other file."""
+    source = fixtures / flax
+    if source.suffix == ".npz":
+        source = tmp_path / flax
+        arrays = {name: tensor.read() for name, tensor in open_model(fixtures / flax).tensors.items()}
+        kept: dict[str, Any] = {name: array for name, array in arrays.items() if "head" not in name}
+        assert len(kept) < len(arrays)
+        np.savez(source, **kept)
+    result = rnnverify.compare(source, fixtures / other, options=Options(inputs=FEW.inputs, engine="native"))
     assert result.verdict == "EQUIVALENT"
     assert "flax.nnx.SimpleCell" in result.sides[0].how and "loaded by" in result.sides[0].how
 

@@ -128,7 +128,7 @@ def test_a_file_without_initial_states_gets_those_of_the_seed(tmp_path: Path) ->
 @pytest.mark.parametrize("shape", [(2, 3), (3,), (), (1, 2, 3, 2), (0, 3, 2), (2, 0, 2), (2, 3, 0)])
 def test_other_shapes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     for path in (npy(tmp_path, np.zeros(shape)), npz(tmp_path, x=np.zeros(shape))):
-        with pytest.raises(InputsError, match=r"wanted \(B, T, I\), no axis empty"):
+        with pytest.raises(InputsError, match=r"wanted \(B, T, I\), or \(B, T\) of tokens, no axis empty"):
             read_inputs(path)
 
 

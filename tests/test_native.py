@@ -14,7 +14,9 @@ from rnnverify.assumptions import settle_activations
 from rnnverify.canonical import Direction, Network
 from rnnverify.errors import OptionError, RunnerError
 from rnnverify.inputs import InputOptions
-from rnnverify.native import Job, Limits, Runners, compute_dtype
+from rnnverify.jobs import Job, compute_dtype
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import Opened, open_side, parse
 from rnnverify.trace import FROM_H0, ZERO, Batch
 from rnnverify.verify import Options

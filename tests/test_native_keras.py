@@ -13,7 +13,9 @@ from networks import gated, gates
 from rnnverify import reference
 from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.canonical import GATES, Array, CellKind, Direction, Gating, Layer, Network, reorder
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.trace import FROM_H0, ZERO, Batch, Trace
 
 STORED: dict[CellKind, str] = {"rnn": "h", "gru": "zrn", "lstm": "ifgo"}

@@ -18,7 +18,9 @@ from rnnverify.adapters.layouts import lay_out
 from rnnverify.canonical import CellKind, Gating, Layer, Network
 from rnnverify.containers import FrameworkName
 from rnnverify.inputs import InputOptions
-from rnnverify.native import Job, Limits, Order, Runners
+from rnnverify.jobs import Job, Order
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.targets import FORMS
 from rnnverify.trace import LENGTHS, ZERO, Batch, Run, Trace, load, save

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from rnnverify.config import Declared, read_config
-from rnnverify.native import Limits, Runners
+from rnnverify.native import Runners
 from rnnverify.outcomes import Outcome, outcomes
+from rnnverify.runner_process import Limits
 from rnnverify.sides import parse
 
 CONFIG = """

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import bidirectional, edited, single, stacked
+from networks import bidirectional, edited, gated, single, stacked
 from observed import NETWORK, against, model
 
 from rnnverify.adequacy import Examiner
-from rnnverify.canonical import Network
+from rnnverify.canonical import CellKind, Network
 from rnnverify.comparison import Tolerance
+from rnnverify.gate_mistakes import forget_bias_not_added
 from rnnverify.judge import judge
 from rnnverify.mistakes import bias_doubled, kernel_reshaped, recurrent_transposed
 from rnnverify.observed import Observed
@@ -64,7 +65,7 @@ def test_a_departure_from_initial_states_alone() -> None:
     pair = against(model("B", edited(NETWORK, bias_input=NETWORK.layers[0].directions[0].bias_input + 1)))
     budget = pair.budgets[1]
     assert budget and budget.onset == ("layer 0", 0)
-    assert "initial states" in departure(replace(budget, onset=None))
+    assert "initial states" in departure(replace(budget, onset=None), NETWORK)
 
 
 def test_where_states_were_not_recorded_the_outputs_tell() -> None:
@@ -81,3 +82,17 @@ def test_where_states_were_not_recorded_the_outputs_tell() -> None:
     assert "it is there at step 0" in told([0, 0, 0], [1, 0, 0])[1]
     assert told([0, 0, 0], [0, 1, 0])[1] == "step 0 agrees, step 1 does not: look at the recurrent kernel"
     assert told([0, 0, 0], [0, 0, 1])[1] == "it drifts in: the first 2 steps agree"
+
+
+def test_a_forget_bias_acts_from_the_second_step_on() -> None:
+    right = gated("lstm")
+    words = "it begins in layer 0 at step 1, step 0 holds: look at the recurrent kernel and at the forget gate"
+    assert words in reasons(right, wrong(forget_bias_not_added, right))
+
+
+@pytest.mark.parametrize(("cell", "more"), [("rnn", ""), ("gru", " and at the reset gate")])
+def test_what_else_is_fed_back(cell: CellKind, more: str) -> None:
+    network = NETWORK if cell == "rnn" else gated(cell)
+    d = network.layers[0].directions[0]
+    other = edited(network, recurrent_kernel=2 * d.recurrent_kernel)
+    assert any(reason.endswith(f"look at the recurrent kernel{more}") for reason in reasons(network, other))

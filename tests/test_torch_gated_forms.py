@@ -16,7 +16,9 @@ from rnnverify.adapters.layouts import lay_out
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.canonical import Array, CellKind, Layer, Network
 from rnnverify.inputs import InputOptions
-from rnnverify.native import Job, Limits, Order, Runners
+from rnnverify.jobs import Job, Order
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.targets import FORMS
 from rnnverify.trace import FROM_H0, ZERO, Batch

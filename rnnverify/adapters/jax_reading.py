@@ -121,7 +121,7 @@ def _assumptions(part: Part) -> Iterator[str]:
     if any(len(cells) == 2 for cells in part.layers):
         yield f"{MERGE}concat"
     if any(len(cells) == 1 for cells in part.layers):
-        yield f"{BACKWARDS}False"
+        yield f"{BACKWARDS}forward in time"
     if any(cell.kind[1] == "SimpleCell" for cells in part.layers for cell in cells):
         yield "residual=False"
 

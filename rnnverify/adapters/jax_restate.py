@@ -9,7 +9,7 @@ from rnnverify.adapters.reading import Reading
 from rnnverify.adapters.turned import turned, turned_role
 from rnnverify.canonical import Merge, Network
 
-MERGE, BACKWARDS = "the outputs of both directions are merged by ", "reverse="
+MERGE, BACKWARDS = "the outputs of both directions are merged by ", "runs "
 """How the assumptions begin that `restate` changes."""
 
 
@@ -32,7 +32,7 @@ def restate(reading: Reading, merge: str | None, go_backwards: bool | None) -> R
             layers[k] = turned(layer, go_backwards)
             specs[k] = {**specs[k], "reverse": go_backwards, "keep_order": not go_backwards}
             roles = {name: turned_role(role, k, go_backwards) for name, role in roles.items()}
-            changes.append((BACKWARDS, f"{BACKWARDS}{go_backwards}"))
+            changes.append((BACKWARDS, f"{BACKWARDS}{'backward' if go_backwards else 'forward'} in time"))
     if not changes:
         return reading
     words = dict(changes)

@@ -39,6 +39,10 @@ def find(
     names = [each for _, each in chain]
     found = surroundings(contents.tensors, table[1] if table else None, names, *sizes, assumptions)
     taken = {path for path, each in [*([table] if table else []), *chain] if each.kernel in found.roles}
+    table_layer = next((layer for layer in survey.placed if table and layer.path == table[0]), None)
+    if table_layer and table_layer.config.get("mask_zero") and found.around.embedding:
+        masking = replace(found.around.embedding, masks_zero=True)
+        found = replace(found, around=replace(found.around, embedding=masking))
     return found, frozenset(taken | {path for path, dense in more.items() if dense in taken})
 
 

@@ -19,19 +19,34 @@ from rnnverify.cells.recurrence import Recurrence, State, side_by_side
 
 def recurrence(layer: Layer, direction: Direction) -> Recurrence:
     """The step of `direction`."""
+    kernel, recurrent_kernel = side_by_side(direction.kernel), side_by_side(direction.recurrent_kernel)
+    peephole = None if direction.peephole is None else direction.peephole.astype(np.float64)
+    projection = None if direction.projection is None else direction.projection.astype(np.float64)
+    return formula(layer, kernel, recurrent_kernel, side_by_side(direction.bias), peephole, projection)
+
+
+def formula(
+    layer: Layer,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array,
+    peephole: Array | None = None,
+    projection: Array | None = None,
+) -> Recurrence:
+    """The step with weights (..., I, 4 H), (..., P, 4 H) and a bias (..., 4 H), float64, their gates side by side.
+
+    States and inputs are (..., B, P), (..., B, H) and (..., B, I) then; of several directions biases are (..., 1, 4 H)
+    and peepholes (3, ..., 1, H), and the projections (..., H, P).
+    """
     gating = layer.gating
     act, gate = activation(layer.activation), activation(gating.activation)
     out = activation(gating.output or layer.activation)
-    H = direction.hidden_size
-    kernel, recurrent_kernel = side_by_side(direction.kernel), side_by_side(direction.recurrent_kernel)
-    bias = side_by_side(direction.bias)
-    peephole = None if direction.peephole is None else direction.peephole.astype(np.float64)
-    projection = None if direction.projection is None else direction.projection.astype(np.float64)
+    H = kernel.shape[-1] // 4
 
     def step(projected: Array, state: State) -> State:
         h, c = state
         v = projected + h @ recurrent_kernel
-        v_i, v_f, v_g, v_o = (v[:, k * H : (k + 1) * H] for k in range(4))
+        v_i, v_f, v_g, v_o = (v[..., k * H : (k + 1) * H] for k in range(4))
         if peephole is not None:
             v_i, v_f = v_i + peephole[0] * c, v_f + peephole[1] * c
         c = gate(v_f) * c + gate(v_i) * act(v_g)

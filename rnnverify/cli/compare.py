@@ -40,6 +40,7 @@ from rnnverify.cli.options import (
     Timeout,
     Trust,
     UpToSymmetry,
+    WholeModel,
     WriteFixed,
 )
 
@@ -68,6 +69,7 @@ def compare(
     dtype: DtypeOption = None,
     python: Python = None,
     up_to_symmetry: UpToSymmetry = False,
+    whole_model: WholeModel = True,
     trust: Trust = None,
     search: Search = False,
     save_witness: SaveWitness = None,
@@ -111,6 +113,7 @@ def compare(
             tolerance=Tolerance(atol, rtol),
             activation_error=parse_allowed(activation_error) if activation_error is not None else None,
             up_to_symmetry=up_to_symmetry,
+            whole_model=whole_model,
             trust=tuple(label.upper() for label in trust or ()),
             search=search,
             save_witness=save_witness,

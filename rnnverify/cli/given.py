@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rnnverify.cli.options import Dtype, Engine
 
 if TYPE_CHECKING:
-    from rnnverify.native import Limits
+    from rnnverify.runner_process import Limits
     from rnnverify.verify import Options
 
 
@@ -43,6 +43,6 @@ def comparison_options(
 
 def limits_of(seconds: float, gibibytes: float) -> Limits:
     """Of a runner; a memory limit out of range is left to Limits to refuse. Raises OptionError."""
-    from rnnverify.native import Limits
+    from rnnverify.runner_process import Limits
 
     return Limits(seconds, int(gibibytes * 2**30) if 0 <= gibibytes < 2**30 else -1)

@@ -115,6 +115,9 @@ ActivationError = Annotated[
     Optional[str],  # noqa: UP045 - as above
     typer.Option(metavar="ULPS[,U]", help="What an activation may be off, in ulps and in multiples of the roundoff u."),
 ]
+WholeModel = Annotated[
+    bool, typer.Option("--whole-model/--no-whole-model", help="Compare embeddings and dense layers around, too.")
+]
 UpToSymmetry = Annotated[
     bool, typer.Option("--up-to-symmetry", help="Let hidden units stand in another order, sign or scale.")
 ]

@@ -19,7 +19,7 @@ import numpy as np
 
 from rnnverify import reference
 from rnnverify.canonical import Network
-from rnnverify.diagnosis import by_runs, by_weights, digits
+from rnnverify.diagnosis import by_behaviour, by_runs, by_weights, digits
 from rnnverify.diagnosis.by_behaviour import Behaviour, finite_part
 from rnnverify.diagnosis.by_outputs import by_outputs
 from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, ROUNDED
@@ -33,6 +33,7 @@ from rnnverify.observed import Observed, largest_deviation
 
 _PAIRS = 6_000  # of mistakes at once, tried at most
 _LARGE = 2**17  # weights
+_GATED = 4  # times as long takes a step of gates
 _FALLS = 30  # times: a suspicion brings the deviation down at least so far
 _SMALL = 0.05  # and leaves at most this share of the standard deviation of the outputs
 
@@ -42,9 +43,6 @@ def diagnose(baseline: Observed, candidate: Observed) -> tuple[Finding, ...]:
 
     The baseline is taken to be right, unless only the candidate being right explains it.
     """
-    known = [side.network for side in (baseline, candidate) if side.network]
-    if any(layer.cell != "rnn" for network in known for layer in network.layers):
-        return ()
     before = _finite(largest_deviation(baseline.trace, candidate.trace))
     frameworks = {side.label: side.framework for side in (baseline, candidate)}
     with np.errstate(all="ignore"):  # what a mistake makes may overflow: then it is not the one
@@ -106,10 +104,11 @@ def _search_weights(known: Network, other: Network) -> tuple[Chain | None, Chain
         seen=Seen(other, (), "float32"),
         parts=lambda network: by_weights.parts(network, other),
         proves=lambda network: by_weights.equal(network, other),
+        changed=by_weights.changed,
         pairs=_pairs(known) if by_weights.share_numbers(known, other) else 0,
     )
     found, best = search.from_network(known)
-    if found is None and not best.steps:
+    if found is None and not best.steps and by_weights.nearly_share_numbers(known, other):
         close = replace(
             search, parts=lambda network: by_weights.parts(network, other, close=True), pairs=_pairs(known) // 4
         )
@@ -117,10 +116,11 @@ def _search_weights(known: Network, other: Network) -> tuple[Chain | None, Chain
     return found, best
 
 
-def _pairs(network: Network) -> int:
-    """How many pairs of mistakes are tried at most: fewer in large networks, where each costs more."""
+def _pairs(network: Network, of_steps: bool = False) -> int:
+    """How many pairs of mistakes are tried at most: fewer in large networks, or on steps of gates: each costs more."""
     size = sum(tensor.size for _, tensor in network.tensors())
-    return int(_PAIRS * min(1.0, _LARGE / size))
+    slow = of_steps and any(layer.cell != "rnn" for layer in network.layers)
+    return int(_PAIRS * min(1.0, _LARGE / size) / (_GATED if slow else 1))
 
 
 def _with_fewer_digits(search: Search, known: Network) -> Chain | None:
@@ -140,7 +140,7 @@ def _in_part(best: Chain, known: Network, wrong: Observed, before: float | None)
     """Mistakes that account for tensors bit for bit, where others remain: only those that hold enough numbers count."""
     assert wrong.network is not None
     start = [same for _, same in by_weights.parts(known, wrong.network)]
-    rich = by_weights.informative(wrong.network)
+    rich = by_weights.informative(wrong.network, known)
     gained = sum(r and b and not a for a, b, r in zip(start, best.parts, rich, strict=True))
     if gained < len(best.steps) or not best.steps:
         return []
@@ -156,9 +156,10 @@ def _one_network(known: Observed, shown: Observed, before: float | None, known_i
         return []
     every = [h for family in FAMILIES.values() for h in family]
     wrong, right = (shown.label, known.label) if known_is_right else (known.label, shown.label)
-    attempts = [(not known_is_right, wrong, every, _pairs(known.network)), (known_is_right, right, every, 0)]
-    if behaviour.shows_steps(known.network):
-        attempts.append((not known_is_right, wrong, [*every, *LAST_RESORT], _pairs(known.network)))
+    pairs_tried = _pairs(known.network, of_steps=True)
+    attempts = [(not known_is_right, wrong, every, pairs_tried), (known_is_right, right, every, 0)]
+    if behaviour.shows_steps(known.network) and all(layer.cell == "rnn" for layer in known.network.layers):
+        attempts.append((not known_is_right, wrong, [*every, *LAST_RESORT], pairs_tried))
     for undone, side, hypotheses, pairs in attempts:
         found = _search_steps(known.network, behaviour, hypotheses, undone, pairs)
         if found is not None:
@@ -204,6 +205,7 @@ def _search_steps(
         seen=seen,
         parts=behaviour.parts,
         proves=behaviour.proves,
+        changed=by_behaviour.changed,
         pairs=pairs,
         seconds=[each for each in changes if each[0] in LAST_RESORT] or None,
     )

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from rnnverify import mistakes
+from rnnverify import gate_mistakes, mistakes
 from rnnverify.canonical import Array, Direction, Network
 from rnnverify.diagnosis.by_behaviour import steps_at
 from rnnverify.diagnosis.hypothesis import (
@@ -75,7 +75,7 @@ def bias_is_another(network: Network, seen: Seen) -> Networks:
 
 def _shown_bias(network: Network, seen: Seen, k: int, activation: str, d: Direction) -> Array | None:
     """The bias (H,) of direction k that recorded states show: what the kernels leave over, at the median."""
-    if activation not in INVERSES:
+    if activation not in INVERSES or len(d.kernel) > 1:
         return None
     left = []
     for run in seen.runs:
@@ -134,6 +134,7 @@ def bias_doubled(network: Network, _: Seen) -> Networks:
     """
     # onnx/keras-onnx#98, discuss.pytorch.org 110741
     yield from everywhere_and_apart(network, mistakes.bias_doubled)
+    yield from everywhere_and_apart(network, lambda n: gate_mistakes.in_directions(n, "gru", _copied))
 
 
 def bias_halved(network: Network, _: Seen) -> Networks:
@@ -186,6 +187,11 @@ def _only(d: Direction, name: str) -> Direction:
     if not (np.any(d.bias_input) and np.any(d.bias_recurrent)):
         return d
     return replace(d, **{"bias_input": zero, "bias_recurrent": zero, name: getattr(d, name)})
+
+
+def _copied(d: Direction) -> Direction:
+    """In a GRU, where the candidate has one of them inside of its reset gate."""
+    return d if np.any(d.bias_recurrent) or not np.any(d.bias_input) else replace(d, bias_recurrent=d.bias_input)
 
 
 def _twice(d: Direction, name: str) -> Direction:

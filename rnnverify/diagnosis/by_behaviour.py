@@ -7,7 +7,7 @@ steps. Where a stack recorded its outputs only, the deviation of the whole run o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,14 +16,14 @@ from rnnverify import reference
 from rnnverify.activations import activation as activation_of
 from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.comparison import UNIT
+from rnnverify.diagnosis.few_steps import LOOSE, explained, few_steps
 from rnnverify.diagnosis.hypothesis import Place, side_by_side
-from rnnverify.recorded import states_of
+from rnnverify.recorded import Steps, states_of
 from rnnverify.rounding import explains
 from rnnverify.step import Step
 from rnnverify.trace import PROBE, Run
 
 _ROWS, _UNITS = 12, 24  # of each run, of each direction
-_LOOSE = 1e-2  # a residual beyond this, relative to the states, is no rounding to any type
 
 Terms = tuple[Array, Array]
 """x and h before the step (n, I+H), and the state after it (n, H)."""
@@ -36,10 +36,11 @@ class Behaviour:
     runs: tuple[Run, ...]
     dtype: str
     _known: dict[object, list[Terms] | None]
+    _gated: dict[object, list[list[Steps]] | None]
 
     @staticmethod
     def of(runs: Sequence[Run], dtype: str) -> Behaviour:
-        return Behaviour(tuple(runs), dtype, {})
+        return Behaviour(tuple(runs), dtype, {}, {})
 
     def shows_steps(self, network: Network) -> bool:
         """Whether every state that `network` computes was recorded."""
@@ -50,11 +51,15 @@ class Behaviour:
 
         With `close`, steps may be off as they are after weights are rounded to fewer digits.
         """
-        terms = self._terms(network)
-        if terms is None:
-            yield None, self._is_close(network, self._few(network), _LOOSE if close else UNIT[self.dtype])
+        gated = any(layer.cell != "rnn" for layer in network.layers)
+        terms = None if gated else self._terms(network)
+        steps = self._steps(network) if gated else None
+        if terms is None and steps is None:
+            yield None, self._is_close(network, self._few(network), LOOSE if close else UNIT[self.dtype])
             return
-        for (place, d, _), some in zip(side_by_side(network, network), terms, strict=True):
+        for (place, d, _), each in zip(side_by_side(network, network), steps or (), strict=False):
+            yield place, explained(network.layers[place[0]], d, each, self.dtype, LOOSE if close else 0.0)
+        for (place, d, _), some in zip(side_by_side(network, network), terms or (), strict=False):
             yield place, _explains(network.layers[place[0]], d, some, "" if close else self.dtype)
         yield None, self._merges(network)
 
@@ -109,12 +114,36 @@ class Behaviour:
 
     def _terms(self, network: Network) -> list[Terms] | None:
         """A few steps of each direction; they depend on the order in which the layers run, not on the weights."""
-        layers = network.layers
-        facts = tuple((len(one.directions), one.merge, one.time_restored, one.hidden_size) for one in layers)
-        key = facts, tuple(d.reverse for _, _, d in network.directions())
+        key = _way(network)
         if key not in self._known:
             self._known[key] = _gathered(network, self.runs)
         return self._known[key]
+
+    def _steps(self, network: Network) -> list[list[Steps]] | None:
+        """The same of a network with gates."""
+        key = _way(network)
+        if key not in self._gated:
+            self._gated[key] = few_steps(network, self.runs, self.dtype)
+        return self._gated[key]
+
+
+def _way(network: Network) -> object:
+    """The order in which the layers of `network` run."""
+    layers = network.layers
+    facts = tuple((len(one.directions), one.merge, one.time_restored, one.hidden_size) for one in layers)
+    return facts, tuple(d.reverse for _, _, d in network.directions())
+
+
+def changed(before: Network, after: Network) -> set[Hashable]:
+    """The directions that a mistake changed."""
+    found: set[Hashable] = set()
+    for k, (ours, theirs) in enumerate(zip(before.layers, after.layers, strict=True)):
+        same = (ours.formula, ours.merge) == (theirs.formula, theirs.merge)
+        for j, (a, b) in enumerate(zip(ours.directions, theirs.directions, strict=True)):
+            turned = a.reverse and ours.time_restored != theirs.time_restored
+            if a is not b or turned or not same:
+                found.add((k, j))
+    return found
 
 
 def finite_part(network: Network, run: Run) -> Run | None:
@@ -132,14 +161,13 @@ def finite_part(network: Network, run: Run) -> Run | None:
 
 def part(run: Run, sequences: slice, steps: slice) -> Run:
     """The outputs of some sequences and steps of a run."""
-    h0 = None if run.batch.h0 is None else tuple(h[sequences] for h in run.batch.h0)
-    return Run(replace(run.batch, x=run.batch.x[sequences, steps], h0=h0), run.y[sequences, steps])
+    return Run(run.batch.of(sequences, steps), run.y[sequences, steps])
 
 
 def recorded(network: Network, run: Run) -> list[Array] | None:
     """The states (B, T, H) of every direction as emitted; None where one was not recorded."""
     found = list(states_of(network, run))
-    wanted = [(*run.y.shape[:2], d.hidden_size) for _, _, d in network.directions()]
+    wanted = [(*run.y.shape[:2], d.state_size) for _, _, d in network.directions()]
     return found if [s.shape for s in found] == wanted else None
 
 
@@ -182,7 +210,7 @@ def steps_at(network: Network, run: Run, b: Array, t: Array) -> list[Terms] | No
             h = emitted[:, ::-1] if d.reverse and layer.time_restored else emitted
             seen = x[:, ::-1] if d.reverse else x
             first = next(h0, None)
-            start = np.zeros((len(x), d.hidden_size)) if first is None else first
+            start = np.zeros((len(x), d.state_size)) if first is None else first
             before = np.where((t > 0)[:, None], h[b, t - 1], start[b])
             terms = np.concatenate([seen[b, t].astype(h.dtype), before], axis=1)
             found.append((terms.astype(np.float64), h[b, t].astype(np.float64)))
@@ -202,7 +230,7 @@ def _explains(layer: Layer, d: Direction, some: Terms, dtype: str) -> bool:
     bias, wanted = d.bias[0][units], h[:, units]
     with np.errstate(over="ignore", invalid="ignore"):
         rough = np.abs(activation_of(layer.activation)(terms @ weights + bias) - wanted)
-        if not np.all(rough <= _LOOSE * np.maximum(1, np.abs(wanted))):
+        if not np.all(rough <= LOOSE * np.maximum(1, np.abs(wanted))):
             return False
         if not dtype:
             return True

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnverify import mistakes
 from rnnverify.canonical import Array, Direction, Network
-from rnnverify.diagnosis.hypothesis import Networks, Seen, placed, side_by_side
+from rnnverify.diagnosis.hypothesis import Networks, Seen, placed, side_by_side, with_tensors
 from rnnverify.narrowing import Rounding, is_rounding_of, roundings
 
 
@@ -31,7 +31,8 @@ def rounded(network: Network, seen: Seen) -> Networks:
 
 
 def _narrow_kernels(d: Direction, rounding: Rounding) -> Direction:
-    return replace(d, kernel=_narrow(d.kernel, rounding), recurrent_kernel=_narrow(d.recurrent_kernel, rounding))
+    """With all that is no bias."""
+    return with_tensors(d, {name: _narrow(w, rounding) for name, w in d.tensors() if not name.startswith("bias")})
 
 
 def _biases_apart(d: Direction, rounding: Rounding) -> Direction:
@@ -58,12 +59,13 @@ def _as_stored(network: Network, rounded: Network, other: Network) -> Network:
     """
     for place, ours, theirs in side_by_side(rounded, other):
         before = network.layers[place[0]].directions[place[1]]
+        names = [name for name, _ in ours.tensors() if "bias" not in name and getattr(theirs, name) is not None]
         same = {
             name: getattr(theirs, name)
-            for name in ("kernel", "recurrent_kernel")
+            for name in names
             if is_rounding_of(getattr(ours, name).astype(np.float64), getattr(theirs, name).astype(np.float64))
         }
-        if len(same) == 2:
+        if len(same) == len(names):
             reach = 2 * max(float(np.abs(getattr(before, name) - getattr(theirs, name)).max()) for name in same)
             if np.abs(ours.bias - theirs.bias).max() <= reach:
                 same.update(bias_input=theirs.bias_input, bias_recurrent=theirs.bias_recurrent)

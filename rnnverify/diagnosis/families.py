@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rnnverify.diagnosis import activations, biases, digits, layers, order, outputs, runs, weights
+from rnnverify.diagnosis import (
+    activations,
+    biases,
+    digits,
+    formulas,
+    gated_biases,
+    gates,
+    layers,
+    order,
+    outputs,
+    runs,
+    weights,
+)
 from rnnverify.diagnosis.hypothesis import Hypothesis, both_ways
 from rnnverify.diagnosis.outputs import Remake
 from rnnverify.diagnosis.runs import Restore
@@ -23,9 +35,17 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
         both_ways(weights.kernel_transposed),
         both_ways(weights.kernels_swapped),
         both_ways(weights.kernel_reshaped),
+        both_ways(weights.recurrent_reshaped),
         both_ways(weights.concatenated_the_other_way),
         Hypothesis(weights.recurrence_lost, weights.recurrence_lost_back),
         Hypothesis(weights.one_kernel_for_both, None),
+    ),
+    "gates": (
+        both_ways(gates.gates_in_another_order),
+        both_ways(gates.gates_of_one_tensor),
+        both_ways(gates.gates_interleaved),
+        both_ways(gates.update_gate_complemented),
+        both_ways(gates.gates_in_a_rare_order, in_pairs=False),
     ),
     "biases": (
         Hypothesis(biases.bias_missing, biases.bias_missing_back),
@@ -35,6 +55,23 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
         Hypothesis(biases.bias_halved, biases.bias_doubled),
         Hypothesis(biases.one_bias_twice, None),
         both_ways(biases.biases_exchanged),
+    ),
+    "gated biases": (
+        Hypothesis(gated_biases.merged_outside_reset, None),
+        Hypothesis(gated_biases.merged_inside_reset, None),
+        both_ways(gated_biases.candidate_biases_swapped),
+        Hypothesis(gated_biases.forget_bias_not_added, gated_biases.forget_bias_added_twice),
+        Hypothesis(gated_biases.forget_bias_added_twice, gated_biases.forget_bias_not_added),
+        Hypothesis(gated_biases.biases_cut_elsewhere, None, in_pairs=False),
+    ),
+    "formulas": (
+        both_ways(formulas.reset_on_the_other_side),
+        both_ways(formulas.gate_activation_is_another),
+        both_ways(formulas.output_activation_is_another),
+        both_ways(formulas.cell_clip_ignored),
+        Hypothesis(formulas.peepholes_not_loaded, None),
+        both_ways(formulas.peepholes_in_another_order),
+        Hypothesis(formulas.coupling_ignored, None),
     ),
     "activations": (
         Hypothesis(activations.activation_missing, activations.activation_missing_back),
@@ -69,6 +106,7 @@ RUNS: tuple[Restore, ...] = (
     runs.batch_and_time_swapped,
     runs.reshaped_to_time_major,
     runs.initial_state_ignored,
+    runs.initial_states_exchanged,
     runs.state_carried,
     runs.layers_not_chained,
     runs.final_state_of_last_step,

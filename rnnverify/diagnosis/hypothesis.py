@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.canonical import Array, CellKind, Direction, Layer, Network
 from rnnverify.trace import Run
 
 
@@ -102,6 +103,28 @@ def everywhere_and_apart(network: Network, change: Callable[[Network], Network |
             yield where, spliced(network, changed, chosen)
 
 
+def everywhere_and_in_one_layer(
+    network: Network, cells: Sequence[CellKind], change: Callable[[Layer], Layer]
+) -> Networks:
+    """`change` in every layer of one of `cells`, then in each of them alone; one that is handed back does not count."""
+    changed = [change(layer) if layer.cell in cells else layer for layer in network.layers]
+    places = [k for k, (a, b) in enumerate(zip(network.layers, changed, strict=True)) if a is not b]
+    if places:
+        yield ("" if len(places) == len(network.layers) else _layers(places)), replace(network, layers=tuple(changed))
+    for k in places if len(places) > 1 else ():
+        yield f"layer {k}", layered(network, k, changed[k])
+
+
+def _layers(places: Sequence[int]) -> str:
+    return ", ".join(f"layer {k}" for k in places)
+
+
+def with_words(words: str, made: Networks) -> Networks:
+    """`made`, with `words` about the mistake behind where it sits."""
+    for where, network in made:
+        yield (f"{where}: {words}" if where else words), network
+
+
 Place = tuple[int, int]
 """Layer, and direction in it."""
 
@@ -154,6 +177,12 @@ def with_tensor(d: Direction, name: str, tensor: Array) -> Direction:
     return replace(d, kernel=tensor) if name == "kernel" else replace(d, recurrent_kernel=tensor)
 
 
+def with_tensors(d: Direction, tensors: Mapping[str, Array]) -> Direction:
+    """`d` with the tensors of those names replaced."""
+    changed: dict[str, Any] = dict(tensors)
+    return replace(d, **changed)
+
+
 def layered(network: Network, k: int, layer: Layer) -> Network:
     """`network` with `layer` as its layer k."""
     return replace(network, layers=(*network.layers[:k], layer, *network.layers[k + 1 :]))
@@ -170,6 +199,7 @@ def touched(before: Network, after: Network) -> Iterator[str]:
     """What a mistake changed: tensors such as `layer 0 reverse kernel`, the two biases as one, and facts of a layer."""
     for k, (a, b) in enumerate(zip(before.layers, after.layers, strict=True)):
         yield from [f"layer {k} activation"] * (a.activation != b.activation)
+        yield from [f"layer {k} formula"] * (a.formula != b.formula and a.activation == b.activation)
         yield from [f"layer {k} merge mode"] * (a.merge != b.merge)
         ways = [(layer.time_restored, [d.reverse for d in layer.directions]) for layer in (a, b)]
         yield from [f"layer {k} order of time"] * (ways[0] != ways[1])
@@ -179,3 +209,6 @@ def touched(before: Network, after: Network) -> Iterator[str]:
                 yield f"{where} {name.replace('_', ' ')}"
         if not (np.array_equal(d.bias_input, e.bias_input) and np.array_equal(d.bias_recurrent, e.bias_recurrent)):
             yield f"{where} bias"
+        for name, mine, theirs in (("peephole", d.peephole, e.peephole), ("projection", d.projection, e.projection)):
+            if mine is not theirs and not (mine is not None and theirs is not None and np.array_equal(mine, theirs)):
+                yield f"{where} {name}"

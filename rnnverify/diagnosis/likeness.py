@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnverify.canonical import Array, Network
+from rnnverify.canonical import GATE_NAMES, Array, Network
 from rnnverify.diagnosis.biases import bias_is_another
 from rnnverify.finding import Proof
 
@@ -166,14 +166,27 @@ LIKENESSES = (
 
 
 def tensors_of(ours: Network, theirs: Network) -> list[Tensor]:
-    """Every tensor of two networks of the same shapes, side by side."""
-    found = []
-    for (where, _, a), (_, _, b) in zip(ours.directions(), theirs.directions(), strict=True):
-        for name in ("kernel", "recurrent_kernel", "bias"):
-            pair = (np.concatenate(getattr(d, name)[:, None] if name == "bias" else getattr(d, name)) for d in (a, b))
-            one, other = (array.astype(np.float64) for array in pair)
-            found.append(Tensor(f"{where} {name.replace('_', ' ')}", one, other))
+    """Every tensor of two networks of the same shapes, gate by gate, side by side; biases as rows of one."""
+    found: list[Tensor] = []
+    pairs = zip(ours.directions(), theirs.directions(), strict=True)
+    for (where, layer, a), (_, other, b) in pairs:
+        gates = GATE_NAMES[layer.cell]
+        for name in ("kernel", "recurrent_kernel"):
+            for gate, one, two in zip(gates, getattr(a, name), getattr(b, name), strict=True):
+                found.append(_tensor(where, gate, name.replace("_", " "), one, two))
+        for gate, one, two in zip(gates, a.bias, b.bias, strict=True):
+            found.append(_tensor(where, gate, "bias", one[None], two[None]))
+        if all(each.cell == "gru" and each.gating.reset_after for each in (layer, other)):
+            found.append(_tensor(where, gates[-1], "recurrent bias", a.bias_recurrent[-1:], b.bias_recurrent[-1:]))
+        for name in ("peephole", "projection"):
+            one, two = getattr(a, name), getattr(b, name)
+            if one is not None and two is not None:
+                found.append(_tensor(where, "", name, one, two))
     return found
+
+
+def _tensor(where: str, gate: str, kind: str, ours: Array, theirs: Array) -> Tensor:
+    return Tensor(" ".join(filter(None, (where, gate, kind))), ours.astype(np.float64), theirs.astype(np.float64))
 
 
 def _is_orthogonal(U: Array) -> bool:

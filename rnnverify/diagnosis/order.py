@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from rnnverify import reference, symmetry
-from rnnverify.activations import activation as activation_of
 from rnnverify.canonical import Array, Direction, Network
+from rnnverify.cells import State, recurrence
 from rnnverify.diagnosis.by_behaviour import steps_at
 from rnnverify.diagnosis.hypothesis import Networks, Seen, layered, named, placed, side_by_side, with_tensor
 from rnnverify.trace import Run
@@ -67,7 +67,9 @@ def units_in_another_order(network: Network, seen: Seen) -> Networks:
 
 def _by_first_steps(network: Network, seen: Seen) -> symmetry.Symmetry | None:
     """The symmetry that the first step of every sequence shows: from zeros, recurrent kernels have no part in it."""
-    run = next((run for run in seen.runs if run.batch.h0 is None), seen.runs[0])
+    run = next((run for run in seen.runs if run.batch.h0 is None), None)
+    if run is None:
+        return None
     sequences = np.arange(len(run.y))
     steps = steps_at(network, run, sequences, np.zeros_like(sequences))
     if steps is None:
@@ -75,10 +77,17 @@ def _by_first_steps(network: Network, seen: Seen) -> symmetry.Symmetry | None:
     given = iter(steps)
 
     def match(k: int, _: int, ours: Direction) -> symmetry.Matched | None:
-        activation = network.layers[k].activation
+        layer = network.layers[k]
         terms, h = next(given)
-        weights = np.concatenate([ours.kernel[0], ours.recurrent_kernel[0]]).astype(np.float64)
-        return symmetry.matched(activation_of(activation)(terms @ weights + ours.bias[0]), h, activation)
+        I = ours.input_size
+        state: State = (terms[:, I:],)
+        if layer.cell == "lstm":
+            state = (*state, np.zeros((len(terms), ours.hidden_size)))
+        if ours.projection is not None:
+            return None
+        formula = recurrence(layer, ours)
+        after = formula.step(formula.project(terms[:, None, :I])[:, 0], state)
+        return symmetry.matched(after[0], h, symmetry.free(layer))
 
     return symmetry.find_by(network, match)
 
@@ -99,10 +108,12 @@ def top_units_by_outputs(network: Network, runs: Sequence[Run]) -> symmetry.Symm
 
     def match(k: int, j: int, d: Direction) -> symmetry.Matched | None:
         H = d.hidden_size
+        if d.projection is not None:
+            return None
         if k < top:
             return list(range(H)), [1.0] * H
         units = slice(j * H, (j + 1) * H) if network.output_size > H else slice(None)
-        return symmetry.matched(ours[:, units], theirs[:, units], network.layers[k].activation)
+        return symmetry.matched(ours[:, units], theirs[:, units], symmetry.free(network.layers[k]))
 
     return symmetry.find_by(network, match)
 
@@ -145,7 +156,7 @@ def _shuffled(network: Network, seen: Seen, axis: int) -> Networks:
     kind = "rows" if axis == 1 else "columns"
     for place, ours, theirs in side_by_side(network, likely):
         for name, words in _NAMES:
-            a, b = (np.moveaxis(getattr(d, name)[0], axis - 1, 0) for d in (ours, theirs))
+            a, b = (_lines(getattr(d, name), axis) for d in (ours, theirs))
             order = order_of(a, b)
             if order is not None:
                 changed = with_tensor(ours, name, np.take(getattr(ours, name), order, axis=axis))
@@ -157,6 +168,12 @@ def _shuffled(network: Network, seen: Seen, axis: int) -> Networks:
         if order is not None:
             mixed = replace(ours, bias_input=ours.bias_input[:, order], bias_recurrent=ours.bias_recurrent[:, order])
             yield f"{named(network, place)} bias, {symmetry.brief(order)}", placed(network, place, mixed)
+
+
+def _lines(w: Array, axis: int) -> Array:
+    """The rows (axis 1) or columns (axis 2) of w (G, R, H), those of all gates together, as rows."""
+    lines = np.moveaxis(w, axis, 0)
+    return lines.reshape(len(lines), -1)
 
 
 def order_of(a: Array, b: Array) -> list[int] | None:

@@ -72,12 +72,14 @@ def state_carried(network: Network, run: Run) -> Runs:
     if run.batch.h0 is not None:
         return
     finals = run.h_n or _finals(network, run)
+    cells = _final_cells(network, run)
     if finals and len(run.y) > 1:
-        carried = tuple(np.concatenate([np.zeros_like(h[:1]), h[:-1]]) for h in finals)
-        yield "from one sequence to the next", network, replace(run, batch=replace(run.batch, h0=carried))
-    first = reference.run(network, [run.batch])
-    again = tuple(h for each in first.runs.values() for h in each.h_n)
-    yield "from an earlier call", network, replace(run, batch=replace(run.batch, h0=again))
+        h0, c0 = (tuple(np.concatenate([np.zeros_like(s[:1]), s[:-1]]) for s in each) for each in (finals, cells))
+        batch = replace(run.batch, h0=h0, c0=c0 or None)
+        yield "from one sequence to the next", network, replace(run, batch=batch)
+    (first,) = reference.run(network, [run.batch]).runs.values()
+    batch = replace(run.batch, h0=first.h_n, c0=first.c_n or None)
+    yield "from an earlier call", network, replace(run, batch=batch)
 
 
 def initial_state_not_zero(network: Network, run: Run) -> Runs:
@@ -91,6 +93,8 @@ def initial_state_not_zero(network: Network, run: Run) -> Runs:
     given = list(states_of(network, run))
     if run.batch.h0 is not None or run.y.shape[1] < 4 or not restored or len(given) < _count(network):
         return
+    if any(layer.cell == "lstm" for layer in network.layers):
+        return  # c after the first step is not recorded
     ways = [d.reverse for _, _, d in network.directions()]
     start = tuple(h[:, -1] if reverse else h[:, 0] for h, reverse in zip(given, ways, strict=True))
     inner = slice(1, -1)
@@ -108,8 +112,29 @@ def initial_state_ignored(network: Network, run: Run) -> Runs:
     PyTorch: rnn(x, h0).
     TensorFlow: initial_state= of dynamic_rnn.
     """
-    if run.batch.h0 is not None:
-        yield "", network, replace(run, batch=replace(run.batch, h0=None))
+    batch = run.batch
+    if batch.h0 is not None:
+        yield "", network, replace(run, batch=replace(batch, h0=None, c0=None))
+    if batch.h0 is not None and batch.c0 is not None:
+        zeros, none = (tuple(np.zeros_like(s) for s in states) for states in (batch.h0, batch.c0))
+        yield "that of c", network, replace(run, batch=replace(batch, c0=none))
+        yield "that of h", network, replace(run, batch=replace(batch, h0=zeros))
+
+
+def initial_states_exchanged(network: Network, run: Run) -> Runs:
+    """the initial states h and c are exchanged
+
+    Both have one shape, so nothing complains: runs from zeros agree, and runs from given states do not. Hand them on in
+    the order of the framework.
+
+    Keras: initial_state=[h, c].
+    PyTorch: lstm(x, (h0, c0)).
+    TensorFlow: LSTMStateTuple(c, h), and a state that is no tuple is [c, h].
+    """
+    # openvinotoolkit/openvino#13095
+    batch = run.batch
+    if batch.h0 and batch.c0 and [h.shape for h in batch.h0] == [c.shape for c in batch.c0]:
+        yield "", network, replace(run, batch=replace(batch, h0=batch.c0, c0=batch.h0))
 
 
 def layers_not_chained(network: Network, run: Run) -> Runs:
@@ -119,7 +144,7 @@ def layers_not_chained(network: Network, run: Run) -> Runs:
     with the outputs of the one below: x = layer(x).
     """
     # pytorch/pytorch#140928 and #157457: the pseudo-code of nn.RNN had this error
-    h0 = iter(run.batch.h0 or ())
+    h0, c0 = iter(run.batch.h0 or ()), iter(run.batch.c0 or ())
     given = list(states_of(network, run))
     if len(network.layers) < 2 or len(given) < _count(network):
         return
@@ -129,6 +154,7 @@ def layers_not_chained(network: Network, run: Run) -> Runs:
     for k, layer in enumerate(network.layers):
         states = tuple(next(rest) for _ in layer.directions)
         start = tuple(next(h0) for _ in layer.directions) if run.batch.h0 else None
+        cells = tuple(next(c0) for _ in layer.directions) if run.batch.c0 and layer.cell == "lstm" else None
         y = (
             run.y
             if k == len(network.layers) - 1
@@ -137,7 +163,11 @@ def layers_not_chained(network: Network, run: Run) -> Runs:
             else states[0]
         )
         several = states if len(states) > 1 else ()
-        yield "", Network((layer,)), Run(replace(run.batch, h0=start), np.asarray(y, states[0].dtype), (), several)
+        yield (
+            "",
+            Network((layer,)),
+            Run(replace(run.batch, h0=start, c0=cells), np.asarray(y, states[0].dtype), (), several),
+        )
 
 
 def final_state_of_last_step(network: Network, run: Run) -> Runs:
@@ -182,8 +212,8 @@ def padding_not_masked(network: Network, run: Run) -> Runs:
         return
     for length in sorted(set(lengths.tolist()) - {0}):
         chosen = lengths == length
-        h0 = None if run.batch.h0 is None else tuple(h[chosen] for h in run.batch.h0)
-        batch = replace(run.batch, x=run.batch.x[chosen, :length], h0=h0)
+        h0, c0 = (s and tuple(each[chosen] for each in s) for s in (run.batch.h0, run.batch.c0))
+        batch = replace(run.batch, x=run.batch.x[chosen, :length], h0=h0, c0=c0)
         yield "", network, Run(batch, run.y[chosen, :length], (), tuple(s[chosen, :length] for s in run.states))
 
 
@@ -199,6 +229,21 @@ def _finals(network: Network, run: Run) -> tuple[Array, ...]:
         return ()
     pairs = zip(given, network.directions(), strict=True)
     return tuple(h[:, 0] if d.reverse and layer.time_restored else h[:, -1] for h, (_, layer, d) in pairs)
+
+
+def _final_cells(network: Network, run: Run) -> tuple[Array, ...]:
+    """The last cell state of every direction of an LSTM (B, H), where each sequence goes on from the one before."""
+    if run.c_n or not any(layer.cell == "lstm" for layer in network.layers):
+        return run.c_n
+    h: tuple[Array, ...] | None = None
+    c: tuple[Array, ...] | None = None
+    found = []
+    for k in range(len(run.y)):
+        one = Batch(ZERO, run.batch.x[k : k + 1], h, c)
+        (made,) = reference.run(network, [one]).runs.values()
+        h, c = made.h_n, made.c_n
+        found.append(c)
+    return tuple(np.concatenate(each) for each in zip(*found, strict=True))
 
 
 def _count(network: Network) -> int:

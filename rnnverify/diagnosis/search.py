@@ -8,14 +8,14 @@ accepts is found: all weights, or every recorded step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rnnverify.canonical import Network
-from rnnverify.diagnosis.hypothesis import Change, Hypothesis, Place, Seen
+from rnnverify.diagnosis.hypothesis import Change, Hypothesis, Seen
 
-Parts = Callable[[Network], Iterator[tuple[Place | None, bool]]]
-"""Each part: the direction that it belongs to, None for all, and whether a network accounts for it."""
+Parts = Callable[[Network], Iterator[tuple[Hashable, bool]]]
+"""Each part: what it is called, None for all there is, and whether a network accounts for it."""
 
 _DEPTH = 4  # mistakes at once
 _BRANCHES = 4  # of those that account for more, how many are followed
@@ -47,6 +47,7 @@ class Search:
     seen: Seen
     parts: Parts
     proves: Callable[[Network], bool]
+    changed: Callable[[Network, Network], set[Hashable]]  # which parts a mistake changed, before and after it
     pairs: int  # how many may be tried at most
     seconds: Sequence[tuple[Hypothesis, Change]] | None = None  # of a pair; None: all
 
@@ -94,19 +95,25 @@ class Search:
 
     def _in_pairs(self, start: Chain, singles: Sequence[Chain]) -> Chain | None:
         """Two mistakes in the same place, which may show only together."""
-        missing = {place for place, accounted in self.parts(start.network) if not accounted}
+        if not self.pairs:
+            return None
+        missing = {part for part, accounted in self.parts(start.network) if not accounted} - {None}
+
+        def is_apt(before: Network, after: Network) -> bool:
+            """Whether a mistake changed all that is not accounted for, and nothing else.
+
+            Of two mistakes that do not change the same, one alone accounts for more, and is followed anyway.
+            """
+            return not missing or self.changed(before, after) == missing
+
         first = [
-            chain
-            for chain in singles
-            if chain.steps[0].hypothesis.in_pairs and _is_apt(start.network, chain.network, missing)
+            chain for chain in singles if chain.steps[0].hypothesis.in_pairs and is_apt(start.network, chain.network)
         ]
         left = self.pairs
-        if not left:
-            return None
         for chain in first:
             for hypothesis, change in self.changes if self.seconds is None else self.seconds:
                 for where, network in change(chain.network, self.seen) if hypothesis.in_pairs else ():
-                    if not _is_apt(chain.network, network, missing):
+                    if not is_apt(chain.network, network):
                         continue
                     left -= 1
                     if all(accounted for _, accounted in self.parts(network)) and self.proves(network):
@@ -119,21 +126,3 @@ class Search:
 
 def _gains(before: tuple[bool, ...], after: tuple[bool, ...]) -> bool:
     return sum(after) > sum(before) and all(a or not b for a, b in zip(after, before, strict=True))
-
-
-def _is_apt(before: Network, after: Network, missing: set[Place | None]) -> bool:
-    """Whether a mistake changed all the directions that are not accounted for, and no other.
-
-    Of two mistakes that are not made in the same directions one alone accounts for more, and is followed anyway.
-    """
-    places = missing - {None}
-    if not places:
-        return True
-    changed: set[Place | None] = set()
-    for k, (ours, theirs) in enumerate(zip(before.layers, after.layers, strict=True)):
-        same = (ours.activation, ours.merge) == (theirs.activation, theirs.merge)
-        for j, (a, b) in enumerate(zip(ours.directions, theirs.directions, strict=True)):
-            turned = a.reverse and ours.time_restored != theirs.time_restored
-            if a is not b or turned or not same:
-                changed.add((k, j))
-    return changed == places

@@ -27,6 +27,7 @@ from rnnverify.trace import PROBE, Run
 
 _PAIRS = 20_000  # of mistakes at once, tried at most
 _LARGE, _LONG = 2**14, 64  # weights, steps: beyond these fewer are tried
+_GATED = 4  # times as long takes a network with gates
 _STEPS = 6  # enough where no direction begins at the last
 _ROUNDED = 0.05  # of the standard deviation of the outputs: what rounding the weights may change at most
 _PROBES = 16  # one-step runs that are looked at before longer ones
@@ -203,7 +204,8 @@ def _most_pairs(network: Network, runs: Sequence[Run]) -> int:
     """How many are tried: fewer where each takes longer."""
     size = sum(tensor.size for _, tensor in network.tensors())
     T = max(run.y.shape[1] for run in runs) if any(d.reverse for _, _, d in network.directions()) else _STEPS
-    return int(_PAIRS * min(1.0, _LARGE / size) * min(1.0, _LONG / T))
+    slow = any(layer.cell != "rnn" for layer in network.layers)
+    return int(_PAIRS * min(1.0, _LARGE / size) * min(1.0, _LONG / T) / (_GATED if slow else 1))
 
 
 def _by_length(networks: Sequence[Network]) -> Iterator[tuple[slice, list[int]]]:

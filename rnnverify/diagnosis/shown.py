@@ -18,8 +18,10 @@ def shown_weights(network: Network, runs: Sequence[Run]) -> Network | None:
     None where steps were not recorded, too few were, or the activation cannot be turned back.
     """
     places = list(side_by_side(network, network))
+    if any(layer.cell != "rnn" for layer in network.layers):
+        return None  # gates hide each other: no state can be turned back
     steps = [_many_steps(network, run) for run in runs]
-    turnable = all(network.layers[k].activation in INVERSES for (k, _), _, _ in places)
+    turnable = all(layer.activation in INVERSES for layer in network.layers)
     if not steps or not turnable or any(s is None for s in steps):
         return None
     found = network

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from rnnverify import mistakes
-from rnnverify.canonical import Array, Direction, Network
+from rnnverify.canonical import GATES, Array, CellKind, Direction, Network, reorder
 from rnnverify.diagnosis.hypothesis import (
     Networks,
     Seen,
@@ -17,6 +18,7 @@ from rnnverify.diagnosis.hypothesis import (
     side_by_side,
     with_tensor,
 )
+from rnnverify.gate_mistakes import in_directions
 
 
 def recurrent_transposed(network: Network, _: Seen) -> Networks:
@@ -60,6 +62,20 @@ def kernel_reshaped(network: Network, _: Seen) -> Networks:
     # keras-team/keras#8720: cuDNN kernels read as plain Keras ones are the inverse of the same mistake
     yield from everywhere_and_apart(network, mistakes.kernel_reshaped)
     yield from everywhere_and_apart(network, _reshaped_back)
+    yield from _reshaped_whole(network, "kernel")
+
+
+def recurrent_reshaped(network: Network, _: Seen) -> Networks:
+    """the recurrent kernel is reshaped where it should be transposed
+
+    All gates in one matrix are not square, and reshape makes its shape fit: step 0 is exact, every later step is wrong.
+    Transpose instead.
+
+    Keras: write weight_hh.T, not weight_hh.reshape(H, gates * H).
+    PyTorch: write recurrent_kernel.T, not recurrent_kernel.reshape(gates * H, H) or view.
+    TensorFlow: write weight_hh.T for kernel[I:], not weight_hh.reshape(H, gates * H).
+    """
+    yield from _reshaped_whole(network, "recurrent_kernel")
 
 
 def kernels_swapped(network: Network, _: Seen) -> Networks:
@@ -159,7 +175,7 @@ def _factor(a: Array, b: Array) -> float | None:
 
 
 def _tied(d: Direction, first: bool) -> Direction:
-    if d.input_size != d.hidden_size:
+    if d.kernel.shape != d.recurrent_kernel.shape:
         return d
     return replace(d, recurrent_kernel=d.kernel) if first else replace(d, kernel=d.recurrent_kernel)
 
@@ -170,6 +186,41 @@ def _reshaped_back(network: Network) -> Network:
         return replace(d, kernel=d.kernel.reshape(G, H, I).swapaxes(1, 2))
 
     return mistakes.each(network, change)
+
+
+def _reshaped_whole(network: Network, name: str) -> Networks:
+    """A matrix of all gates, in an order that frameworks store, reshaped from one layout to the other."""
+    for cell, orders in _STORED.items():
+        for order in orders:
+            for change in (_rows_as_columns, _columns_as_rows):
+                made = _reshaped_in(network, cell, order, name, change)
+                if made is not None:
+                    yield from everywhere_and_apart(network, lambda _, made=made: made)  # type: ignore[misc]  # mypy infers no type for a lambda with a default
+
+
+_STORED: dict[CellKind, tuple[str, ...]] = {"gru": ("rzn", "zrn"), "lstm": ("ifgo", "igfo", "iofg")}
+
+
+def _reshaped_in(
+    network: Network, cell: CellKind, order: str, name: str, change: Callable[[Array], Array]
+) -> Network | None:
+    def of(d: Direction) -> Direction:
+        w = reorder(getattr(d, name), GATES[cell], order)
+        return with_tensor(d, name, reorder(change(w), order, GATES[cell]))
+
+    return in_directions(network, cell, of)
+
+
+def _rows_as_columns(w: Array) -> Array:
+    """w (G, R, H): its matrix (G * H, R), reshaped to (R, G * H)."""
+    G, R, H = w.shape
+    return np.asarray(np.moveaxis(w.swapaxes(1, 2).reshape(R, G, H), 1, 0))
+
+
+def _columns_as_rows(w: Array) -> Array:
+    """w (G, R, H): its matrix (R, G * H), reshaped to (G * H, R)."""
+    G, R, H = w.shape
+    return np.asarray(np.moveaxis(w, 0, 1).reshape(G, H, R).swapaxes(1, 2))
 
 
 def _concatenated_back(network: Network) -> Network:

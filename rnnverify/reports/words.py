@@ -83,7 +83,11 @@ def _model(model: ModelOutputs) -> str:
     if model.rule:
         same = model.decisions - model.flips
         words += f"; {model.rule} the same at {same} of {model.decisions} steps"
-    return f"{words}; at most {max(model.used):.0%} of what rounding allows"
+    return f"{words}; at most {_share(max(model.used))} of what rounding allows"
+
+
+def _share(used: float) -> str:
+    return f"{used:.0%}" if used <= 1 else f"{number(used)} times"
 
 
 def _where(measured: Measured) -> str:
@@ -106,8 +110,7 @@ def _budgets(pair: Pair) -> str:
     shares = []
     for label, budget in zip((pair.baseline, pair.candidate), pair.budgets, strict=True):
         if budget:
-            used = f"{budget.used:.0%}" if budget.used <= 1 else f"{number(budget.used)} times"
-            shares.append(f"{label} {used}")
+            shares.append(f"{label} {_share(budget.used)}")
     return ", ".join(shares) + " of what rounding allows in a step"
 
 
@@ -155,7 +158,7 @@ def weight_row(tensor: TensorDifference) -> tuple[str, ...]:
     """A tensor that is not equal on both sides, under WEIGHT_COLUMNS."""
     return (
         tensor.name,
-        " x ".join(str(n) for n in tensor.shape[1:]),
+        " x ".join(str(n) for n in tensor.shape[tensor.shape[0] == 1 :]),
         f"{tensor.differing} of {math.prod(tensor.shape)}" if tensor.differing else f"{tensor.rounded} rounded",
         number(tensor.max_abs),
         f"{tensor.max_ulp:.0f}" if tensor.max_ulp < 1e5 else number(tensor.max_ulp),

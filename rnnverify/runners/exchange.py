@@ -31,6 +31,14 @@ WHOLE = 1000  # steps that a network with a backward direction runs in one piece
 SMALL = 2**20  # bytes up to which an array shares its file: one of its own takes longer to open than to read
 
 
+def in_a_line(error: BaseException) -> str:
+    """What a framework says of a file that it does not load: its first sentence, or what fits into a line."""
+    said = (str(error).strip().splitlines() or [""])[0].split(". ")[0]
+    if len(said) > 120:
+        said = said[:120].rsplit(" ", 1)[0] + " ..."
+    return type(error).__name__ + ": " + said
+
+
 def load_array(reference: Any) -> Any:
     """The array at `reference`: the path of an .npy file, or [path, offset, dtype, shape] within a file of many."""
     if not isinstance(reference, list):

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from exchange import load_tensors
+from exchange import in_a_line, load_tensors
 
 
 def read_tensors(job: dict[str, Any]) -> Any:
@@ -18,7 +18,7 @@ def read_tensors(job: dict[str, Any]) -> Any:
             tensors, how = load_file(job)
             return {name: tensors[name] for name in job["tensors"]}, how, ""
         except Exception as error:  # the loader may refuse for any reason: the file's own arrays remain
-            why = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
+            why = in_a_line(error)
     return load_tensors(job), "", why
 
 

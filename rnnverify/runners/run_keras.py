@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from any_keras import LOADER, load_model
-from exchange import load_tensors, run_batches
+from exchange import in_a_line, load_tensors, run_batches
 from keras_chain import model_of
 from keras_layers import ZeroInitializers, described, rebuilt
 
@@ -23,7 +23,7 @@ def run(job: dict[str, Any]) -> Any:
                 model = model_of("loaded", loaded_layers(job), specs, job)
                 loaded = LOADER
             except Exception as error:  # Keras 3 refuses most older files, in many ways
-                why = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
+                why = in_a_line(error)
         if model is None:
             tensors = load_tensors(job)
             layers = [rebuilt(spec, tensors, job["dtype"]) for spec in specs]

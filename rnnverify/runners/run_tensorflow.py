@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from exchange import load_tensors, run_batches
+from exchange import in_a_line, load_tensors, run_batches
 from tensorflow_cells import (
     Cell,
     activation_named,
@@ -142,7 +142,7 @@ class Model:
             saver = v1.train.Saver({name: variable for names in named for name, variable in names.items()})
             saver.restore(self.session, path)
         except (tf.errors.OpError, ValueError, TypeError) as error:
-            return type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
+            return in_a_line(error)
         return ""
 
     def run(self, x: Any, states: Any, lengths: Any = None) -> Any:

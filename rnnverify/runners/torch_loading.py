@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from exchange import load_tensors
+from exchange import in_a_line, load_tensors
 
 CLASSES = {
     "torch.nn.modules.rnn." + name: getattr(torch.nn, name)
@@ -21,7 +21,7 @@ def read_tensors(job: dict[str, Any]) -> Any:
         try:
             return load_file(job)
         except Exception as error:  # the loader may refuse for any reason: the file's own arrays remain
-            why = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:120]
+            why = in_a_line(error)
             for layer in job["layers"]:
                 layer.pop("made", None)
     arrays = {name: torch.from_numpy(np.array(array)) for name, array in load_tensors(job).items()}

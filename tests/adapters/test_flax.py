@@ -111,7 +111,7 @@ def test_where_each_array_goes_is_told() -> None:
 
 
 def test_what_the_file_leaves_open_is_said() -> None:
-    assert read(contents(linen("SimpleCell")), None).assumptions == ("reverse=False", "residual=False")
+    assert read(contents(linen("SimpleCell")), None).assumptions == ("runs forward in time", "residual=False")
     gated = read(contents(nnx("GRUCell")), None)
     assert gated.assumptions == ("reverse=False",) and gated.open == {"gate_activation"}
     assert not read(contents(linen("SimpleCell")), None).open
@@ -129,7 +129,8 @@ def test_other_layers_and_optimisers_are_no_part_of_it() -> None:
     }
     slots = {f"opt_state/0/mu/{name}": array for name, array in linen("SimpleCell").items()}
     reading = read(contents(arrays | slots), None)
-    assert reading.not_compared[0] == "Dense_0 (2 arrays)" and len(reading.unused) == 6
+    assert reading.around.words == ("Dense 'Dense_0', 2 -> 5",) and len(reading.unused) == 4
+    assert not any("Dense_0" in words for words in reading.not_compared)
     assert len(reading.network.layers) == 1
 
 

@@ -18,7 +18,9 @@ from rnnverify.canonical import Array
 from rnnverify.containers import open_model
 from rnnverify.containers.tf_graph import Graph, Node, read_graph
 from rnnverify.errors import UnsupportedError
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.trace import Batch, Run
 
 GATES = Path(__file__).parents[2] / "fixtures" / "gates"

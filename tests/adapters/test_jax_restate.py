@@ -29,7 +29,7 @@ def test_another_direction() -> None:
     (layer,) = reading.network.layers
     assert layer.directions[0].reverse and not layer.time_restored
     assert (reading.recipe.layers[0]["reverse"], reading.recipe.layers[0]["keep_order"]) == (True, False)
-    assert reading.assumptions[0] == "reverse=True"
+    assert reading.assumptions[0] == "runs backward in time"
     assert all(role.startswith("layer 0 reverse ") for role in reading.roles.values())
     back = restate(reading, None, False)
     assert back.network.fingerprint() == read(contents(ONE), None).network.fingerprint()
@@ -53,7 +53,7 @@ def test_it_is_borrowed_or_set(fixtures: Path) -> None:
     keras, flax = fixtures / "wrong" / "go_backwards.keras", fixtures / "simple_cell.msgpack"
     sides = [open_side(parse(str(path), label)) for path, label in ((keras, "A"), (flax, "B"))]
     _, borrowed = settle(sides, Assumed())
-    assert borrowed.reading and borrowed.reading.assumptions[0] == "reverse=True (borrowed from A)"
+    assert borrowed.reading and borrowed.reading.assumptions[0] == "runs backward in time (borrowed from A)"
     assert borrowed.network and np.array_equal(borrowed.network.layers[0].directions[0].reverse, True)
     (alone,) = settle(sides[1:], Assumed(go_backwards=("B",)))
-    assert alone.reading and alone.reading.assumptions[0] == "reverse=True (set by options)"
+    assert alone.reading and alone.reading.assumptions[0] == "runs backward in time (set by options)"

@@ -77,7 +77,7 @@ def test_keras_0_3_weights_are_read_by_number(tmp_path: Path) -> None:
 def test_tensorflow_forms_state_what_they_state() -> None:
     saved = read(opened("tf.keras-2.4.4/rnn_emb_savedmodel_nt"), None)
     assert saved.activation_stated and not saved.assumptions
-    assert saved.not_compared == ("Embedding 'embedding'", "Dense 'dense'")
+    assert saved.around.words == ("Embedding 'embedding', 20 tokens", "Dense 'dense', 8 -> 3")
     assert not saved.recipe.loadable and "runs the functions" in saved.recipe.why_not
     weights_alone = read(opened("tf.keras-2.15.1/rnn_emb_tfckpt"), None)
     assert not weights_alone.activation_stated and "go_backwards is False" in weights_alone.assumptions
@@ -93,9 +93,10 @@ def test_cells_without_configuration_leave_the_activation_open() -> None:
     assert not reading.activation_stated and reading.network.layers[0].hidden_size == 8
 
 
-def test_embedding_and_head_are_named_as_not_compared() -> None:
+def test_embedding_and_head_are_read_with_it() -> None:
     reading = read(opened("keras-3.0.5/rnn_emb_keras"), None)
-    assert reading.not_compared == ("Embedding 'embedding'", "Dense 'dense'")
+    assert reading.around.words == ("Embedding 'embedding', 20 tokens", "Dense 'dense', 8 -> 3")
+    assert not reading.not_compared
     assert reading.notes == ("'simple_rnn' returns the last step only; every step is compared",)
 
 

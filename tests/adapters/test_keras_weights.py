@@ -190,4 +190,4 @@ def test_assumptions_are_those_of_the_part() -> None:
 def test_a_bias_of_keras_0_3_is_no_recurrent_kernel() -> None:
     dense = {"param_0": np.zeros((3, 2), np.float32), "param_1": np.zeros(2, np.float32)}
     rnn = dict(zip(("param_0", "param_1", "param_2"), weights(2, 3), strict=True))
-    assert read(held(None, {"layer_0": rnn, "layer_1": dense}), None).not_compared == ("layer_1 (2 tensors)",)
+    assert read(held(None, {"layer_0": rnn, "layer_1": dense}), None).around.words == ("Dense 'layer_1', 3 -> 2",)

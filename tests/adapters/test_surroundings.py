@@ -157,6 +157,10 @@ def test_keras_by_its_configuration() -> None:
     ]
     found = keras.read(held(sequential(*stack), KERAS), None)
     assert table(found) == "emb" and not found.around.assumptions
+    assert found.around.embedding and not found.around.embedding.masks_zero
+    stack[0]["config"]["mask_zero"] = True
+    masking = keras.read(held(sequential(*stack), KERAS), None).around.embedding
+    assert masking is not None and masking.masks_zero
     assert heads(found) == [("head", (H, O), "softmax", True), ("top", (O, 5), "relu", True)]
     assert found.not_compared == ("Dropout 'drop'",)
     check_recipe(found)

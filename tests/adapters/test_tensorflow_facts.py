@@ -14,7 +14,9 @@ from rnnverify.adapters.tensorflow import read
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
 from rnnverify.errors import FileError, SelectorError, UnsupportedError
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.trace import Batch
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -149,7 +151,8 @@ def test_lengths_in_the_graph_are_noted() -> None:
 def test_moving_averages_are_taken_when_they_are_asked_for(selector: str) -> None:
     found = reading(FIXTURES / "genuine/tf-1.8.0/rnn_emb_adam_ema_v2", selector)
     assert found.part == "rnn:ema"
-    assert set(found.roles) == {f"rnn/basic_rnn_cell/{name}/ExponentialMovingAverage" for name in ("kernel", "bias")}
+    names = ("rnn/basic_rnn_cell/kernel", "rnn/basic_rnn_cell/bias", "embedding", "softmax_w", "softmax_b")
+    assert set(found.roles) == {f"{name}/ExponentialMovingAverage" for name in names}
 
 
 def test_moving_averages_that_are_not_there_are_not_found() -> None:

@@ -19,7 +19,9 @@ from rnnverify.adapters.layouts import lay_out
 from rnnverify.canonical import Array, CellKind, Direction, Gating, Layer, Network
 from rnnverify.conversion import convert
 from rnnverify.errors import UnsupportedError
-from rnnverify.native import Limits, Order, Runners
+from rnnverify.jobs import Order
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import Batch
 from rnnverify.verify import compare

@@ -118,10 +118,10 @@ def read(arrays: dict[str, Array], selector: str | None = None, **metadata: obje
     return adapter.read(holding(arrays, **metadata), selector)
 
 
-def test_wrappers_and_layers_around_are_named() -> None:
+def test_wrappers_are_named_and_layers_around_are_read() -> None:
     reading = adapter.read(opened(FIXTURES / "genuine/torch-2.13.0/rnn_emb_compiled/model.pt"), "rnn")
     assert reading.part == "_orig_mod.rnn"
-    assert reading.not_compared == ("_orig_mod.embedding (1 tensor)", "_orig_mod.fc (2 tensors)")
+    assert reading.around.words == ("Embedding '_orig_mod.embedding', 20 tokens", "Dense '_orig_mod.fc', 8 -> 3")
 
 
 def test_every_tensor_has_a_role_or_a_reason() -> None:

@@ -81,5 +81,5 @@ def test_torchs_loader_is_told_of_a_layer_and_asked_for_nothing_else() -> None:
 def test_a_genuine_module_states_what_it_is() -> None:
     reading = adapter.read(opened(FIXTURES / "genuine/torch-1.0.1/rnn_emb_user_module/model.pt"), None)
     assert reading.activation_stated and reading.part == "rnn"
-    assert reading.not_compared == ("embedding (1 tensor)", "fc (2 tensors)")
+    assert reading.around.words == ("Embedding 'embedding', 20 tokens", "Dense 'fc', 8 -> 3")
     assert "user_model.CharRNN" in reading.recipe.why_not

@@ -56,7 +56,7 @@ def test_usual_names_of_a_pair_are_known(names: str) -> None:
     assert direction.bias_input[0].tobytes() == arrays[f"{x}.bias"].tobytes()
     assert direction.bias_recurrent[0].tobytes() == arrays[f"{h}.bias"].tobytes()
     assert reading.roles[f"{h}.weight"] == "layer 0 recurrent kernel (transposed)"
-    assert reading.not_compared == ("decoder (2 tensors)",)
+    assert reading.around.words == ("Dense 'decoder', 2 -> 4",)
     (said,) = reading.assumptions
     assert f"{x},{h} is a cell written by hand" in said
 

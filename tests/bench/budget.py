@@ -24,9 +24,11 @@ from rnnverify.adapters.reading import Reading
 from rnnverify.adequacy import Examiner
 from rnnverify.canonical import GATES, CellKind, Direction, Layer, Network
 from rnnverify.inputs import InputOptions, make_batches
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
 from rnnverify.probes import make_probes
 from rnnverify.rounding import check
+from rnnverify.runner_process import Limits
 from rnnverify.trace import ZERO, Batch
 
 B, T, I, H = 64, 1000, 32, 256

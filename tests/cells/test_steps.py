@@ -16,6 +16,7 @@ from rnnverify.inputs import InputOptions, make_batches
 from rnnverify.mistakes import MISTAKES, planted
 from rnnverify.probes import make_probes
 from rnnverify.rounding import check
+from rnnverify.timeline import departure
 from rnnverify.trace import Batch, Run
 
 NETWORKS = {
@@ -96,7 +97,10 @@ def test_a_final_cell_state_that_no_step_led_to() -> None:
     right, wrong = check(network, [recorded], "float32"), check(network, [other], "float32")
     assert right is not None and right.holds
     assert wrong is not None and not wrong.holds and wrong.where == "final cell state of layer 0"
-    assert 1 < wrong.used < np.inf and wrong.onset == ("layer 0", 39) and wrong.beyond == recorded.c_n[0].size
+    assert 1 < wrong.used < np.inf and wrong.first_step == wrong.at[1] == recorded.y.shape[1] - 1
+    assert departure(wrong, network).startswith(
+        f"it begins in final cell state of layer 0 at step {wrong.first_step}, "
+    )
     short = replace(recorded, c_n=(recorded.c_n[0][:, :-1],))
     lacking = check(network, [short], "float32")
     assert lacking is not None and lacking.used == np.inf and not lacking.holds
@@ -113,6 +117,15 @@ def test_a_reset_gate_may_be_off_as_far_as_that_of_onnxruntime(units: float, hol
     batch = Batch("from_h0", np.zeros((1, 1, 1), np.float32), (np.ones((1, 1), np.float32),))
     budget = check(network, [Run(batch, y)], "float32")
     assert budget is not None and budget.holds == holds
+
+
+def test_a_final_cell_state_that_other_weights_led_to_is_a_consequence() -> None:
+    network = NETWORKS["lstm"]
+    (batch, *_), (layer,) = all_batches(network), network.layers
+    halved = replace(layer, directions=(layer.directions[0].mapped(lambda w: w / 2),))
+    budget = check(network, [run(halved, SUMS[0], batch)], "float32")
+    assert budget is not None and not budget.holds and 1 < budget.used < np.inf
+    assert departure(budget, network).startswith("it begins in layer 0 at step 0")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -145,3 +158,18 @@ def test_layers_of_several_kinds_are_each_judged() -> None:
 def as_float32(found: Run) -> Run:
     h_n, states, c_n = (tuple(s.astype(np.float32) for s in each) for each in (found.h_n, found.states, found.c_n))
     return Run(found.batch, found.y.astype(np.float32), h_n, states, c_n)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_final_states_of_another_correct_run_follow(name: str) -> None:
+    """A recording may hold y of one run and h_n of another, each with its own rounding."""
+    network = NETWORKS[name]
+    for batch in all_batches(network):
+        recorded, other = (run(network.layers[0], sums, batch) for sums in (SUMS[0], SUMS[-1]))
+        y = recorded.y.copy()
+        y[:, -1] = other.y[:, -1] if batch.x.shape[1] == 1 else y[:, -1]
+        budget = check(network, [replace(recorded, y=y, h_n=other.h_n, c_n=other.c_n)], "float32")
+        assert budget is not None and budget.holds
+        wrong = replace(recorded, h_n=(other.h_n[0] * np.float32(1.001),))
+        found = check(network, [wrong], "float32")
+        assert found is not None and not found.holds and found.where == "final state of layer 0"

@@ -55,6 +55,8 @@ def test_bad_options_are_one_sentence(run: Run, fixtures: Path) -> None:
         (["--steps", "0"], "--steps 0: at least 1 is needed"),
         (["--activation", "thanh"], "--activation thanh: known are tanh, relu"),
         (["--activation", "C=relu"], "--activation C=relu: the sides are A, B"),
+        (["--lengths", "5,x"], "--lengths 5,x: wanted whole numbers of steps, such as 5,12,32"),
+        (["--lengths", "33"], "--lengths 33: wanted lengths from 1 to the 32 of --steps"),
         (["--inputs", "nowhere.npy"], "nowhere.npy: is no file of inputs"),
         (["--atol", "-1"], "--atol -1: a tolerance is a number from 0 up"),
         (["--timeout", "0"], "--timeout 0: wanted a number of seconds above 0"),

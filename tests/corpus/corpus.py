@@ -45,16 +45,19 @@ def main(arguments: Sequence[str]) -> int:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         groups = corpus_pairs.judge_groups(outcomes, pool)
         took(console, f"{groups.pairs} pairs of equal weights judged on the reference", began)
+        records = corpus_pairs.judge_records(outcomes, pool)
+        took(console, f"{records.pairs} models judged against their records", began)
         natively = corpus_pairs.judge_native(outcomes)
         took(console, f"{natively.pairs} pairs of equal weights judged natively", began)
         planted = corpus_pairs.judge_mutants(mutants, options.engine, pool)
-    took(console, f"{planted.pairs} pairs with a known mistake judged, {len(planted.refused)} refused", began)
+    took(console, f"{planted.pairs} pairs with a known mistake judged", began)
     hostile = corpus_bad.judge_bad(bad)
     took(console, f"{len(bad)} malformed and hostile files given to the command line", began)
     wrong = [f"{outcome.case.id}: {outcome.wrong}" for outcome in outcomes if outcome.wrong]
-    wrong += [*groups.wrong, *natively.wrong, *planted.wrong, *hostile]
+    wrong += [*groups.wrong, *records.wrong, *natively.wrong, *planted.wrong, *hostile]
     unexpected = [f"{o.case.id}: {o.refusal}" for o in outcomes if o.refusal and not o.expected]
     listing(console, "refused, not expected", unexpected)
+    listing(console, "seen to differ, and no mistake named", planted.unnamed)
     listing(console, "wrong", wrong)
     return 1 if wrong else 0
 

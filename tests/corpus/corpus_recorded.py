@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from corpus_cases import Case, Submodel
 
+from rnnverify.around import NOTHING, features
 from rnnverify.canonical import Array
-from rnnverify.containers import Contents
 from rnnverify.sides import Opened
 from rnnverify.trace import FROM_H0, ZERO, Batch, Trace
 
@@ -24,7 +24,7 @@ class Recorded:
     """Inputs and outputs for one recurrent part."""
 
     batches: tuple[Batch, ...]
-    outputs: Mapping[str, Mapping[str, Array]]  # batch -> "y" (B, T, F), "h_n 0" (B, H), ... -> values
+    outputs: Mapping[str, Mapping[str, Array]]  # batch -> "y" (B, T, F), "h_n 0" (B, H), "model_out", ... -> values
     limits: Mapping[str, float]  # batch -> what may differ
     steps: Array | None  # (S,) the steps that y holds, where it does not hold all
     open_steps: Array | None  # (B, T) True up to the first masked step, where steps are masked
@@ -43,8 +43,11 @@ def recorded(case: Case, side: Opened, arrays: Mapping[str, Array]) -> Recorded:
     mask = None
     if case.facts.get("masking"):
         mask = np.logical_and.accumulate(np.any(x.reshape(*x.shape[:2], -1) != 0, axis=2), axis=1)
+    around = side.reading.around if side.reading else NOTHING
     if x.ndim == 2:
-        x = embedding(case, side.contents, side.network.input_size)[x]
+        if around.embedding is None:
+            raise LookupError(f"{side.source}: no embedding was found")
+        x = features(around.embedding, x)
     batches, outputs, wide = [Batch(ZERO, x)], {ZERO: _outputs(arrays, y, "", mask is None)}, ""
     if side.network.dtype != np.float64:
         wide = "_float32_compute" if f"{y}_float32_compute" in arrays else ""
@@ -54,6 +57,10 @@ def recorded(case: Case, side: Opened, arrays: Mapping[str, Array]) -> Recorded:
         c0 = tuple(arrays["c0"]) if "c0" in arrays else None
         batches.append(Batch(FROM_H0, x, tuple(arrays["h0"]), c0))
         outputs[FROM_H0] = _outputs(arrays, y, "_from_h0", mask is None)
+    if case.facts.get("head") and "model_out" in arrays:
+        if around.head is None:
+            raise LookupError(f"{side.source}: no dense layers were found behind it")
+        outputs[ZERO]["model_out"] = arrays["model_out"]
     if not any(outputs.values()):
         raise LookupError(f"io.npz holds no outputs of {side.source}")
     limit = LIMITS[case.facts["dtype"]]
@@ -69,15 +76,6 @@ def submodel(case: Case, inputs: int, outputs: int) -> Submodel | None:
     """The submodel that a part of these sizes ends with; None where the model is not one of several."""
     exact = [p for p in case.submodels if (p.inputs, p.outputs) == (inputs, outputs)]
     return next(iter(exact or [p for p in case.submodels if p.outputs == outputs]), None)
-
-
-def embedding(case: Case, contents: Contents, width: int) -> Array:
-    """The table (V, I) that turns the tokens of x into features: optimizer slots and averages have longer names."""
-    shape = (case.facts["embedding"], width)
-    names = sorted((name for name, t in contents.tensors.items() if t.shape == shape), key=len)
-    if not names:
-        raise LookupError(f"no tensor of the file is an embedding {shape}")
-    return contents.tensors[names[0]].read()
 
 
 def _outputs(arrays: Mapping[str, Array], y: str, suffix: str, states: bool) -> dict[str, Array]:
@@ -100,7 +98,11 @@ def deviation(wanted: Recorded, trace: Trace) -> tuple[float, str]:
         run = trace.runs[name]
         for what, values in outputs.items():
             finals = run.c_n if what.startswith("c_n") else run.h_n
-            ours = run.y[:, -1] if what == "last" else run.y if what == "y" else finals[int(what[4:])]
+            if what == "model_out":
+                assert run.model_out is not None
+                ours = run.model_out if values.ndim == 3 else run.model_out[:, -1]
+            else:
+                ours = run.y[:, -1] if what == "last" else run.y if what == "y" else finals[int(what[4:])]
             if what == "y" and wanted.steps is not None:
                 ours = ours[:, wanted.steps]
             if ours.shape != values.shape:

@@ -39,7 +39,8 @@ def test_names_are_told_apart() -> None:
     names = [name for name, _ in WORDS]
     twice = {name for name in names if names.count(name) > 1}
     bias = "only the bias is another one"  # by the weights of both sides, and by what one recorded
-    assert twice == {"another activation stands in its place", bias}  # usual and rare activations
+    orders = "the gates are in another order"
+    assert twice == {"another activation stands in its place", orders, bias}  # usual and rare ones
 
 
 def test_every_hypothesis_can_be_made() -> None:

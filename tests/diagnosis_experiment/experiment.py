@@ -1,6 +1,6 @@
 """Does the diagnosis name the mistake that was made? Mistakes are planted in random networks, alone and in pairs.
 
-    python tests/diagnosis_experiment/experiment.py [TRIALS [SEED]]
+    python tests/diagnosis_experiment/experiment.py [TRIALS [SEED]] [SETTING ...] [gru | lstm]
 
 files         both sides are model files
 port          the wrong side is a recording; only its states are known
@@ -21,10 +21,11 @@ from dataclasses import replace
 
 import engines
 import numpy as np
+from gated_plants import GATED_PLANTS
 from plants import NETWORK_PLANTS, RUN_PLANTS, Trial
 
 from rnnverify import mistakes, reference
-from rnnverify.canonical import Array, Direction, Layer, Merge, Network
+from rnnverify.canonical import GATES, Array, CellKind, Direction, Gating, Layer, Merge, Network
 from rnnverify.diagnosis import diagnose
 from rnnverify.diagnosis.by_behaviour import Behaviour
 from rnnverify.diagnosis.families import FAMILIES
@@ -46,7 +47,7 @@ SETTINGS = ("files", "port", "stack", "original")
 HYPOTHESES = [hypothesis for family in FAMILIES.values() for hypothesis in family]
 
 
-def random_network(rng: np.random.Generator) -> Network:
+def random_network(rng: np.random.Generator, cell: CellKind = "rnn") -> Network:
     """One to three layers, one direction or two, trained-looking sizes; sometimes as many inputs as units."""
     depth = int(rng.choice([1, 1, 2, 3]))
     both, two = bool(rng.uniform() < 0.4), bool(rng.uniform() < 0.6)
@@ -54,20 +55,38 @@ def random_network(rng: np.random.Generator) -> Network:
     H = int(rng.integers(3, 25))
     I = H if rng.uniform() < 0.4 else int(rng.integers(2, 13))
     reverse = not both and rng.uniform() < 0.15
-    activation = str(rng.choice(["tanh", "tanh", "tanh", "relu", "sigmoid"]))
+    activation = str(rng.choice(["tanh", "tanh", "tanh", "relu", "sigmoid"])) if cell == "rnn" else "tanh"
+    special = str(rng.choice(["", "", "", "peepholes", "coupled", "clipped"])) if cell == "lstm" else ""
+    gating = Gating(
+        activation="sigmoid" if cell == "rnn" else str(rng.choice(["sigmoid", "sigmoid", "keras2_hard_sigmoid"])),
+        reset_after=cell != "gru" or rng.uniform() < 0.7,
+        cell_clip=0.4 if special == "clipped" else 0.0,
+    )
     layers: list[Layer] = []
     for _ in range(depth):
         width = layers[-1].output_size if layers else I
-        directions = tuple(direction(rng, width, H, two, reverse=bool(j) or reverse) for j in range(1 + both))
-        layers.append(Layer(directions, activation, merge=merge, time_restored=not reverse or rng.uniform() < 0.5))
+        given = (rng, width, H, two)
+        directions = tuple(
+            direction(*given, reverse=bool(j) or reverse, cell=cell, special=special) for j in range(1 + both)
+        )
+        restored = not reverse or rng.uniform() < 0.5
+        layers.append(Layer(directions, activation, cell, merge, restored, gating=gating))
     return Network(tuple(layers))
 
 
-def direction(rng: np.random.Generator, I: int, H: int, two: bool, reverse: bool) -> Direction:
-    kernel = rng.normal(0, I**-0.5, (1, I, H)).astype(np.float32)
-    recurrent = rng.normal(0, 0.8 * H**-0.5, (1, H, H)).astype(np.float32)
-    biases = rng.uniform(-0.5, 0.5, (2, 1, H)).astype(np.float32)
-    return Direction(kernel, recurrent, biases[0], biases[1] if two else 0 * biases[1], reverse)
+def direction(
+    rng: np.random.Generator, I: int, H: int, two: bool, reverse: bool, cell: CellKind = "rnn", special: str = ""
+) -> Direction:
+    G = len(GATES[cell])
+    kernel = rng.normal(0, I**-0.5, (G, I, H)).astype(np.float32)
+    recurrent = rng.normal(0, 0.8 * H**-0.5, (G, H, H)).astype(np.float32)
+    biases = rng.uniform(-0.5, 0.5, (2, G, H)).astype(np.float32)
+    peephole = rng.normal(0, 0.5, (3, H)).astype(np.float32) if special == "peepholes" else None
+    if special == "coupled":
+        for each in (kernel, recurrent, *biases):
+            each[1] = -each[0]
+    one, other = biases[0], biases[1] if two else 0 * biases[1]
+    return Direction(kernel, recurrent, one, other, reverse, peephole=peephole)
 
 
 def execute(network: Network, batch: Batch, rng: np.random.Generator) -> Run:
@@ -83,10 +102,13 @@ def batches_of(network: Network, rng: np.random.Generator) -> tuple[Batch, ...]:
 
 def plant(network: Network, count: int, rng: np.random.Generator) -> Trial | None:
     """`count` different mistakes one after the other; None where one of them changes nothing."""
-    names = [str(name) for name in rng.choice(list(NETWORK_PLANTS), count, replace=False)]
+    gated = network.layers[0].cell != "rnn"
+    plants = {**NETWORK_PLANTS, **GATED_PLANTS} if gated else NETWORK_PLANTS
+    chosen = list(GATED_PLANTS) if gated and rng.uniform() < 0.5 else list(plants)
+    names = [str(name) for name in rng.choice(chosen, count, replace=False)]
     wrong = network
     for name in names:
-        made = NETWORK_PLANTS[name](wrong, rng)
+        made = plants[name](wrong, rng)
         if made is None or mistakes.same(made, wrong):
             return None
         wrong = made
@@ -139,12 +161,12 @@ def leads_to(network: Network, wanted: Network, names: tuple[str, ...], wrong: O
 
 
 def planted_trials(
-    count: int, trials: int, setting: str, seed: int
+    count: int, trials: int, setting: str, seed: int, cell: CellKind = "rnn"
 ) -> Iterator[tuple[Trial, bool, tuple[str, ...], float]]:
     rng = np.random.default_rng([seed, count, SETTINGS.index(setting)])
     done = 0
     while done < trials:
-        network = random_network(rng)
+        network = random_network(rng, cell)
         trial = plant(network, count, rng)
         if trial is None or (setting == "stack" and len(network.layers) * len(network.layers[0].directions) == 1):
             continue
@@ -175,14 +197,14 @@ def visible(trial: Trial, wrong: Observed) -> bool:
     return not Behaviour.of(list(wrong.trace.runs.values()), "float32").proves(trial.right)
 
 
-def run_trials(trials: int, seed: int) -> Iterator[tuple[str, bool, tuple[str, ...]]]:
+def run_trials(trials: int, seed: int, cell: CellKind = "rnn") -> Iterator[tuple[str, bool, tuple[str, ...]]]:
     """Mistakes in how a network is run: the wrong side is a recording."""
     rng = np.random.default_rng([seed, 99])
     for name, make in RUN_PLANTS.items():
         done = tries = 0
         while done < trials and tries < 50 * trials:
             tries += 1
-            network = random_network(rng)
+            network = random_network(rng, cell)
             batches = batches_of(network, rng)
             runs = {}
             for batch in batches:
@@ -203,11 +225,11 @@ def run_trials(trials: int, seed: int) -> Iterator[tuple[str, bool, tuple[str, .
             done += 1
 
 
-def controls(trials: int, seed: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+def controls(trials: int, seed: int, cell: CellKind = "rnn") -> Iterator[tuple[str, tuple[str, ...]]]:
     """Correct ports, and networks that are simply different."""
     rng = np.random.default_rng([seed, 77])
     for _ in range(trials):
-        network = random_network(rng)
+        network = random_network(rng, cell)
         batches = batches_of(network, rng)
         first = side("A", network, batches, rng)
         ported = side("B", summed(network), batches, rng)
@@ -225,6 +247,8 @@ def controls(trials: int, seed: int) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def summed(network: Network) -> Network:
     def change(d: Direction) -> Direction:
+        if len(d.kernel) == 3:
+            return d  # a GRU may need both
         return replace(d, bias_input=d.bias.astype(np.float32), bias_recurrent=0 * d.bias_recurrent)
 
     return mistakes.each(network, change)
@@ -235,13 +259,15 @@ def redrawn(network: Network, rng: np.random.Generator) -> Network:
     scale = np.float32(rng.choice([0.3, 1.0, 2.0]))
 
     def change(d: Direction) -> Direction:
-        new = direction(rng, d.input_size, d.hidden_size, bool(np.any(d.bias_recurrent)), d.reverse)
+        cell: CellKind = network.layers[0].cell
+        new = direction(rng, d.input_size, d.hidden_size, bool(np.any(d.bias_recurrent)), d.reverse, cell)
         bias: Array = new.bias_input * np.float32(not zero_bias)
         return replace(
             new,
             recurrent_kernel=new.recurrent_kernel * scale,
             bias_input=bias,
             bias_recurrent=new.bias_recurrent * np.float32(not zero_bias),
+            peephole=d.peephole,
         )
 
     return mistakes.each(network, change)
@@ -251,13 +277,14 @@ def main(argv: list[str]) -> int:
     trials, seed = (int(argv[0]) if argv else 100), (int(argv[1]) if argv[1:] else 0)
     verbose = "-v" in argv
     chosen = [setting for setting in SETTINGS if setting in argv] or SETTINGS
+    cell: CellKind = "gru" if "gru" in argv else "lstm" if "lstm" in argv else "rnn"
     goals = {1: 0.95, 2: 0.80}
     missed = 0
     for count in (1, 2):
         for setting in chosen:
             good, slowest = [], 0.0
             by_name: dict[str, list[bool]] = defaultdict(list)
-            for trial, right, names, seconds in planted_trials(count, trials, setting, seed):
+            for trial, right, names, seconds in planted_trials(count, trials, setting, seed, cell):
                 good.append(right)
                 slowest = max(slowest, seconds)
                 for name in trial.names:
@@ -274,7 +301,7 @@ def main(argv: list[str]) -> int:
                 if not all(each):
                     print(f"      {np.mean(each):6.0%} of {len(each):3}  {name}")
     run_results: dict[str, list[bool]] = defaultdict(list)
-    for name, right, names in run_trials(max(5, trials // 10), seed):
+    for name, right, names in run_trials(max(5, trials // 10), seed, cell):
         run_results[name].append(right)
         if verbose and not right:
             print(f"    {name} -> {names}")
@@ -283,7 +310,7 @@ def main(argv: list[str]) -> int:
     print(f"1 planted, how run    {rate:7.1%} of {sum(len(one) for one in run_results.values())} right")
     for name, each in run_results.items():
         print(f"      {np.mean(each):6.0%} of {len(each):3}  {name}")
-    wrongly = [(kind, names) for kind, names in controls(trials, seed) if names]
+    wrongly = [(kind, names) for kind, names in controls(trials, seed, cell) if names]
     print(f"{len(wrongly)} of {10 * trials} correct ports and different networks were given a cause")
     for kind, names in wrongly[:10]:
         print(f"      {kind}: {'; '.join(names)}")

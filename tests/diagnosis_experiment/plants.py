@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from rnnverify.canonical import Array, Direction, Layer, Network
+from rnnverify.canonical import GATES, Array, Direction, Layer, Network
 from rnnverify.trace import Batch, Run
 
 Planted = tuple[Network, str]
@@ -33,6 +34,11 @@ def each(network: Network, change: Callable[[Direction], Direction], rng: np.ran
     return Network(tuple(layers))
 
 
+def with_tensors(d: Direction, tensors: Mapping[str, Array]) -> Direction:
+    changed: dict[str, Any] = dict(tensors)
+    return replace(d, **changed)
+
+
 def square(d: Direction) -> bool:
     return d.input_size == d.hidden_size
 
@@ -47,8 +53,8 @@ def _kernel_transposed(n: Network, rng: np.random.Generator) -> Network:
 
 def _reshaped(n: Network, rng: np.random.Generator) -> Network:
     if rng.uniform() < 0.5:
-        return each(n, lambda d: replace(d, kernel=d.kernel[0].T.reshape(d.kernel.shape)), rng)
-    return each(n, lambda d: replace(d, kernel=d.kernel[0].reshape(d.hidden_size, d.input_size).T[None]), rng)
+        return each(n, lambda d: replace(d, kernel=np.stack([w.T.reshape(w.shape) for w in d.kernel])), rng)
+    return each(n, lambda d: replace(d, kernel=np.stack([w.reshape(w.shape[::-1]).T for w in d.kernel])), rng)
 
 
 def _swapped(n: Network, rng: np.random.Generator) -> Network:
@@ -57,8 +63,8 @@ def _swapped(n: Network, rng: np.random.Generator) -> Network:
 
 def _concatenated(n: Network, rng: np.random.Generator) -> Network:
     def as_hx(d: Direction) -> Direction:
-        rows = np.concatenate([d.kernel[0], d.recurrent_kernel[0]])
-        return replace(d, kernel=rows[None, d.hidden_size :], recurrent_kernel=rows[None, : d.hidden_size])
+        rows = np.concatenate([d.kernel, d.recurrent_kernel], axis=1)
+        return replace(d, kernel=rows[:, d.hidden_size :], recurrent_kernel=rows[:, : d.hidden_size])
 
     return each(n, as_hx, rng)
 
@@ -214,28 +220,32 @@ def _units(n: Network, rng: np.random.Generator) -> Network:
     top = n.layers[-1]
     H = top.hidden_size
     order = rng.permutation(H)
-    signs = rng.choice([1.0, -1.0], H) if top.activation == "tanh" and rng.uniform() < 0.5 else np.ones(H)
+    odd = top.activation == "tanh" and top.gating.output in ("", "tanh")
+    signs = rng.choice([1.0, -1.0], H) if odd and rng.uniform() < 0.5 else np.ones(H)
     signs = signs if not (top.bidirectional and top.merge == "mul") else np.ones(H)
     s = signs.astype(np.float32)
+
+    of_gate = np.ones((len(GATES[top.cell]), H), np.float32)  # gates keep their sign, states and candidates change it
+    of_gate[0 if top.cell == "rnn" else 2] = s
 
     def change(d: Direction) -> Direction:
         return replace(
             d,
-            kernel=d.kernel[:, :, order] * s,
-            recurrent_kernel=d.recurrent_kernel[:, order][:, :, order] * s * s[:, None],
-            bias_input=d.bias_input[:, order] * s,
-            bias_recurrent=d.bias_recurrent[:, order] * s,
+            kernel=d.kernel[:, :, order] * of_gate[:, None],
+            recurrent_kernel=d.recurrent_kernel[:, order][:, :, order] * of_gate[:, None] * s[:, None],
+            bias_input=d.bias_input[:, order] * of_gate,
+            bias_recurrent=d.bias_recurrent[:, order] * of_gate,
+            peephole=None if d.peephole is None else d.peephole[:, order] * s,
         )
 
     return Network((*n.layers[:-1], replace(top, directions=tuple(change(d) for d in top.directions))))
 
 
 def _all_tensors(n: Network, change: Callable[[Array], Array]) -> Network:
-    def in_one(d: Direction) -> Direction:
-        kernels = (change(d.kernel), change(d.recurrent_kernel))
-        return Direction(*kernels, change(d.bias_input), change(d.bias_recurrent), d.reverse)
-
-    return Network(tuple(replace(layer, directions=tuple(map(in_one, layer.directions))) for layer in n.layers))
+    directions = (
+        tuple(with_tensors(d, {name: change(a) for name, a in d.tensors()}) for d in y.directions) for y in n.layers
+    )
+    return Network(tuple(replace(layer, directions=each) for layer, each in zip(n.layers, directions, strict=True)))
 
 
 def _float16(n: Network, _: np.random.Generator) -> Network:
@@ -301,7 +311,7 @@ def _view(execute: Execute, n: Network, batch: Batch) -> Run:
 
 def _carried(execute: Execute, n: Network, batch: Batch) -> Run:
     first = execute(n, batch)
-    return replace(execute(n, replace(batch, h0=first.h_n)), batch=batch)
+    return replace(execute(n, replace(batch, h0=first.h_n, c0=first.c_n or None)), batch=batch)
 
 
 def _nonzero(execute: Execute, n: Network, batch: Batch) -> Run:

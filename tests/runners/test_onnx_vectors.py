@@ -14,7 +14,9 @@ import pytest
 
 from rnnverify import reference
 from rnnverify.canonical import Array
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import FROM_H0, ZERO, Batch, Run
 

@@ -15,7 +15,9 @@ import rnnverify
 from rnnverify import lengths, reference, rounding
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import OptionError, RunnerError
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch
 from rnnverify.verify import Options

@@ -14,8 +14,10 @@ from rnnverify.adapters.reading import Reading, Recipe
 from rnnverify.canonical import GATES, Array, CellKind, Direction, Gating, Layer, Network
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import UnsupportedError
-from rnnverify.native import Limits, Order, Runners
+from rnnverify.jobs import Order
+from rnnverify.native import Runners
 from rnnverify.probes import make_probes
+from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import FROM_H0, ZERO, Batch
 

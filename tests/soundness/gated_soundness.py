@@ -16,8 +16,10 @@ from engines32 import run as run_engine
 from gated import GatedCase, gated_cases, written
 
 from rnnverify.canonical import Network
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
 from rnnverify.rounding import check
+from rnnverify.runner_process import Limits
 from rnnverify.trace import PROBE, Run
 
 _SLOW = 2**21  # weights times steps, from which an engine that adds term after term takes minutes

@@ -26,8 +26,10 @@ from gated_detection import gated_detection_table
 from gated_soundness import gated_table
 from rules import RULES, rejects
 
-from rnnverify.native import Job, Limits, Runners
+from rnnverify.jobs import Job
+from rnnverify.native import Runners
 from rnnverify.rounding import check
+from rnnverify.runner_process import Limits
 from rnnverify.trace import ZERO, Batch, Run
 
 

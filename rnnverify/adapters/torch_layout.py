@@ -61,6 +61,8 @@ def _beyond(layer: Layer) -> str:
         return f"merges its directions by {layer.merge}, and {own} only concatenates them"
     if not layer.bidirectional and layer.directions[0].reverse:
         return f"runs backward only, and {own} runs forward or both ways"
+    if _projected(layer) and layer.state_size >= layer.hidden_size:
+        return f"is projected from {layer.hidden_size} units to {layer.state_size}, and {own} projects to fewer only"
     return torch_gates.beyond(layer) if layer.cell != "rnn" else ""
 
 

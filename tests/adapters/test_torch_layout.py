@@ -74,6 +74,7 @@ def test_a_forget_bias_alone_becomes_a_bias() -> None:
         ("lstm", {"output": "relu"}, "has the output activation relu, and nn.LSTM has tanh only"),
         ("lstm", {"cell_clip": 2.0}, "clips its cell state at 2, and nn.LSTM does not"),
         ("lstm", {"peepholes": True}, "has peepholes, and nn.LSTM has none"),
+        ("lstm", {"P": 4}, "is projected from 4 units to 4, and nn.LSTM projects to fewer only"),
     ],
 )
 def test_what_torch_lacks_is_refused_by_name(cell: CellKind, facts: dict[str, Any], words: str) -> None:

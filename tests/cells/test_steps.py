@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from networks import gated, mixed
 
 from rnnverify import reference, rounding
-from rnnverify.canonical import CellKind, Network
+from rnnverify.canonical import CellKind, Direction, Layer, Network
 from rnnverify.gate_mistakes import GATE_MISTAKES
 from rnnverify.inputs import InputOptions, make_batches
 from rnnverify.mistakes import MISTAKES, planted
@@ -104,6 +104,19 @@ def test_a_final_cell_state_that_no_step_led_to() -> None:
     short = replace(recorded, c_n=(recorded.c_n[0][:, :-1],))
     lacking = check(network, [short], "float32")
     assert lacking is not None and lacking.used == np.inf and not lacking.holds
+
+
+@pytest.mark.parametrize(("units", "holds"), [(5.05, True), (8, False)])
+def test_a_reset_gate_may_be_off_as_far_as_that_of_onnxruntime(units: float, holds: bool) -> None:
+    """In its tail, where r v is next to nothing and v is large: h = (1 - z) tanh(r v), and z = 0."""
+    U = np.array([-20, -20, -20], np.float32).reshape(3, 1, 1)
+    none = np.zeros((3, 1), np.float32)
+    network = Network((Layer((Direction(np.zeros((3, 1, 1), np.float32), U, none, none),), cell="gru"),))
+    r = 1 / (1 + np.exp(20.0)) - units * 2.0**-24
+    y = np.tanh(r * np.full((1, 1, 1), -20.0)).astype(np.float32)
+    batch = Batch("from_h0", np.zeros((1, 1, 1), np.float32), (np.ones((1, 1), np.float32),))
+    budget = check(network, [Run(batch, y)], "float32")
+    assert budget is not None and budget.holds == holds
 
 
 def test_a_final_cell_state_that_other_weights_led_to_is_a_consequence() -> None:

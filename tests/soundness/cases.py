@@ -159,12 +159,14 @@ def readings(case: Case) -> dict[str, Reading]:
         names = [f"kernel {k}", f"recurrent {k}", f"bias {k}"]
         simple = {"name": f"rnn_{k}", "path": [f"rnn_{k}"], "kind": "SimpleRNN"}
         way = {"go_backwards": False, "bidirectional": False, "merge_mode": None}
-        keras_layers.append({**simple, **way, "cells": [{"units": H, "use_bias": True}], "tensors": [[names]]})
+        keras_layers.append(
+            {**simple, **way, "cells": [{"units": H, "use_bias": True, "cudnn": False}], "tensors": [[names]]}
+        )
         cell = {"kernel": f"kernel {k}", "bias": f"bias {k}"}
         cell_layers.append({"input_size": I, "hidden_size": H, "directions": [cell]})
     first = case.network.layers[0]
     sizes = {"input_size": first.input_size, "hidden_size": first.hidden_size, "num_layers": len(keras_layers)}
-    module = {"module": "RNN", **sizes, "bidirectional": False, "bias": True}
+    module = {"module": "RNN", **sizes, "bidirectional": False, "bias": True, "proj_size": 0}
     torch_layer = {**module, "root": [], "prefix": "", "keys": {name: name for name in torch_tensors}}
 
     def reading(network: Network, framework: Any, layers: list[Any], tensors: Mapping[str, Array]) -> Reading:

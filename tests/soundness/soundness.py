@@ -90,7 +90,8 @@ def outputs(size: Size) -> Iterator[tuple[Case, dict[str, Run]]]:
             for name, job in each.items():
                 run = runners.collect(job)[0].runs[ZERO]
                 states[name] = replace(run, y=np.array(run.y), states=tuple(np.array(h) for h in run.states))
-                shutil.rmtree(runners.folder / job.label)
+                if isinstance(run.y, np.memmap) and run.y.filename:
+                    shutil.rmtree(Path(run.y.filename).parent)
             yield case, states
 
 

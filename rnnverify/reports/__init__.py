@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from rnnverify.comparison import Comparison
-from rnnverify.conversion import Conversion
 from rnnverify.errors import OptionError, RnnverifyError
 from rnnverify.inspection import Inspection
 from rnnverify.reports.named import Named
+
+if TYPE_CHECKING:  # it brings all that a comparison needs, and `inspect` does not
+    from rnnverify.conversion import Conversion
 
 FormatName = Literal["terminal", "json"]
 ComparisonFormat = Literal["terminal", "json", "markdown", "junit", "sarif", "github", "html"]

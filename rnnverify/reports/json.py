@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnverify import __version__
 from rnnverify.comparison import Comparison
-from rnnverify.conversion import Conversion
 from rnnverify.errors import EXIT_ERROR, RnnverifyError
 from rnnverify.inspection import Inspection
+
+if TYPE_CHECKING:  # it brings all that a comparison needs, and `inspect` does not
+    from rnnverify.conversion import Conversion
 
 SCHEMA = 1
 

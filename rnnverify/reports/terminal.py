@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import RenderableType
@@ -11,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnverify.comparison import Comparison, Side
-from rnnverify.conversion import Conversion
 from rnnverify.errors import RnnverifyError
 from rnnverify.inspection import Inspection
 from rnnverify.reports.layout import grid, indented, to_string
@@ -20,6 +20,9 @@ from rnnverify.reports.terminal_findings import findings
 from rnnverify.reports.terminal_inspection import inspection
 from rnnverify.reports.terminal_pair import deviation, title, verdict, weights
 from rnnverify.reports.words import environment, inputs, number, replay, side_rows, witness
+
+if TYPE_CHECKING:  # it brings all that a comparison needs, and `inspect` does not
+    from rnnverify.conversion import Conversion
 
 
 def render(result: Comparison, *, width: int = 80, color: bool = False) -> str:

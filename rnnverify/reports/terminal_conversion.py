@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import RenderableType
@@ -10,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnverify.comparison import Fixed
-from rnnverify.conversion import Conversion
 from rnnverify.reports.layout import grid, indented
 from rnnverify.reports.terminal_pair import deviation, verdict
+
+if TYPE_CHECKING:  # it brings all that a comparison needs, and `inspect` does not
+    from rnnverify.conversion import Conversion
 
 
 def conversion(result: Conversion) -> Iterator[RenderableType]:

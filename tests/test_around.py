@@ -49,7 +49,6 @@ def test_a_correct_engine_stays_within_what_rounding_allows(sizes: list[int], la
     exact, allowed = enclosed(made, y, "float32")
     assert np.allclose(exact, apply(made, y), rtol=0, atol=1e-12)
     assert (np.abs(in_float32(made, y) - exact) <= allowed).all()
-    assert allowed.max() < 5e-3 * max(1.0, float(np.abs(exact).max()))
 
 
 @pytest.mark.parametrize("last", ["linear", "softmax", "sigmoid"])
@@ -60,6 +59,7 @@ def test_a_wrong_weight_does_not(last: str) -> None:
     kernel[1, 2] += np.float32(1e-3)
     y = np.random.default_rng(0).normal(size=(2, 5, 6)).astype(np.float32)
     exact, allowed = enclosed(made, y, "float32")
+    assert 0 < allowed.max() < 1e-5
     wrong = in_float32(Head((Dense(kernel, dense.bias, last),)), y)
     assert (np.abs(wrong - exact) > allowed).any()
 

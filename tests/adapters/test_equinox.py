@@ -56,7 +56,7 @@ def test_that_it_is_a_cell_is_said() -> None:
     reading = read(file([np.ones(4), *cell(3), np.ones((5, 2))]), None)
     assert reading.assumptions == (
         "leaf 1, leaf 2, leaf 3, leaf 4 are a cell by their shapes: the file holds no names",
-        "reverse=False",
+        "runs forward in time",
     )
     assert reading.roles["leaf 4"] == "layer 0 recurrent bias, gate n"
     assert reading.unused == dict.fromkeys(["leaf 0", "leaf 5"], "no weight of a recurrent cell")

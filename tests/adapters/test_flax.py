@@ -113,7 +113,7 @@ def test_where_each_array_goes_is_told() -> None:
 def test_what_the_file_leaves_open_is_said() -> None:
     assert read(contents(linen("SimpleCell")), None).assumptions == ("runs forward in time", "residual=False")
     gated = read(contents(nnx("GRUCell")), None)
-    assert gated.assumptions == ("reverse=False",) and gated.open == {"gate_activation"}
+    assert gated.assumptions == ("runs forward in time",) and gated.open == {"gate_activation"}
     assert not read(contents(linen("SimpleCell")), None).open
     both = linen("SimpleCell", scope="forward_rnn/cell") | linen("SimpleCell", scope="backward_rnn/cell")
     reading = read(contents(both), None)

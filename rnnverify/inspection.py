@@ -67,8 +67,13 @@ def inspect(source: str | Path) -> Inspection:
         ),
         canonical={name: array.shape for name, array in reading.network.tensors()},
         parameter_counts=reading.network.parameter_counts(),
-        assumptions=(*assumed, *reading.assumptions, *reading.around.assumptions),
+        assumptions=(*assumed, *map(_without_option, reading.assumptions), *reading.around.assumptions),
         not_compared=reading.not_compared,
         notes=(*contents.notes, *reading.notes),
         weights_fingerprint=reading.network.fingerprint(),
     )
+
+
+def _without_option(text: str) -> str:
+    """An assumption without the option that settles it: `inspect` takes none."""
+    return text.partition(" (--")[0]

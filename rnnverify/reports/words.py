@@ -83,11 +83,12 @@ def _model(model: ModelOutputs) -> str:
     if model.rule:
         same = model.decisions - model.flips
         words += f"; {model.rule} the same at {same} of {model.decisions} steps"
-    return f"{words}; at most {_share(max(model.used))} of what rounding allows"
+    return f"{words}; the layers themselves take {_share(max(model.used))} what rounding allows"
 
 
 def _share(used: float) -> str:
-    return f"{used:.0%}" if used <= 1 else f"{number(used)} times"
+    """To be followed by what it is a share of."""
+    return f"{used:.0%} of" if used <= 1 else f"{number(used)} times"
 
 
 def _where(measured: Measured) -> str:
@@ -111,7 +112,9 @@ def _budgets(pair: Pair) -> str:
     for label, budget in zip((pair.baseline, pair.candidate), pair.budgets, strict=True):
         if budget:
             shares.append(f"{label} {_share(budget.used)}")
-    return ", ".join(shares) + " of what rounding allows in a step"
+    *others, last = shares
+    words = ", ".join([*(share.removesuffix(" of") for share in others), last])
+    return f"{words} what rounding allows in a step"
 
 
 def _tolerance(pair: Pair, tolerance: Tolerance) -> str:

@@ -81,7 +81,7 @@ B against A
   mean deviation     0.04
   in one step        A 2.0e-07, B 2.0e-07 off the exact step at most; run
                      freely, 0.75 apart
-  budget             A 12%, B 4.1e+04 times of what rounding allows in a step
+  budget             A 12%, B 4.1e+04 times what rounding allows in a step
   mind               all biases are zero: a bias that was dropped or added twice
                      would change nothing
   along time         ▁▃▅█

@@ -9,9 +9,9 @@ import numpy as np
 from rnnverify.around import Head, decided, enclosed, rule_of
 from rnnverify.arrays import release
 from rnnverify.comparison import Measured, ModelOutputs, Tolerance, measure
-from rnnverify.observed import Observed
+from rnnverify.observed import Observed, with_model_outputs
 from rnnverify.step import Allowed, ratio
-from rnnverify.trace import PROBE, Run
+from rnnverify.trace import Run
 
 _BLOCK = 256  # steps
 
@@ -24,8 +24,7 @@ def model_outputs(
     Each side is held against what the baseline's dense layers make of its own recorded states, as one step is.
     """
     head = baseline.around.head or candidate.around.head
-    runs = [(run, candidate.trace.runs.get(name)) for name, run in baseline.trace.runs.items() if name != PROBE]
-    both = [(a, b) for a, b in runs if b and a.model_out is not None and b.model_out is not None]
+    both = list(with_model_outputs(baseline.trace, candidate.trace))
     if head is None or not both:
         return None
     measured = [_measured(a, b, rule) for a, b in both]

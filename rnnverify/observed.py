@@ -93,12 +93,12 @@ def compared(a: Trace, b: Trace) -> Iterator[tuple[str, str, Array, Array]]:
             yield name, output, ours[:, None], theirs[:, None]
 
 
-def model_outputs_of(a: Trace, b: Trace) -> Iterator[tuple[Array, Array]]:
-    """What the dense layers behind made of each batch but the probes (B, T, O), where both sides ran them."""
+def with_model_outputs(a: Trace, b: Trace) -> Iterator[tuple[Run, Run]]:
+    """Both sides' runs of each batch but the probes, where both ran the dense layers behind."""
     for name, run in a.runs.items():
         other = b.runs.get(name)
         if name != PROBE and other and run.model_out is not None and other.model_out is not None:
-            yield run.model_out, other.model_out
+            yield run, other
 
 
 def largest_deviation(a: Trace | None, b: Trace | None) -> float | None:

@@ -14,7 +14,7 @@ import numpy as np
 from rnnverify.arrays import release
 from rnnverify.canonical import Array
 from rnnverify.comparison import Pair, Tolerance, Verdict
-from rnnverify.observed import compared, model_outputs_of
+from rnnverify.observed import compared, with_model_outputs
 from rnnverify.trace import Trace
 
 _BLOCK = 2**20  # entries
@@ -54,8 +54,9 @@ def frontier(baseline: Trace, candidate: Trace) -> Points:
     stairs = np.zeros((0, 2))
     for _, _, a, b in compared(baseline, candidate):
         stairs = _climb(stairs, a, b)
-    for a, b in model_outputs_of(baseline, candidate):
-        stairs = _climb(stairs, a, b)
+    for ours, theirs in with_model_outputs(baseline, candidate):
+        assert ours.model_out is not None and theirs.model_out is not None
+        stairs = _climb(stairs, ours.model_out, theirs.model_out)
     return _hull([(float(size), float(distance)) for size, distance in stairs])
 
 

@@ -99,11 +99,7 @@ def _in_dtype(batches: tuple[Batch, ...], sides: Sequence[Opened], dtype: DtypeN
     recorded = next((str(side.source) for side in sides if side.trace), None)
     if recorded:
         raise OptionError(f"--dtype {dtype}: the inputs of {recorded} do not fit in it; record the trace with --dtype")
-    narrowed = []
-    for batch in batches:
-        h0, c0 = (states and tuple(narrow(state, dtype) for state in states) for states in (batch.h0, batch.c0))
-        narrowed.append(replace(batch, x=narrow(batch.x, dtype), h0=h0, c0=c0))
-    return tuple(narrowed)
+    return tuple(replace(b.starting(lambda h: narrow(h, dtype)), x=narrow(b.x, dtype)) for b in batches)
 
 
 def _check_sizes(sides: Sequence[Opened], batches: Sequence[Batch]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -65,8 +66,8 @@ def _parts(batch: Batch) -> Iterator[tuple[Batch, Array | None]]:
         return
     for length in sorted(set(batch.lengths.tolist()), reverse=True):
         rows = np.flatnonzero(batch.lengths == length)
-        h0, c0 = (states and tuple(state[rows] for state in states) for states in (batch.h0, batch.c0))
-        yield Batch(f"length {length}", batch.x[rows, :length], h0, c0), rows
+        starts = batch.starting(itemgetter(rows))
+        yield replace(starts, name=f"length {length}", x=batch.x[rows, :length], lengths=None), rows
 
 
 def _of(run: Run, part: Batch, rows: Array, network: Network | None) -> Run:

@@ -74,8 +74,7 @@ def _run(model: Opened, run: Run) -> Run:
 
 
 def _batch(batch: Batch, kept: _Kept, x: Array) -> Batch:
-    h0, c0 = (states and tuple(h[kept.rows] for h in states) for states in (batch.h0, batch.c0))
-    return Batch(batch.name, x, h0, c0)
+    return replace(batch.starting(lambda state: state[kept.rows]), x=x)
 
 
 def _kept(model: Opened, batch: Batch) -> _Kept | None:

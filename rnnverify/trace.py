@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -64,11 +64,16 @@ class Batch:
         """All initial states that are not zeros by default."""
         return (*(self.h0 or ()), *(self.c0 or ()))
 
+    def starting(self, change: Callable[[Array], Array]) -> Batch:
+        """This batch with every initial state (B, ...) changed."""
+        h0, c0 = (states and tuple(change(state) for state in states) for states in (self.h0, self.c0))
+        return replace(self, h0=h0, c0=c0)
+
     def of(self, sequences: slice, steps: slice = slice(None)) -> Batch:
         """Some sequences and steps of this batch, from the same initial states."""
-        h0, c0 = (None if states is None else tuple(s[sequences] for s in states) for states in (self.h0, self.c0))
         lengths = None if self.lengths is None else np.minimum(self.lengths, self.x.shape[1])[sequences]
-        return replace(self, x=self.x[sequences, steps], h0=h0, c0=c0, lengths=lengths)
+        kept = self.starting(lambda state: state[sequences])
+        return replace(kept, x=self.x[sequences, steps], lengths=lengths)
 
     def fingerprint(self) -> str:
         """SHA-256 of the values, as float64: a trace made from other inputs is told by it."""

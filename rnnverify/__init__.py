@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from rnnverify.fixing import write_fixed
     from rnnverify.inputs import InputOptions
     from rnnverify.inspection import Inspection, inspect
+    from rnnverify.options import Options
+    from rnnverify.record import run
     from rnnverify.runner_process import Limits
     from rnnverify.trace import Trace
-    from rnnverify.verify import Options, compare, run
+    from rnnverify.verify import compare
 
 _HOMES = {
     "Assumed": "assumptions",
@@ -35,14 +37,14 @@ _HOMES = {
     "InputOptions": "inputs",
     "Inspection": "inspection",
     "Limits": "runner_process",
-    "Options": "verify",
+    "Options": "options",
     "RnnverifyError": "errors",
     "Tolerance": "comparison",
     "Trace": "trace",
     "compare": "verify",
     "convert": "conversion",
     "inspect": "inspection",
-    "run": "verify",
+    "run": "record",
     "write_fixed": "fixing",
 }
 

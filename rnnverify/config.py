@@ -31,8 +31,8 @@ from rnnverify.errors import FileError, RnnverifyError, printable
 from rnnverify.globs import expand, located
 from rnnverify.inputs import InputOptions, parse_lengths
 from rnnverify.interpreters import check_labels
+from rnnverify.options import Options
 from rnnverify.step import Allowed, parse_allowed
-from rnnverify.verify import Options
 
 if sys.version_info >= (3, 11):
     import tomllib

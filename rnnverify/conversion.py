@@ -26,11 +26,12 @@ from rnnverify.errors import (
 from rnnverify.inspection import TensorLine
 from rnnverify.jobs import Order
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.output import folder_beside, put_in_place
 from rnnverify.porting_code import porting_code
 from rnnverify.sides import Opened, open_side, parse, parse_all
 from rnnverify.targets import Form, check_place, files_of, form_for
-from rnnverify.verify import Options, compare
+from rnnverify.verify import compare
 from rnnverify.weights import structure
 
 _SAME: tuple[Verdict, ...] = ("IDENTICAL", "EQUIVALENT")

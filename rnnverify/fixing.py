@@ -11,9 +11,9 @@ from rnnverify.assumptions import Assumed, settle
 from rnnverify.comparison import Comparison, Fixed
 from rnnverify.conversion import Conversion, write_network
 from rnnverify.errors import OptionError, OutputError, RnnverifyError, printable
+from rnnverify.options import Options
 from rnnverify.sides import Opened, Source, is_recording, open_side, parse_all
 from rnnverify.targets import FORMS, check_place, form_like, suffix_form
-from rnnverify.verify import Options
 
 
 def write_fixed(result: Comparison, sources: Sequence[str | Path], target: str | Path, options: Options) -> Comparison:

@@ -12,9 +12,11 @@ from pathlib import Path
 from rnnverify.comparison import Comparison
 from rnnverify.config import Declared
 from rnnverify.errors import FileError, OptionError, RnnverifyError, as_sentence
+from rnnverify.execution import Prepared, start
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.sides import parse_all
-from rnnverify.verify import Options, Prepared, finish, prepare, start
+from rnnverify.verify import finish, prepare
 
 
 @dataclass(frozen=True)

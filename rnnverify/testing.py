@@ -15,7 +15,8 @@ from typing import Any
 from rnnverify.comparison import Comparison
 from rnnverify.errors import printable
 from rnnverify.live import save_live
-from rnnverify.verify import Options, compare
+from rnnverify.options import Options
+from rnnverify.verify import compare
 
 _PASSES = ("IDENTICAL", "EQUIVALENT", "CLOSE")
 

@@ -24,8 +24,8 @@ from rnnverify.check import Checked, How, check
 from rnnverify.cluster import _chunks, made_by_worker, outcomes_on_cluster
 from rnnverify.config import Config, Declared, read_config
 from rnnverify.errors import OptionError, RunnerError
+from rnnverify.options import Options
 from rnnverify.runner_process import Limits
-from rnnverify.verify import Options
 
 distributed = pytest.importorskip("distributed", reason="Dask is an extra")
 psutil = pytest.importorskip("psutil", reason="Dask brings it")

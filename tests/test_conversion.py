@@ -21,10 +21,10 @@ from rnnverify.errors import OptionError, OutputError, SelectorError, Unsupporte
 from rnnverify.inputs import InputOptions
 from rnnverify.jobs import Order
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.targets import FORMS, Form
-from rnnverify.verify import Options
 from rnnverify.weights import compare_weights
 
 QUICK = Options(inputs=InputOptions(sequences=2, steps=5, probes=False), engine="reference")

@@ -17,9 +17,9 @@ from rnnverify.errors import UnsupportedError
 from rnnverify.inputs import InputOptions
 from rnnverify.jobs import Order
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
-from rnnverify.verify import Options
 
 GENUINE = Path(__file__).parents[1] / "fixtures/genuine"
 QUICK = Options(inputs=InputOptions(sequences=2, steps=5, probes=False))

@@ -8,9 +8,9 @@ import pytest
 import rnnverify
 from rnnverify.errors import OptionError
 from rnnverify.inputs import InputOptions
+from rnnverify.options import Options
 from rnnverify.precision import UNIT_ROUNDOFF, DtypeName, holds
 from rnnverify.trace import load
-from rnnverify.verify import Options
 
 SMALL = InputOptions(sequences=3, steps=7)
 

@@ -14,7 +14,7 @@ from rnnverify.comparison import Comparison
 from rnnverify.errors import OptionError, OutputError
 from rnnverify.fixing import check_fixed
 from rnnverify.inputs import InputOptions
-from rnnverify.verify import Options
+from rnnverify.options import Options
 
 QUICK = Options(inputs=InputOptions(sequences=2, steps=5), engine="reference")
 

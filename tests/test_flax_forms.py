@@ -22,10 +22,10 @@ from rnnverify.containers import open_model
 from rnnverify.inputs import InputOptions
 from rnnverify.jobs import Job
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import FROM_H0, LENGTHS, Batch
-from rnnverify.verify import Options
 
 FEW = Options(inputs=InputOptions(sequences=2, steps=5), engine="native", assumed=Assumed(activations=("tanh",)))
 GATED = ("gru_nnx.msgpack", "lstm_nnx.msgpack", "optimized_lstm_nnx.msgpack", "gru.eqx", "lstm.eqx")

@@ -16,10 +16,10 @@ from rnnverify.errors import OptionError, RunnerError
 from rnnverify.inputs import InputOptions
 from rnnverify.jobs import Job, compute_dtype
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.runner_process import Limits
 from rnnverify.sides import Opened, open_side, parse
 from rnnverify.trace import FROM_H0, ZERO, Batch
-from rnnverify.verify import Options
 
 
 def broken_torch(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:

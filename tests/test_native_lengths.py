@@ -20,11 +20,11 @@ from rnnverify.containers import FrameworkName
 from rnnverify.inputs import InputOptions
 from rnnverify.jobs import Job, Order
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.targets import FORMS
 from rnnverify.trace import LENGTHS, ZERO, Batch, Run, Trace, load, save
-from rnnverify.verify import Options
 
 RNG = np.random.default_rng(11)
 BOTH = (False, True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import rnnverify
-from rnnverify.verify import Options
+from rnnverify.options import Options
 
 PYTHONS = [path for path in os.environ.get("OLD_PYTHONS", "").split(os.pathsep) if path]
 FILES = {

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rnnverify.errors import OptionError
+from rnnverify.options import Options
 from rnnverify.testing import assert_equivalent
-from rnnverify.verify import Options
 
 REFERENCE = Options(engine="reference")
 
@@ -37,7 +37,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 TORCH = """
 import torch
 from rnnverify.testing import assert_equivalent
-from rnnverify.verify import Options
+from rnnverify.options import Options
 reference = Options(engine="reference")
 module = torch.nn.RNN(5, 8, nonlinearity="relu")
 def local():
@@ -62,7 +62,7 @@ KERAS = """
 import sys, numpy as np
 from rnnverify.errors import OptionError
 from rnnverify.testing import assert_equivalent
-from rnnverify.verify import Options
+from rnnverify.options import Options
 keras = __import__(sys.argv[2])
 reference = Options(engine="reference")
 model = keras.models.load_model(sys.argv[1]) if sys.argv[2] == "keras" else None
@@ -92,7 +92,7 @@ import numpy as np
 import tensorflow as tf
 from rnnverify.errors import OptionError
 from rnnverify.testing import assert_equivalent
-from rnnverify.verify import Options
+from rnnverify.options import Options
 v1 = tf.compat.v1
 reference = Options(engine="reference")
 def refused(words, side):

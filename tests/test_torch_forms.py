@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 import rnnverify
 from rnnverify.assumptions import Assumed
 from rnnverify.inputs import InputOptions
-from rnnverify.verify import Options
+from rnnverify.options import Options
 
 FEW = Options(inputs=InputOptions(sequences=2, steps=5), assumed=Assumed(activations=("tanh",)))
 

@@ -18,11 +18,11 @@ from rnnverify.canonical import Array, CellKind, Layer, Network
 from rnnverify.inputs import InputOptions
 from rnnverify.jobs import Job, Order
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.targets import FORMS
 from rnnverify.trace import FROM_H0, ZERO, Batch
-from rnnverify.verify import Options
 
 RNG = np.random.default_rng(3)
 FEW = Options(inputs=InputOptions(sequences=2, steps=5))

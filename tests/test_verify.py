@@ -12,8 +12,8 @@ from rnnverify.assumptions import Assumed
 from rnnverify.comparison import Tolerance
 from rnnverify.errors import MismatchError, OptionError
 from rnnverify.inputs import InputOptions
-from rnnverify.trace import FROM_H0, PROBE, ZERO, load
-from rnnverify.verify import Options
+from rnnverify.options import Options
+from rnnverify.trace import FROM_H0, ZERO
 
 REFERENCE = Options(engine="reference")
 
@@ -81,18 +81,6 @@ def test_float16_weights_are_seen_although_the_deviation_is_small(fixtures: Path
     assert loose.pairs[0].tolerance.atol == 1e-2
 
 
-def test_a_trace_stands_for_a_model(fixtures: Path, tmp_path: Path) -> None:
-    path = tmp_path / "trace.npz"
-    recorded = rnnverify.run(fixtures / "rnn.pt", path)
-    assert recorded.provenance["engine"] == "native"
-    assert set(load(path).runs) == {ZERO, FROM_H0, PROBE}
-    result = rnnverify.compare(path, fixtures / "simple_rnn.keras")
-    assert result.verdict == "EQUIVALENT"
-    assert [side.engine for side in result.sides] == ["trace", "native"]
-    wrong = rnnverify.compare(path, fixtures / "wrong" / "recurrent_transposed.pt", options=REFERENCE)
-    assert wrong.verdict == "DIFFERENT"
-
-
 def test_traces_made_from_other_inputs_are_refused(fixtures: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         options = Options(engine="reference", inputs=InputOptions(seed=seed))
@@ -103,32 +91,11 @@ def test_traces_made_from_other_inputs_are_refused(fixtures: Path, tmp_path: Pat
     assert same.verdict == "IDENTICAL"
 
 
-def test_inputs_of_the_user(fixtures: Path) -> None:
-    options = Options(engine="reference", inputs=InputOptions(file=fixtures / "inputs.npy"))
-    trace = rnnverify.run(fixtures / "rnn.pt", options=options)
-    x = np.load(fixtures / "inputs.npy")
-    assert set(trace.runs) - {PROBE} == {ZERO} and np.array_equal(trace.runs[ZERO].batch.x, x)
-    assert trace.runs[ZERO].y.shape == (3, 7, 8)
-    result = rnnverify.compare(fixtures / "rnn.pt", fixtures / "simple_rnn.h5", options=options)
-    assert result.verdict == "IDENTICAL"
-    assert set(result.inputs["batches"]) == {ZERO, FROM_H0}
-
-
 def test_the_square_of_a_wrong_port_puts_the_difference_at_the_weights(fixtures: Path) -> None:
     pair = rnnverify.compare(fixtures / "rnn.pt", fixtures / "wrong" / "bias_hh_dropped.pt").pairs[0]
     assert pair.implementation_baseline is not None and pair.implementation_baseline < 1e-6
     assert pair.implementation_candidate is not None and pair.implementation_candidate < 1e-6
     assert pair.weights is not None and pair.weights == pytest.approx(pair.headline.deviation.max_abs, abs=1e-5)
-
-
-def test_an_activation_that_a_framework_lacks_runs_in_the_reference(fixtures: Path) -> None:
-    sides = (fixtures / "basic_rnn_cell.ckpt", fixtures / "rnn.pt")
-    result = rnnverify.compare(*sides, options=Options(assumed=Assumed(("sigmoid",))))
-    assert result.verdict == "EQUIVALENT"
-    assert [side.engine for side in result.sides] == ["native", "reference"]
-    assert "computes tanh or relu, not sigmoid" in result.sides[1].how
-    with pytest.raises(OptionError, match="computes tanh or relu"):
-        rnnverify.compare(*sides, options=Options(assumed=Assumed(("sigmoid",)), engine="native"))
 
 
 def test_other_sizes_cannot_be_compared(fixtures: Path) -> None:
@@ -169,12 +136,6 @@ def test_a_recording_that_could_have_hidden_a_mistake_is_inconclusive(fixtures: 
     assert "a sequence is read from its end" in pair.reasons[0]
 
 
-def test_a_run_kept_in_memory_has_the_states_of_every_layer(fixtures: Path) -> None:
-    trace = rnnverify.run(fixtures / "stacked.keras", options=REFERENCE)
-    assert [states.shape for states in trace.runs[ZERO].states] == [(8, 32, 6), (8, 32, 8)]
-    assert not any(isinstance(states, np.memmap) for states in trace.runs[ZERO].states)
-
-
 @pytest.mark.parametrize(("drop", "words"), [("y_from_h0", "lacks y_from_h0"), ("h_n", "lacks h_n")])
 def test_recordings_hold_the_same_outputs_or_are_refused(fixtures: Path, tmp_path: Path, drop: str, words: str) -> None:
     whole, part = tmp_path / "whole.npz", tmp_path / "part.npz"
@@ -193,24 +154,6 @@ def test_a_recording_with_masked_steps_is_that_of_its_own_file(fixtures: Path) -
     assert result.verdict == "EQUIVALENT"
     batch = result.inputs["batches"]
     assert isinstance(batch, dict) and batch[ZERO]["shape"] == [3, 6, 5]
-
-
-def test_masked_steps_of_inputs_are_left_out(fixtures: Path, tmp_path: Path) -> None:
-    x = np.ones((2, 4, 5), np.float32)
-    x[:, 1] = 0
-    np.savez(tmp_path / "x.npz", x=x, h0=np.zeros((1, 2, 8), np.float32))
-    options = Options(engine="reference", inputs=InputOptions(file=tmp_path / "x.npz"))
-    trace = rnnverify.run(fixtures / "genuine/keras-2.2.4/rnn_mask_h5/model.h5", options=options)
-    assert {name: run.batch.x.shape for name, run in trace.runs.items()} == {ZERO: (2, 3, 5), FROM_H0: (2, 3, 5)}
-
-
-def test_tensorflow_forms_of_keras_models_run_as_recorded(fixtures: Path) -> None:
-    cases = ("tf.keras-2.1.4/rnn_a_savedmodel/saved_model", "keras-3.15.1/rnn_a_export/exported")
-    sides = [fixtures / "genuine" / case for case in cases]
-    result = rnnverify.compare(sides[0].parent / "io.npz", *sides)
-    assert result.verdict == "EQUIVALENT"
-    assert all("rebuilt with the file's own arrays" in side.how for side in result.sides[1:])
-    assert [side.engine for side in result.sides] == ["trace", "native", "native"]
 
 
 def test_an_assumed_merge_mode_is_what_other_outputs_hint_at(fixtures: Path, tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from rnnverify.errors import FileError, InputsError, OptionError
 from rnnverify.inputs import InputOptions
 from rnnverify.jobs import Job
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.reports import terminal
 from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import ZERO, Batch, Run, Trace, load
-from rnnverify.verify import Options
 from rnnverify.whole_model import shared
 
 GENUINE = Path(__file__).parents[1] / "fixtures" / "genuine"

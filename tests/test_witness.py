@@ -19,7 +19,7 @@ from rnnverify.errors import OutputError
 from rnnverify.inputs import InputOptions
 from rnnverify.judge import judge
 from rnnverify.observed import Observed
-from rnnverify.verify import Options
+from rnnverify.options import Options
 from rnnverify.witness import Asked, save_witness
 
 REFERENCE = Options(engine="reference")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rnnverify.cli.options import Dtype, Engine
 
 if TYPE_CHECKING:
+    from rnnverify.options import Options
     from rnnverify.runner_process import Limits
-    from rnnverify.verify import Options
 
 
 def comparison_options(
@@ -27,7 +27,7 @@ def comparison_options(
     """
     from rnnverify.assumptions import Assumed
     from rnnverify.inputs import InputOptions, parse_lengths
-    from rnnverify.verify import Options
+    from rnnverify.options import Options
 
     sequences, steps, seed, file, probes, given = made
     lengths = parse_lengths(given) if given is not None else ()

@@ -65,7 +65,7 @@ def record(
     """
 
     def work() -> tuple[str, int]:
-        from rnnverify.verify import run as run_side
+        from rnnverify.record import run as run_side
 
         made = (sequences, steps, seed, inputs, probes, lengths)
         assumed = (activation, merge_mode, go_backwards, gate_activation, gru_reset, forget_bias)

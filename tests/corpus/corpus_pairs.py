@@ -21,8 +21,8 @@ from rnnverify.comparison import Tolerance
 from rnnverify.errors import RnnverifyError
 from rnnverify.judge import judge
 from rnnverify.observed import Observed
+from rnnverify.options import Engine, Options
 from rnnverify.trace import ZERO, Trace
-from rnnverify.verify import Engine, Options
 
 SAME = ("IDENTICAL", "EQUIVALENT")
 WANTED = {

@@ -17,10 +17,10 @@ from rnnverify.canonical import Array, Network
 from rnnverify.errors import OptionError, RunnerError
 from rnnverify.jobs import Job
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch
-from rnnverify.verify import Options
 
 
 def batches(network: Network, T: int = 6) -> tuple[Batch, ...]:

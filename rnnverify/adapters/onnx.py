@@ -128,7 +128,8 @@ def _recipe(stack: Stack, weights: Mapping[str, Weights], graph: OnnxGraph) -> R
             for part in level.parts
         ]
         merged = {"merge": level.merge, "merged": level.merged, "axes": level.axes}
-        made.append({"nodes": nodes, "joined": joined and graph.opset >= 7, **merged})
+        bodies = [list(body) for body in graph.bodies]
+        made.append({"nodes": nodes, "joined": joined and graph.opset >= 7, "bodies": bodies, **merged})
     tensors: dict[str, Array] = {}  # the runner takes them from the file
     return Recipe("onnx", tuple(made), tensors, cannot_run=_cannot_run(stack, weights))
 

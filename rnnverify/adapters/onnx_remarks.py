@@ -14,22 +14,23 @@ from rnnverify.errors import printable
 
 _ROLES = {"W": "kernel (transposed)", "R": "recurrent kernel (transposed)", "B": "biases", "P": "peepholes"}
 _MOVES = {"Identity", "Cast", "Slice", "Split", "Gather", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Expand"}
+_CARRIES = (_MOVES - {"Gather"}) | {"Concat"}  # a Gather of weights is an embedding
 _FARTHEST = 64
 _STATES = {"initial_h": 5, "initial_c": 6}
 
 
 def roles_of(stack: Stack, weights: Mapping[str, Weights]) -> dict[str, str]:
     """Every tensor that went into the network, and where it went; the lowest level is layer 0."""
-    roles: dict[str, str] = {}
+    roles: dict[str, dict[str, None]] = {}
     for k, level in enumerate(stack.levels):
         for part in level.parts:
             both = len(part.ways) == 2
             where = f"layer {k}" + (" reverse" if part.ways == (True,) else "")
             for role, value in weights[part.name].values.items():
                 said = f"{where} {_ROLES[role]}" + (", both directions" if both else "")
-                for leaf in value.leaves:
-                    roles[leaf] = f"{roles[leaf]}, {said}" if leaf in roles else said
-    return roles
+                for leaf in value.leaves:  # more than once where a graph puts a tensor together from its gates
+                    roles.setdefault(leaf, {})[said] = None
+    return {leaf: ", ".join(said) for leaf, said in roles.items()}
 
 
 def unused_of(
@@ -57,7 +58,7 @@ def layers_around(graph: OnnxGraph, unused: Mapping[str, str], chosen: Sequence[
     recurrent = {part.node.index for part in chosen}
     for node in graph.nodes:
         held = [name for name in node.inputs if name in unused and _is_weight(graph, name)]
-        if held and node.index not in recurrent and node.op not in ("Expand", "Identity", "Concat"):
+        if held and node.index not in recurrent and node.op not in _CARRIES:
             yield f"{printable(node.op, 40)} {printable(node.name, 60)}".rstrip()
 
 
@@ -79,6 +80,8 @@ def assumptions(graph: OnnxGraph, stack: Stack, values: Values) -> Iterator[str]
 
 def _of_part(graph: OnnxGraph, part: Part, values: Values) -> Iterator[str]:
     shown = printable(part.name, 80)
+    if part.node.within:
+        yield f"{shown} stands in the {printable(part.node.within, 120)}, which is taken"
     if part.node.input(4):
         lengths = _source(graph, part.node.input(4))
         yield f"{shown} is told the lengths of the comparison, not its own sequence_lens, {lengths}"

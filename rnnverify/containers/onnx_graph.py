@@ -7,8 +7,8 @@
     FunctionProto   name = 1, node = 7
     ValueInfoProto  name = 1, type = 2: TypeProto, tensor_type = 1 (elem_type = 1, shape = 2: dim = 1, dim_value = 1)
 
-Nothing is executed. Bodies of If, Loop, Scan and of functions are not laid out: `hidden` says what recurrent operations
-lie in them.
+Nothing is executed. Bodies of If that hold recurrent operations are laid out behind the main graph: what `torch.jit`
+scripts of modules become. Those of Loop, Scan and functions are not: `hidden` says what recurrent operations lie there.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ _OWN_DOMAINS = ("", "ai.onnx")
 class Node:
     """One operation. `inputs` and `outputs` are names of tensors, empty where an optional one is left out."""
 
-    index: int  # its place in the graph
+    index: int  # its place in the graph, behind which the bodies lie in their order
     op: str
     name: str
     domain: str  # empty for ONNX's own operators
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Message] = field(default_factory=dict)  # AttributeProto by name
+    within: str = ""  # the branch that it stands in, such as "then_branch of If If_0"; empty in the main graph
 
     def input(self, k: int) -> str:
         """The name of input `k`; empty where it is left out."""
@@ -87,7 +88,7 @@ class Node:
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """The main graph of a model."""
+    """The main graph of a model, and behind it the branches that hold recurrent operations."""
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, StoredTensor]  # initializers, and what Constant nodes give, by the name of the tensor
@@ -97,6 +98,7 @@ class OnnxGraph:
     ir_version: int
     hidden: tuple[tuple[str, str], ...] = ()  # (operation, where it lies): recurrent ones in bodies that are not read
     sparse: frozenset[str] = frozenset()  # names of sparse initializers
+    bodies: tuple[tuple[int, str], ...] = ()  # the branches, in the order of their nodes: index of the If, attribute
 
     @cached_property
     def producers(self) -> Mapping[str, Node]:
@@ -147,8 +149,8 @@ def parse_graph(path: Path, data: memoryview | bytes) -> tuple[OnnxGraph, str]:
 
 def _graph(path: Path, model: Message) -> OnnxGraph:
     graph = model.message(7)
-    nodes = tuple(_node(k, message) for k, message in enumerate(_bounded(graph.messages(1))))
-    constants = {tensor.name: tensor for tensor in (stored_tensor(path, m) for m in graph.messages(5))}
+    nodes, bodies, messages = _unfolded(graph)
+    constants = {t.name: t for each in messages for t in (stored_tensor(path, m) for m in each.messages(5))}
     for node in nodes:
         value = node.tensor("value") if node.op == "Constant" and not node.domain else None
         if value is not None and node.output(0):
@@ -156,24 +158,51 @@ def _graph(path: Path, model: Message) -> OnnxGraph:
     inputs = {m.text(1): _shape(m) for m in graph.messages(11)}
     opsets = {m.text(1): m.number(2) for m in model.messages(8)}
     return OnnxGraph(
-        nodes=nodes,
+        nodes=tuple(nodes),
         constants=constants,
         inputs={name: shape for name, shape in inputs.items() if name not in constants},
         outputs=tuple(m.text(1) for m in graph.messages(12)),
         opset=max((opsets.get(domain, 0) for domain in _OWN_DOMAINS), default=0) or 1,
         ir_version=model.number(1),
-        hidden=tuple(_hidden(model, nodes)),
+        hidden=tuple(_hidden(model, nodes, bodies)),
         sparse=frozenset(m.message(1).text(8) for m in graph.messages(15)),
+        bodies=tuple(bodies),
     )
 
 
-def _bounded(messages: list[Message]) -> list[Message]:
-    if len(messages) > _MOST_NODES:
+def _unfolded(graph: Message) -> tuple[list[Node], list[tuple[int, str]], list[Message]]:
+    """The nodes of `graph` and of the branches behind them, which branches those are, and the GraphProto of all.
+
+    A branch that gives a tensor the name of another, which sibling branches may, stays where it is.
+    """
+    nodes = [_node(k, message) for k, message in enumerate(_bounded(graph.messages(1)))]
+    taken = {name for node in nodes for name in node.outputs if name}
+    bodies: list[tuple[int, str]] = []
+    messages = [graph]
+    for node in nodes:  # which grows: branches inside of branches come in turn
+        for attribute in node.attributes if node.op == "If" and not node.domain else ():
+            body = node.attributes[attribute].message(6)
+            if not any(_inside(body, 1, node.within.count(" in "))):
+                continue
+            within = f"{attribute} of If {node.name}".rstrip() + (f" in {node.within}" if node.within else "")
+            inner = _bounded(body.messages(1), len(nodes))
+            found = [_node(len(nodes) + k, message, within) for k, message in enumerate(inner)]
+            names = [name for each in found for name in each.outputs if name]
+            if not taken & {*names, *(m.text(8) for m in body.messages(5))}:
+                taken.update(names)
+                nodes += found
+                bodies.append((node.index, attribute))
+                messages.append(body)
+    return nodes, bodies, messages
+
+
+def _bounded(messages: list[Message], before: int = 0) -> list[Message]:
+    if before + len(messages) > _MOST_NODES:
         raise MalformedError(f"it has more than {_MOST_NODES} operations")
     return messages
 
 
-def _node(index: int, message: Message) -> Node:
+def _node(index: int, message: Message, within: str = "") -> Node:
     def names(field: int) -> tuple[str, ...]:
         return tuple(bytes(chunk).decode("utf-8", "replace") for chunk in message.chunks.get(field, []))
 
@@ -181,7 +210,8 @@ def _node(index: int, message: Message) -> Node:
     if not op:
         raise MalformedError("a node has no operation")
     attributes = {entry.text(1): entry for entry in message.messages(5)}
-    return Node(index, op, message.text(3), "" if domain in _OWN_DOMAINS else domain, names(1), names(2), attributes)
+    own = "" if domain in _OWN_DOMAINS else domain
+    return Node(index, op, message.text(3), own, names(1), names(2), attributes, within)
 
 
 def _shape(value: Message) -> tuple[int, ...]:
@@ -190,10 +220,10 @@ def _shape(value: Message) -> tuple[int, ...]:
     return tuple(dim.number(1) if 1 in dim.numbers else -1 for dim in dims)
 
 
-def _hidden(model: Message, nodes: tuple[Node, ...]) -> Iterator[tuple[str, str]]:
+def _hidden(model: Message, nodes: list[Node], bodies: list[tuple[int, str]]) -> Iterator[tuple[str, str]]:
     for node in nodes:
-        for attribute in node.attributes.values():
-            for body in (*attribute.messages(6), *attribute.messages(11)):
+        for name, attribute in node.attributes.items():
+            for body in (*attribute.messages(6), *attribute.messages(11)) if (node.index, name) not in bodies else ():
                 yield from ((op, f"the body of {node.op} {node.name}".rstrip()) for op in _inside(body, 1, 0))
     for function in model.messages(25):
         yield from ((op, f"the function {function.text(1)}") for op in _inside(function, 7, 0))

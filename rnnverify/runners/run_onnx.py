@@ -2,7 +2,8 @@
 
 Layers of the request, bottom to top: {"nodes": [{"index": of the node in the graph, "op", "ways": [reverse, ...],
 "hidden_size"}], one or the forward and the reverse one; "joined": whether the file's own nodes lead from the layer
-below to this one; "merge", and of two nodes "merged": the tensor in which the file merges them, "axes" of it}.
+below to this one; "bodies": [index of an If, attribute] of the branches that are laid out behind the graph, in turn;
+"merge", and of two nodes "merged": the tensor in which the file merges them, "axes" of it}.
 
 What is run is the file's own node with its own attributes and initializers, and whatever leads to it from there. New
 are only inputs, in the place of what the nodes read and of their initial states, and outputs, where the file drops one.
@@ -39,7 +40,9 @@ IR_VERSIONS = (4, 10)  # from where initializers need not be inputs, to what eve
 
 
 def run(job: dict[str, Any]) -> Any:
-    model = Model(job, onnx.load(job["path"], load_external_data=False))
+    source = onnx.load(job["path"], load_external_data=False)
+    unfold(source.graph, job["layers"][0]["bodies"])
+    model = Model(job, source)
     outputs = run_batches(job, model)
     names = sorted({node["op"] for layer in job["layers"] for node in layer["nodes"]})
     layer = "/".join(names) + " of the CPU provider"
@@ -228,6 +231,14 @@ def cut_out(source: Any, levels: Any, lengths: str) -> Any:
     low, high = IR_VERSIONS
     opsets = [onnx.helper.make_opsetid("", opset)]
     return onnx.helper.make_model(cut, opset_imports=opsets, ir_version=max(low, min(high, source.ir_version))), said
+
+
+def unfold(graph: Any, bodies: Any) -> None:
+    """Lay the branches behind the graph, where the request counts their nodes."""
+    for index, name in bodies:
+        (body,) = [attribute.g for attribute in graph.node[index].attribute if attribute.name == name]
+        graph.node.extend(body.node)
+        graph.initializer.extend(body.initializer)
 
 
 def rewire(node: Any, initial: Any, lengths: str, hidden_size: int) -> Any:

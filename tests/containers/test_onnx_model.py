@@ -64,6 +64,35 @@ def test_recurrent_operations_in_bodies_are_told(tmp_path: Path) -> None:
     assert read.hidden == (("LSTM", "the body of If choice"), ("GRU", "the function cell"))
 
 
+def choice(*bodies: tuple[str, bytes], output: str = "z") -> bytes:
+    said = b"".join(chunk(5, chunk(1, name.encode()) + chunk(6, body)) for name, body in bodies)
+    return node("If", ["c"], [output], "choice") + said
+
+
+def test_branches_lie_behind_the_graph(tmp_path: Path) -> None:
+    w = tensor("w", np.ones((1, 4, 3), np.float32))
+    inner = graph([node("RNN", ["x", "v", "r"], ["deep"])], [tensor("v", np.ones((1, 2, 2), np.float32))])
+    yes = graph([node("LSTM", ["x", "w", "r"], ["a"]), choice(("else_branch", inner), output="b")], [w])
+    no = graph([node("Identity", ["x"], ["plain"])])
+    read = opened(
+        model(graph([node("Abs", ["x"], ["y"]), choice(("then_branch", yes), ("else_branch", no))])), tmp_path
+    )
+    assert [(each.index, each.op) for each in read.nodes] == [(0, "Abs"), (1, "If"), (2, "LSTM"), (3, "If"), (4, "RNN")]
+    assert read.bodies == ((1, "then_branch"), (3, "else_branch")) and not read.hidden
+    assert set(read.constants) == {"w", "v"}
+    assert [read.nodes[k].within for k in (1, 2, 4)] == [
+        "",
+        "then_branch of If choice",
+        "else_branch of If choice in then_branch of If choice",
+    ]
+
+
+def test_a_branch_that_uses_a_name_again_stays_where_it_is(tmp_path: Path) -> None:
+    body = graph([node("RNN", ["x", "w", "r"], ["a"])])
+    read = opened(model(graph([choice(("then_branch", body), ("else_branch", body))])), tmp_path)
+    assert read.bodies == ((0, "then_branch"),) and read.hidden == (("RNN", "the body of If choice"),)
+
+
 @pytest.mark.parametrize(
     "start",
     [

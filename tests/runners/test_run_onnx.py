@@ -14,7 +14,8 @@ from tf_files import chunk, number
 import rnnverify
 from rnnverify import lengths, reference, rounding
 from rnnverify.canonical import Array, Network
-from rnnverify.errors import OptionError, RunnerError
+from rnnverify.containers import open_model
+from rnnverify.errors import OptionError, RunnerError, SelectorError
 from rnnverify.jobs import Job
 from rnnverify.native import Runners
 from rnnverify.options import Options
@@ -378,3 +379,27 @@ def test_genuine_files_of_two_versions_are_the_same_network(fixtures: Path) -> N
     assert result.verdict == "IDENTICAL"
     assert [side.engine for side in result.sides] == ["native", "native"]
     assert result.sides[0].versions.keys() >= {"onnx", "onnxruntime", "python", "numpy"}
+
+
+def test_nodes_in_branches_run_as_those_of_the_graph(fixtures: Path) -> None:
+    with pytest.raises(
+        SelectorError, match=r"holds 2 recurrent parts; choose one: .*#/rnn_1/LSTM \(LSTM\), .*#/rnn/LSTM"
+    ):
+        rnnverify.compare(fixtures / "scripted.pt", fixtures / "scripted.onnx")
+    sides = [
+        fixtures / "scripted.pt",
+        *(f"{fixtures / 'scripted.onnx'}#{name}" for name in ("/rnn/LSTM", "/rnn_1/LSTM")),
+    ]
+    result = rnnverify.compare(*sides)
+    assert result.verdict == "EQUIVALENT" and [side.engine for side in result.sides] == ["native"] * 3
+    assert "/rnn/LSTM stands in the else_branch of If /If, which is taken" in result.sides[1].assumptions
+    assert not any("Slice" in words for side in result.sides for words in side.not_compared)
+
+
+def test_a_wrong_branch_is_told(fixtures: Path, tmp_path: Path) -> None:
+    data = (fixtures / "scripted.onnx").read_bytes()
+    weight = open_model(fixtures / "scripted.pt").tensors["rnn.weight_hh"].read().tobytes()
+    assert data.count(weight) == 1
+    (tmp_path / "wrong.onnx").write_bytes(data.replace(weight, weight[16:] + weight[:16]))
+    result = rnnverify.compare(fixtures / "scripted.pt", f"{tmp_path / 'wrong.onnx'}#/rnn_1/LSTM")
+    assert result.verdict == "DIFFERENT"

@@ -126,7 +126,8 @@ class _Reader:
             activation,
             cell=LAYOUTS[cells[0].kind].cell if cells[0].kind else "rnn",
             merge=merge,
-            time_restored=not (forward.reverse and known[0]) or known[0].restored,
+            # the last layer of a backward stack hands its outputs on in the order of the input, and so may all of them
+            time_restored=cells[0].apart or not (forward.reverse and known[0]) or known[0].restored,
             name=cells[0].scope,
             gating=replace(read[0][1], cell_clip=clip),
         )
@@ -164,7 +165,8 @@ class _Reader:
                 raise UnsupportedError(self._contents.path, found, advice)
             found = f"{cell.shown} has an activation computed by {operations}"
             raise UnsupportedError(self._contents.path, found, "which is none of the activations known")
-        if cell.reverse is not None and known.reverse is not None and cell.reverse != known.reverse:
+        inside = cell.apart and cell.depth  # reads the cell below it, step by step
+        if cell.reverse is not None and not inside and known.reverse not in (None, cell.reverse):
             way = "backward" if known.reverse else "forward"
             found = f"{cell.shown} runs {way} in time in its graph, against its name"
             raise UnsupportedError(self._contents.path, found, "this version compares a forward and a backward cell")

@@ -65,6 +65,7 @@ class Cell:
     nested: bool = False  # a MultiRNNCell inside another
     alone: str = ""  # the part it is where the scope of its part is shared
     by_graph: bool = False  # names do not tell it: the graph shows it
+    apart: bool = False  # of one of two stacks, one in each direction, that meet above their last layers
     variables: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -132,6 +133,7 @@ def find_cells(names: Collection[str], shadows: bool) -> list[Cell]:
         cell.kind = kind_of(word, cell.variables) if cell.scope in known else ""
     found_cells = [placed(cell) for cell in cells.values()]
     _part_shared_scopes(found_cells)
+    _part_directions(found_cells)
     return sorted(found_cells, key=lambda cell: (cell.part, cell.spot))
 
 
@@ -168,3 +170,12 @@ def _part_shared_scopes(cells: list[Cell]) -> None:
         if part == "" or len(single) < len(sharing) or len({cell.spot for cell in single}) < len(single):
             for cell in single:
                 cell.part = cell.alone
+
+
+def _part_directions(cells: list[Cell]) -> None:
+    """A MultiRNNCell in each direction of a bidirectional_dynamic_rnn: two stacks, each a part of its own."""
+    stacked = {cell.part for cell in cells if cell.reverse is not None and cell.depth}
+    for cell in cells:
+        if cell.part in stacked and cell.reverse is not None:
+            cell.apart = True
+            cell.part = f"{cell.part}/{'bw' if cell.reverse else 'fw'}"

@@ -1,6 +1,7 @@
 """The recurrent parts of a TensorFlow 1 checkpoint, and which of them a selector means.
 
-A part is one dynamic_rnn, bidirectional_dynamic_rnn or stack of them, named by its scope. A selector is that
+A part is one dynamic_rnn, bidirectional_dynamic_rnn or stack of them, named by its scope; where a MultiRNNCell runs in
+each direction, the two stacks are parts, with `/fw` and `/bw` behind the scope. A selector is that
 scope, or an outer scope that holds one part only; `a+b` stacks parts, the first one below; `:ema` or `#ema` at the
 end, or `ema` alone, takes the exponential moving averages in place of the variables.
 """
@@ -69,19 +70,17 @@ def stack(contents: Contents, name: str, cells: Sequence[Cell]) -> list[LayerCel
     """
     for cell in cells:
         _refuse_unsupported(contents, cell)
-    two_way = any(cell.reverse is not None for cell in cells)
+    two_way = any(cell.reverse is not None and not cell.apart for cell in cells)
+    ways = (False, True) if two_way else (bool(cells[0].apart and cells[0].reverse),)
     deepest, highest = max(cell.depth for cell in cells), max(cell.level for cell in cells)
-    if two_way and deepest:
-        found = f"{printable(name)} has a MultiRNNCell in each direction: two stacks that are merged at the end"
-        raise UnsupportedError(contents.path, found, "this version compares stacks of bidirectional layers")
     at = {cell.spot: cell for cell in cells}
     layers = []
     for level in range(highest + 1):
         for depth in range(deepest + 1):
-            spots = [(level, depth, reverse) for reverse in ((False, True) if two_way else (False,))]
+            spots = [(level, depth, reverse) for reverse in ways]
             for spot in spots:
                 if spot not in at:
-                    which = ("backward " if spot[2] else "forward ") * two_way
+                    which = ("backward " if spot[2] else "forward ") * (two_way or cells[0].apart)
                     found = f"the {which}cell of layer {level + depth} of {printable(name)} is missing"
                     raise FileError(contents.path, found, "save the checkpoint with all its variables")
             layers.append(tuple(at[spot] for spot in spots))

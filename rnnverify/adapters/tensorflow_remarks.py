@@ -59,6 +59,9 @@ def assumptions(
         assumed.append("the two directions are concatenated, forward first")
     elif ("concat", False) in merges:
         assumed.append("the two directions are concatenated, forward first: the graph has the backward one first")
+    if layer_cells[0][0].apart:
+        way = "backward" if layer_cells[0][0].reverse else "forward"
+        assumed.append(f"the {way} stack is compared by itself: the model merges its outputs with those of the other")
     if len(selection.names) > 1:
         assumed.append("each of the stacked parts reads every output of the one before")
     return tuple(assumed)

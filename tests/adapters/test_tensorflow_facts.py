@@ -25,7 +25,7 @@ REFUSED = {
     "sine": "an activation computed by Sin; which is none of the activations known",
     "residual": r"its input added to its output \(ResidualWrapper\)",
 }
-RUN = sorted({path.stem for path in GRAPHS.glob("*.pb")} - REFUSED.keys())
+RUN = sorted({path.stem for path in GRAPHS.glob("*.pb")} - REFUSED.keys() - {"two_stacks"})
 
 
 def reading(path: Path, selector: str | None = None) -> Reading:
@@ -64,6 +64,21 @@ def test_frozen_graphs_run_in_tensorflow() -> None:
             assert result["loaded"] == "" and "its operations are not executed" in result["why_not"]
             wanted = reference.run(job.reading.network, job.batches)
             assert all(np.abs(run.y - wanted.runs[batch].y).max() < 2e-6 for batch, run in trace.runs.items()), name
+
+
+def test_a_stack_in_each_direction_is_two_networks() -> None:
+    path, (batch, y) = GRAPHS / "two_stacks.pb", recorded("two_stacks")
+    with pytest.raises(SelectorError, match=r"give one of .*#bidirectional_rnn/bw, .*#bidirectional_rnn/fw$"):
+        reading(path)
+    ways = {way: reading(path, f"bidirectional_rnn/{way}") for way in ("fw", "bw")}
+    for found, wanted in zip(ways.values(), np.split(y, 2, axis=2), strict=True):
+        assert np.abs(reference.run(found.network, (batch,)).runs["zero"].y - wanted).max() < 2e-6
+    assert [found.assumptions[0].split()[1] for found in ways.values()] == ["forward", "backward"]
+    with Runners(Limits()) as runners:
+        jobs = [Job(way, way, path, found, (batch,)) for way, found in ways.items()]
+        runners.submit(jobs)
+        for job, wanted in zip(jobs, np.split(y, 2, axis=2), strict=True):
+            assert np.abs(runners.collect(job)[0].runs["zero"].y - wanted).max() < 2e-6
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -386,11 +386,8 @@ def test_nodes_in_branches_run_as_those_of_the_graph(fixtures: Path) -> None:
         SelectorError, match=r"holds 2 recurrent parts; choose one: .*#/rnn_1/LSTM \(LSTM\), .*#/rnn/LSTM"
     ):
         rnnverify.compare(fixtures / "scripted.pt", fixtures / "scripted.onnx")
-    sides = [
-        fixtures / "scripted.pt",
-        *(f"{fixtures / 'scripted.onnx'}#{name}" for name in ("/rnn/LSTM", "/rnn_1/LSTM")),
-    ]
-    result = rnnverify.compare(*sides)
+    nodes = [f"{fixtures / 'scripted.onnx'}#{name}" for name in ("/rnn/LSTM", "/rnn_1/LSTM")]
+    result = rnnverify.compare(fixtures / "scripted.pt", *nodes)
     assert result.verdict == "EQUIVALENT" and [side.engine for side in result.sides] == ["native"] * 3
     assert "/rnn/LSTM stands in the else_branch of If /If, which is taken" in result.sides[1].assumptions
     assert not any("Slice" in words for side in result.sides for words in side.not_compared)

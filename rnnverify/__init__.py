@@ -18,8 +18,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rnnverify.assumptions import Assumed
-    from rnnverify.comparison import Comparison, Tolerance
+    from rnnverify.comparison import Comparison
     from rnnverify.conversion import Conversion, convert
+    from rnnverify.deviation import Tolerance
     from rnnverify.errors import RnnverifyError
     from rnnverify.fixing import write_fixed
     from rnnverify.inputs import InputOptions
@@ -39,7 +40,7 @@ _HOMES = {
     "Limits": "runner_process",
     "Options": "options",
     "RnnverifyError": "errors",
-    "Tolerance": "comparison",
+    "Tolerance": "deviation",
     "Trace": "trace",
     "compare": "verify",
     "convert": "conversion",

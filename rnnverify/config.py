@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rnnverify.assumptions import OPTIONS, Assumed
-from rnnverify.comparison import Tolerance, Verdict
+from rnnverify.comparison import Verdict
+from rnnverify.deviation import Tolerance
 from rnnverify.errors import FileError, RnnverifyError, printable
 from rnnverify.globs import expand, located
 from rnnverify.inputs import InputOptions, parse_lengths

@@ -10,7 +10,8 @@ import numpy as np
 from rnnverify.adequacy import Adequacy, Examiner
 from rnnverify.canonical import Network
 from rnnverify.clips import without_idle_clips
-from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict
+from rnnverify.comparison import Measured, Pair, TensorDifference, Verdict
+from rnnverify.deviation import UNIT, Tolerance
 from rnnverify.heatmap import heat_map
 from rnnverify.model_outputs import model_outputs
 from rnnverify.narrowing import pattern

@@ -8,7 +8,8 @@ import numpy as np
 
 from rnnverify.around import Head, decided, enclosed, rule_of
 from rnnverify.arrays import release
-from rnnverify.comparison import Measured, ModelOutputs, Tolerance, measure
+from rnnverify.comparison import Measured, ModelOutputs
+from rnnverify.deviation import Tolerance, measure
 from rnnverify.observed import Observed, with_model_outputs
 from rnnverify.step import Allowed, ratio
 from rnnverify.trace import Run

@@ -11,7 +11,8 @@ import numpy as np
 from rnnverify.around import NOTHING, Around
 from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
-from rnnverify.comparison import UNIT, Measured, Tolerance, largest, measure
+from rnnverify.comparison import Measured
+from rnnverify.deviation import UNIT, Tolerance, largest, measure
 from rnnverify.precision import holds
 from rnnverify.trace import PROBE, Run, Trace
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from rnnverify.assumptions import Assumed
-from rnnverify.comparison import Tolerance
+from rnnverify.deviation import Tolerance
 from rnnverify.errors import OptionError
 from rnnverify.inputs import InputOptions
 from rnnverify.interpreters import check_pythons

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from rnnverify.comparison import Comparison, Tolerance, worst_verdict
+from rnnverify.comparison import Comparison, worst_verdict
+from rnnverify.deviation import Tolerance
 from rnnverify.errors import FileError
 from rnnverify.reports.json import SCHEMA
 from rnnverify.tolerance import tolerate

@@ -15,7 +15,8 @@ import numpy as np
 
 from rnnverify import reference
 from rnnverify.canonical import Array, Network
-from rnnverify.comparison import Pair, Searched, largest
+from rnnverify.comparison import Pair, Searched
+from rnnverify.deviation import largest
 from rnnverify.gradient import input_gradient
 from rnnverify.trace import SEARCH, ZERO, Batch, Run, Trace
 from rnnverify.weights import compare_weights

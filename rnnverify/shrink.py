@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnverify import reference
 from rnnverify.canonical import Array, Network
-from rnnverify.comparison import Tolerance, measure
+from rnnverify.deviation import Tolerance, measure
 from rnnverify.rounding import check
 from rnnverify.trace import Batch, Run
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from rnnverify.arrays import release
 from rnnverify.canonical import Array
-from rnnverify.comparison import Pair, Tolerance, Verdict
+from rnnverify.comparison import Pair, Verdict
+from rnnverify.deviation import Tolerance
 from rnnverify.observed import compared, with_model_outputs
 from rnnverify.trace import Trace
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from rnnverify.assumptions import OPTIONS, Assumed
 from rnnverify.canonical import Network
-from rnnverify.comparison import Comparison, Pair, Tolerance, Witness, measure
+from rnnverify.comparison import Comparison, Pair, Witness
+from rnnverify.deviation import Tolerance, measure
 from rnnverify.errors import printable
 from rnnverify.observed import Observed
 from rnnverify.output import write_whole

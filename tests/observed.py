@@ -9,7 +9,8 @@ from networks import batches, computed, edited, single
 from rnnverify import reference
 from rnnverify.adequacy import Examiner
 from rnnverify.canonical import Array, Network
-from rnnverify.comparison import Pair, Tolerance
+from rnnverify.comparison import Pair
+from rnnverify.deviation import Tolerance
 from rnnverify.judge import judge
 from rnnverify.observed import Observed
 from rnnverify.trace import ZERO, Batch

@@ -8,7 +8,8 @@ from networks import batches, bidirectional, computed, edited, single
 from observed import BATCHES, EXACT, NETWORK, against, model, nudged, recorded, shifted, with_states
 
 from rnnverify.adequacy import Examiner
-from rnnverify.comparison import Tolerance, Verdict, worst_verdict
+from rnnverify.comparison import Verdict, worst_verdict
+from rnnverify.deviation import Tolerance
 from rnnverify.errors import MismatchError, OptionError
 from rnnverify.judge import judge
 from rnnverify.observed import Observed

@@ -23,6 +23,7 @@ ORDER = [
     {"gradient"},
     {"rounding"},
     {"adequacy", "heatmap"},
+    {"deviation"},
     {"comparison"},
     {"clips", "weights", "observed", "horizon", "remarks"},
     {"tolerance", "timeline", "model_outputs"},

@@ -10,7 +10,8 @@ from test_around import head, in_float32
 from rnnverify.adequacy import Examiner
 from rnnverify.around import Around, Dense, Embedding, Head
 from rnnverify.canonical import Array
-from rnnverify.comparison import Pair, Tolerance
+from rnnverify.comparison import Pair
+from rnnverify.deviation import Tolerance
 from rnnverify.judge import judge
 from rnnverify.observed import Observed
 

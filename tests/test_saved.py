@@ -10,7 +10,8 @@ from networks import single
 from observed import BATCHES, NETWORK, model, nudged
 
 from rnnverify.adequacy import Examiner
-from rnnverify.comparison import Comparison, Tolerance
+from rnnverify.comparison import Comparison
+from rnnverify.deviation import Tolerance
 from rnnverify.errors import FileError
 from rnnverify.judge import judge
 from rnnverify.observed import Observed

@@ -12,7 +12,7 @@ from networks import batches, bidirectional, edited, networks, single
 
 from rnnverify import shrink as module
 from rnnverify.canonical import Network
-from rnnverify.comparison import Tolerance
+from rnnverify.deviation import Tolerance
 from rnnverify.shrink import Judged, shrink
 from rnnverify.trace import FROM_H0, ZERO, Batch
 

@@ -9,7 +9,7 @@ from observed import NETWORK, against, model
 
 from rnnverify.adequacy import Examiner
 from rnnverify.canonical import CellKind, Network
-from rnnverify.comparison import Tolerance
+from rnnverify.deviation import Tolerance
 from rnnverify.gate_mistakes import forget_bias_not_added
 from rnnverify.judge import judge
 from rnnverify.mistakes import bias_doubled, kernel_reshaped, recurrent_transposed

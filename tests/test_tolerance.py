@@ -11,7 +11,7 @@ from networks import batches
 from observed import BATCHES, NETWORK, against, model, nudged, recorded, shifted, with_states
 
 from rnnverify.canonical import Array
-from rnnverify.comparison import Tolerance
+from rnnverify.deviation import Tolerance
 from rnnverify.tolerance import frontier, tolerate
 from rnnverify.trace import ZERO, Batch, Run, Trace
 

@@ -9,7 +9,7 @@ import pytest
 
 import rnnverify
 from rnnverify.assumptions import Assumed
-from rnnverify.comparison import Tolerance
+from rnnverify.deviation import Tolerance
 from rnnverify.errors import MismatchError, OptionError
 from rnnverify.inputs import InputOptions
 from rnnverify.options import Options

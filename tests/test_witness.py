@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 import rnnverify
 from rnnverify.adequacy import Examiner
 from rnnverify.assumptions import Assumed
-from rnnverify.comparison import Comparison, Tolerance, Witness
+from rnnverify.comparison import Comparison, Witness
+from rnnverify.deviation import Tolerance
 from rnnverify.errors import OutputError
 from rnnverify.inputs import InputOptions
 from rnnverify.judge import judge

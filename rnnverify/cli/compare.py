@@ -98,7 +98,7 @@ def compare(
 
     def work() -> tuple[str, int]:
         beside.prepare(output)
-        from rnnverify.comparison import Tolerance
+        from rnnverify.deviation import Tolerance
         from rnnverify.fixing import check_fixed
         from rnnverify.fixing import write_fixed as fix
         from rnnverify.reports import report

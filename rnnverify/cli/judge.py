@@ -33,7 +33,7 @@ def judge(
 
     def work() -> tuple[str, int]:
         beside.prepare(output)
-        from rnnverify.comparison import Tolerance
+        from rnnverify.deviation import Tolerance
         from rnnverify.reports import report
         from rnnverify.saved import judge_again
 

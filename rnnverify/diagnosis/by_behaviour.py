@@ -15,7 +15,7 @@ import numpy as np
 from rnnverify import reference
 from rnnverify.activations import activation as activation_of
 from rnnverify.canonical import Array, Direction, Layer, Network
-from rnnverify.comparison import UNIT
+from rnnverify.deviation import UNIT
 from rnnverify.diagnosis.few_steps import LOOSE, explained, few_steps
 from rnnverify.diagnosis.hypothesis import Place, side_by_side
 from rnnverify.recorded import Steps, states_of

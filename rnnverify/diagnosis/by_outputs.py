@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rnnverify.canonical import Array
-from rnnverify.comparison import UNIT
+from rnnverify.deviation import UNIT
 from rnnverify.diagnosis.families import OUTPUTS
 from rnnverify.diagnosis.hypothesis import words
 from rnnverify.finding import Finding

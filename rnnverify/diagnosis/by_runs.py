@@ -6,7 +6,7 @@ import numpy as np
 
 from rnnverify import reference
 from rnnverify.canonical import Network
-from rnnverify.comparison import UNIT
+from rnnverify.deviation import UNIT
 from rnnverify.diagnosis.by_behaviour import recorded
 from rnnverify.diagnosis.families import RUNS
 from rnnverify.diagnosis.hypothesis import words

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnverify import mistakes, symmetry
 from rnnverify.canonical import Array, Network
-from rnnverify.comparison import UNIT
+from rnnverify.deviation import UNIT
 from rnnverify.diagnosis import digits
 from rnnverify.diagnosis.by_behaviour import Behaviour, part
 from rnnverify.diagnosis.families import ROUNDED, SHUFFLED, UNITS

@@ -6,17 +6,8 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 
-from rnnverify.comparison import (
-    Comparison,
-    Measured,
-    ModelOutputs,
-    Pair,
-    Searched,
-    Side,
-    TensorDifference,
-    Tolerance,
-    Witness,
-)
+from rnnverify.comparison import Comparison, Measured, ModelOutputs, Pair, Searched, Side, TensorDifference, Witness
+from rnnverify.deviation import Tolerance
 from rnnverify.errors import printable
 from rnnverify.finding import Finding
 

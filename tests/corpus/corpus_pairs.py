@@ -17,7 +17,7 @@ import rnnverify
 from rnnverify import reference
 from rnnverify.adequacy import Examiner
 from rnnverify.assumptions import Assumed
-from rnnverify.comparison import Tolerance
+from rnnverify.deviation import Tolerance
 from rnnverify.errors import RnnverifyError
 from rnnverify.judge import judge
 from rnnverify.observed import Observed

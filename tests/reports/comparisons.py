@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from rnnverify.adequacy import Adequacy
-from rnnverify.comparison import Comparison, Deviation, Measured, Pair, Side, TensorDifference, Tolerance
+from rnnverify.comparison import Comparison, Measured, Pair, Side, TensorDifference
+from rnnverify.deviation import Deviation, Tolerance
 from rnnverify.heatmap import HeatMap
 from rnnverify.inspection import Inspection, TensorLine
 from rnnverify.rounding import Budget

@@ -11,8 +11,9 @@ from jsonschema import Draft4Validator, Draft202012Validator
 from lxml import etree
 from schema import PATH, schema
 
-from rnnverify.comparison import Comparison, Searched, Tolerance, Witness
+from rnnverify.comparison import Comparison, Searched, Witness
 from rnnverify.conversion import Conversion
+from rnnverify.deviation import Tolerance
 from rnnverify.errors import FileError, MismatchError
 from rnnverify.finding import Finding
 from rnnverify.reports import junit, sarif

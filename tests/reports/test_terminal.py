@@ -21,7 +21,8 @@ from comparisons import (
 )
 from rich.cells import cell_len
 
-from rnnverify.comparison import Comparison, Measured, Searched, Tolerance, Witness
+from rnnverify.comparison import Comparison, Measured, Searched, Witness
+from rnnverify.deviation import Tolerance
 from rnnverify.reports.terminal import render, render_inspection
 
 SIDES = """\

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from rnnverify.adequacy import Adequacy, Examiner
-from rnnverify.canonical import Network
 from rnnverify.clips import without_idle_clips
-from rnnverify.comparison import Measured, Pair, TensorDifference, Verdict
+from rnnverify.comparison import Measured, Pair, TensorDifference
 from rnnverify.deviation import UNIT, Tolerance
 from rnnverify.heatmap import heat_map
 from rnnverify.model_outputs import model_outputs
@@ -20,47 +18,10 @@ from rnnverify.remarks import remarks
 from rnnverify.rounding import Budget, check
 from rnnverify.step import Allowed
 from rnnverify.suspects import sentences, suspects
-from rnnverify.timeline import beginning, departure, parting
 from rnnverify.tolerance import frontier, tolerate
 from rnnverify.trace import PROBE, Batch
+from rnnverify.verdict import Evidence, verdict_of
 from rnnverify.weights import compare_around, compare_weights, same_shapes
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """All that a verdict rests on."""
-
-    measured: tuple[Measured, ...]
-    rule: Tolerance  # that they were measured by
-    tensors: tuple[TensorDifference, ...]
-    weight_reasons: tuple[str, ...]  # sentences: how the networks differ, whatever the states do
-    weight_remarks: tuple[str, ...]  # how they differ in what these inputs never come to
-    budgets: tuple[Budget | None, Budget | None]  # of both sides, against the baseline's weights
-    network: Network | None  # whose weights those are
-    dtype: str  # the coarser of the two
-    labels: tuple[str, str]
-    batches: tuple[Batch, ...] = field(repr=False)
-
-    @property
-    def judged_by_budget(self) -> bool:
-        return all(budget is not None for budget in self.budgets)
-
-    @property
-    def explained(self) -> bool:
-        """Whether rounding explains the states: step by step where every state was recorded, else by the rule."""
-        if self.judged_by_budget:
-            return all(budget.holds for budget in self.budgets if budget)
-        return self.within_rule
-
-    @property
-    def within_rule(self) -> bool:
-        return all(m.deviation.beyond == 0 for m in self.measured)
-
-    @property
-    def blind(self) -> str:
-        """Why these inputs could not have shown a difference; empty where they could, or the weights are known."""
-        seen = [batch for batch in self.batches if self.judged_by_budget or batch.name != PROBE]
-        return "" if self.tensors else _blind(seen)
 
 
 def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance: Tolerance) -> Pair:
@@ -70,7 +31,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
     """
     rule, words = _rule(baseline, candidate)
     tensors, weight_reasons, weight_remarks = _weights(baseline, candidate, examiner.batches)
-    evidence = _Evidence(
+    evidence = Evidence(
         measured=tuple(measured(baseline.trace, candidate.trace, rule)),
         rule=rule,
         tensors=tensors,
@@ -83,7 +44,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         batches=examiner.batches,
     )
     model = model_outputs(baseline, candidate, rule, examiner.allowed)
-    verdict, reasons = _verdict(evidence)
+    verdict, reasons = verdict_of(evidence)
     if model and model.reasons and verdict != "DIFFERENT":
         verdict, reasons = "DIFFERENT", list(model.reasons)
     if model and verdict == "IDENTICAL" and not model.headline.deviation.bitwise:
@@ -127,7 +88,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
     return tolerate(pair, tolerance)
 
 
-def _remarks(baseline: Observed, candidate: Observed, evidence: _Evidence) -> tuple[str, ...]:
+def _remarks(baseline: Observed, candidate: Observed, evidence: Evidence) -> tuple[str, ...]:
     source = baseline if baseline.network else candidate
     found = remarks(source.network, source.trace, evidence.batches, known=bool(evidence.tensors))
     found = (*evidence.weight_remarks, *found)
@@ -211,7 +172,7 @@ def _budgets(baseline: Observed, candidate: Observed, allowed: Allowed | None) -
     return found[0], found[1]
 
 
-def _own_budget(side: Observed, evidence: _Evidence, allowed: Allowed | None) -> Budget | None:
+def _own_budget(side: Observed, evidence: Evidence, allowed: Allowed | None) -> Budget | None:
     """`side` against the weights of its own file; those are the baseline's unless some weight differs."""
     if side.ran is None:
         return None
@@ -230,61 +191,3 @@ def _suspects(baseline: Observed, candidate: Observed) -> Iterator[str]:
 
 def _severity(measured: Measured) -> tuple[int, float]:
     return sum(measured.deviation.nonfinite), measured.deviation.max_abs
-
-
-def _verdict(evidence: _Evidence) -> tuple[Verdict, list[str]]:
-    """What rounding and the weights say; a tolerance of the user comes later."""
-    measured, weights = evidence.measured, list(evidence.weight_reasons)
-    bad = [sum(m.deviation.nonfinite[k] for m in measured) for k in (0, 1)]
-    if all(bad) and not weights:
-        return "INCONCLUSIVE", [f"both sides reach NaN or infinity ({bad[0]} and {bad[1]} values): use smaller inputs"]
-    if any(bad):
-        where = "both sides" if all(bad) else "the baseline" if bad[0] else "the candidate"
-        return "DIFFERENT", [f"{where}: {max(bad)} states are NaN or infinite", *weights]
-    if not evidence.explained:
-        return "DIFFERENT", [*_unexplained(evidence), *weights]
-    if weights:
-        return "DIFFERENT", ["the deviation is small on these inputs, but the networks are not the same", *weights]
-    if evidence.blind:
-        return "INCONCLUSIVE", [evidence.blind]
-    return _same(evidence)
-
-
-def _same(evidence: _Evidence) -> tuple[Verdict, list[str]]:
-    known = bool(evidence.tensors)
-    alike = not evidence.weight_remarks and not any(t.rounded for t in evidence.tensors)
-    if alike and all(m.deviation.bitwise for m in evidence.measured):
-        return "IDENTICAL", ["states equal bit for bit" + (", weights too" if known else "")]
-    how = "every step is explained by rounding" if evidence.judged_by_budget else "every deviation is within the rule"
-    rounded = ("a summed bias" if t.name.endswith(" bias") else "weight_norm" for t in evidence.tensors if t.rounded)
-    words = " and of ".join(dict.fromkeys(rounded))
-    reasons = [how + (", and the weights are equal" + f", up to the rounding of {words}" * bool(words)) * known]
-    if evidence.judged_by_budget and not evidence.within_rule:
-        limit = evidence.rule.atol
-        reasons.append(parting(evidence.measured, limit, evidence.network, evidence.batches, evidence.dtype))
-    return "EQUIVALENT", reasons
-
-
-def _unexplained(evidence: _Evidence) -> Iterator[str]:
-    """What is beyond rounding, side by side."""
-    if not evidence.judged_by_budget:
-        yield "the deviation is beyond what rounding explains"
-        since = beginning(evidence.measured, evidence.network)
-        if since:
-            yield since
-        return
-    for label, budget in zip(evidence.labels, evidence.budgets, strict=True):
-        if budget and not budget.holds:
-            share = f"{budget.beyond} of {budget.checked} states of {label}"
-            yield f"{share} do not follow from the weights of {evidence.labels[0]}, even with rounding"
-            yield departure(budget, evidence.network)
-
-
-def _blind(batches: Sequence[Batch]) -> str:
-    """Why these inputs could not have shown a difference, where they could not; weights then have to be known."""
-    if not any(np.any(batch.x) for batch in batches):
-        return "all inputs are zero: an error in the kernel could not be seen"
-    started = any(np.any(state) for batch in batches for state in batch.starts)
-    if all(batch.x.shape[1] == 1 for batch in batches) and not started:
-        return "one step from zero states: an error in the recurrent kernel could not be seen"
-    return ""

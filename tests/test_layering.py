@@ -27,6 +27,7 @@ ORDER = [
     {"comparison"},
     {"clips", "weights", "observed", "horizon", "remarks"},
     {"tolerance", "timeline", "model_outputs"},
+    {"verdict"},
     {"search", "shrink", "alignment"},
     {"containers"},
     {"adapters"},

@@ -136,8 +136,8 @@ def _pairwise(d: Direction) -> Direction:
 
 def _mixed(network: Network, cell: CellKind, chosen: tuple[int, ...]) -> Network | None:
     def change(d: Direction) -> Direction:
-        if not _has_two(d):
-            return d
+        if not _has_two(d) or np.array_equal(d.bias_input, d.bias_recurrent):
+            return d  # of equal halves any choice is one of them: the other is not loaded
         halves = (d.bias_input, d.bias_recurrent)
         mixed = np.stack([halves[half][gate] for gate, half in enumerate(chosen)])
         return replace(d, bias_input=mixed, bias_recurrent=np.zeros_like(mixed))

@@ -343,3 +343,10 @@ def test_a_lost_forget_bias_is_called_so_though_it_stands_in_the_second_bias() -
     right = each(LSTM, apart)
     (finding,) = files(right, each(right, lost))
     assert finding.name == "the forget bias is not added"
+
+
+def test_equal_biases_are_not_said_to_be_cut_elsewhere() -> None:
+    # as PyTorch trains them that started equal: a half is a half wherever it is cut
+    right = each(gated("lstm", 5, 8, seed=70), lambda d: replace(d, bias_recurrent=d.bias_input.copy()))
+    dropped = each(right, lambda d: replace(d, bias_recurrent=np.zeros_like(d.bias_recurrent)))
+    assert names(files(right, dropped)) == ["the second of two biases is dropped"]

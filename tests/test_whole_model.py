@@ -79,15 +79,11 @@ def test_one_model_in_flax_and_equinox(tmp_path: Path) -> None:
     import jax
     from flax import linen, serialization
 
-    class Model(linen.Module):
-        @linen.compact
-        def __call__(self, tokens: Any) -> Any:
-            return linen.Dense(3)(linen.RNN(linen.GRUCell(8))(linen.Embed(20, 5)(tokens)))
-
-    tree: Any = Model().init(jax.random.PRNGKey(0), np.zeros((1, 2), int))
+    whole = linen.Sequential([linen.Embed(20, 5), linen.RNN(linen.GRUCell(8)), linen.Dense(3)])
+    tree: Any = whole.init(jax.random.PRNGKey(0), np.zeros((1, 2), int))
     held = jax.tree_util.tree_map(lambda array: np.asarray(array) + np.float32(0.01), tree)["params"]
     (tmp_path / "model.msgpack").write_bytes(serialization.to_bytes({"params": held}))
-    cell, key = held["GRUCell_0"], jax.random.PRNGKey(1)
+    cell, key = held["layers_1"]["cell"], jax.random.PRNGKey(1)
     new = {
         "weight_ih": np.concatenate([cell[f"i{gate}"]["kernel"].T for gate in "rzn"]),
         "weight_hh": np.concatenate([cell[f"h{gate}"]["kernel"].T for gate in "rzn"]),
@@ -100,20 +96,20 @@ def test_one_model_in_flax_and_equinox(tmp_path: Path) -> None:
             return equinox.tree_at(lambda m: [getattr(m, name) for name in fields], module, list(fields.values()))
 
         model = (
-            filled(equinox.nn.Embedding(20, 5, key=key), weight=held["Embed_0"]["embedding"]),
+            filled(equinox.nn.Embedding(20, 5, key=key), weight=held["layers_0"]["embedding"]),
             filled(equinox.nn.GRUCell(5, 8, key=key), **new),
-            filled(equinox.nn.Linear(8, 3, key=key), weight=kernel.T, bias=held["Dense_0"]["bias"]),
+            filled(equinox.nn.Linear(8, 3, key=key), weight=kernel.T, bias=held["layers_2"]["bias"]),
         )
         equinox.tree_serialise_leaves(tmp_path / name, model)
         return tmp_path / name
 
-    kernel = held["Dense_0"]["kernel"]
+    kernel = held["layers_2"]["kernel"]
     port, wrong = write("model.eqx", kernel), write("wrong.eqx", np.roll(kernel, 1, axis=1))
     result = rnnverify.compare(tmp_path / "model.msgpack", port, wrong, options=NATIVE)
     assert {side.engine for side in result.sides} == {"native"}
     right, other = result.pairs
     assert right.verdict == "EQUIVALENT" and right.model is not None and right.model.decisions == 3 * 2 * 6
-    assert {"embedding table", "dense Dense_0 kernel"} <= {tensor.name for tensor in right.tensors}
+    assert {"embedding table", "dense layers_2 kernel"} <= {tensor.name for tensor in right.tensors}
     assert other.verdict == "DIFFERENT" and other.model is not None and other.model.flips > 0
     assert "Linear_0 is taken for the dense layers behind it, by shape" in report(result)
     assert result.sides[1].how.startswith("equinox.nn.GRUCell") and not result.sides[1].not_compared

@@ -47,8 +47,8 @@ def networks(draw: st.DrawFn, cells: tuple[CellKind, ...], merges: tuple[Merge, 
 
 
 def read(layout: Layout) -> Reading:
-    adapter = flax if layout.framework == "flax" else equinox
-    return adapter.read(contents(layout.tensors, layout.framework), layout.part or None)
+    held, part = contents(layout.tensors, layout.framework), layout.part or None
+    return flax.read(held, part) if layout.framework == "flax" else equinox.read(held, part)
 
 
 def one_bias(layer: Layer, each: Direction) -> Direction:

@@ -35,7 +35,7 @@ from rnnverify.verify import compare
 from rnnverify.weights import structure
 
 _SAME: tuple[Verdict, ...] = ("IDENTICAL", "EQUIVALENT")
-_WRITERS = {"tensorflow": ("tensorflow", "tf_keras")}
+_WRITERS = {"tensorflow": ("tensorflow", "tf_keras"), "flax": ("flax", "jax"), "equinox": ("equinox", "jax")}
 """What a framework's writer runs, where that is more than its own package."""
 
 
@@ -101,15 +101,15 @@ def write_network(
     """
     assert side.reading is not None
     network = side.reading.network
-    layout = lay_out(network, form.framework, target, names)
-    if form.name == "weights.h5":
+    layout = lay_out(network, form.layout, target, names)
+    if form.weights_only:
         _check_told_apart(network, target)
     with folder_beside(place) as folder:
         fits = place.name.endswith(form.suffixes)
         path = folder / (place.name if fits else place.name + form.suffixes[0])
         with Runners(options.limits) as runners:
             (made,) = runners.write(Order(printable(target, 300), layout, network.input_size, path, form.name))
-        written, part = _read_back(path, layout, target)
+        written, part = _read_back(path, layout, network, target)
         judged = Options(  # nothing that lets more pass: no tolerance, no symmetry, the dtype of the weights
             inputs=options.inputs,
             assumed=_assumed(side, written, options.assumed),
@@ -149,20 +149,31 @@ def _check_told_apart(network: Network, target: Path) -> None:
         raise UnsupportedError(target, found, "convert to .keras or .h5, which do")
 
 
-def _read_back(path: Path, layout: Layout, target: Path) -> tuple[Opened, str]:
-    """What was written, as any other file is read, and the selector that it took."""
+def _read_back(path: Path, layout: Layout, network: Network, target: Path) -> tuple[Opened, str]:
+    """What was written, as any other file is read, and the selector that it took.
+
+    It takes one where the file alone leaves open, or lets one guess wrong, which cells feed which.
+    """
     try:
         try:
-            return open_side(parse(str(path), "B")), ""
+            found = open_side(parse(str(path), "B"))
         except SelectorError:
             if not layout.part:
                 raise
-            return open_side(parse(f"{path}#{layout.part}", "B")), layout.part
+            found = None
+        if found and (not layout.part or _connected(found.network) == _connected(network)):
+            return found, ""
+        return open_side(parse(f"{path}#{layout.part}", "B")), layout.part
     except RnnverifyError as error:
-        found = f"what was written cannot be read back ({printable(error, 400)})"
+        found_words = f"what was written cannot be read back ({printable(error, 400)})"
         raise OutputError(
-            f"{printable(target, 300)}: {found}; nothing was left there: convert to another form"
+            f"{printable(target, 300)}: {found_words}; nothing was left there: convert to another form"
         ) from error
+
+
+def _connected(network: Network | None) -> list[tuple[str, int]]:
+    """What kind of cell each layer has, and how many directions."""
+    return [(layer.cell, len(layer.directions)) for layer in network.layers] if network else []
 
 
 def _assumed(side: Opened, written: Opened, given: Assumed) -> Assumed:

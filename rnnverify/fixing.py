@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import cast
 
+from rnnverify.adapters.reading import Reading
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.comparison import Comparison, Fixed
+from rnnverify.containers.contents import FrameworkName
+from rnnverify.containers.flax_names import keys_of
 from rnnverify.conversion import Conversion, write_network
 from rnnverify.errors import OptionError, OutputError, RnnverifyError, printable
 from rnnverify.options import Options
@@ -55,9 +59,10 @@ def check_fixed(sources: Sequence[str | Path], target: str | Path) -> tuple[Sour
 
 def _write(baseline: Opened, candidate: Opened, target: Path, options: Options) -> Conversion:
     assert baseline.contents is not None and candidate.contents is not None
-    form, sides = form_like(candidate.contents), (baseline.contents, candidate.contents)
+    form, sides = form_like(candidate.contents, _cells(candidate)), (baseline.contents, candidate.contents)
     place = check_place(target, form, dict(zip(("side A", "side B"), (s.path for s in sides), strict=True)), None)
-    if (named := suffix_form(target)) and named != form:
+    named = suffix_form(target)
+    if named and not any(target.name.endswith(suffix) and suffix in form.suffixes for suffix in named.suffixes):
         found = f"is named as {named.words}, and side B is {form.words}"
         raise OutputError(f"{printable(target, 300)}: {found}; let it end in {form.suffixes[0]}")
     own = Assumed(*(tuple(_of_baseline(given)) for given in astuple(options.assumed)))
@@ -72,18 +77,51 @@ def _of_baseline(given: Sequence[str]) -> Iterator[str]:
             yield text
 
 
+def _cells(candidate: Opened) -> set[str]:
+    """The classes of the cells of a Flax file, `linen.GRUCell`; of others none."""
+    assert candidate.reading is not None
+    recipe = candidate.reading.recipe
+    return {f"{spec['api']}.{spec['cell']}" for spec in recipe.layers} if recipe.framework == "flax" else set()
+
+
 def _names(baseline: Opened, candidate: Opened) -> tuple[str, ...]:
     """What the candidate calls its layers, where it has as many; empty: names are made."""
     assert baseline.reading is not None and candidate.reading is not None
     layers, reading = candidate.reading.network.layers, candidate.reading
     if len(layers) != len(baseline.reading.network.layers):
         return ()
-    if reading.recipe.framework == "keras":
-        return tuple(layer.name for layer in layers)
+    own = _NAMES.get(reading.recipe.framework, _module_names)
+    return own(reading)
+
+
+def _layer_names(reading: Reading) -> tuple[str, ...]:
+    return tuple(layer.name for layer in reading.network.layers)
+
+
+def _scopes(reading: Reading) -> tuple[str, ...]:
+    """The keys that lead to the cells of each layer of a Flax file: `params/a/cell`, or two joined by a comma."""
+    found = []
+    for spec in reading.recipe.layers:
+        directions = cast(Sequence[Mapping[str, str]], spec["directions"])
+        found.append(",".join("/".join(keys_of(next(iter(names.values())))[:-2]) for names in directions))
+    return tuple(found)
+
+
+def _module_names(reading: Reading) -> tuple[str, ...]:
+    """Those that stand in the selector, each for as many layers as its module has."""
     counts = [int(str(spec.get("num_layers", 1))) for spec in reading.recipe.layers]
     parts = reading.part.split("+")
     if len(parts) == 1:
         parts = parts * len(counts)
     names = [part for part, count in zip(parts, counts, strict=False) for _ in range(count)]
-    fitting = len(names) == len(layers) and all(re.fullmatch(r"[\w./-]*", name, re.ASCII) for name in names)
+    fitting = len(names) == len(reading.network.layers)
+    fitting = fitting and all(re.fullmatch(r"[\w./-]*", name, re.ASCII) for name in names)
     return tuple(names) if fitting else ()
+
+
+_NAMES: Mapping[FrameworkName, Callable[[Reading], tuple[str, ...]]] = {
+    "keras": _layer_names,
+    "flax": _scopes,
+    "equinox": lambda _: (),  # whose leaves have none
+}
+"""How the names of layers are told, by framework; elsewhere they are those of modules."""

@@ -45,6 +45,9 @@ def porting_code(reading: Reading, framework: FrameworkName) -> str:
 
     Raises UnsupportedError for what these layers cannot compute. The layouts are those of `adapters.layouts`.
     """
+    if framework in ("flax", "equinox"):
+        found = "is a framework into which this version prints no porting code"
+        raise UnsupportedError(Path(framework), found, "leave out --show-code")
     layout = lay_out(reading.network, framework, Path(framework))
     if not in_one_line_each(reading, framework):
         found = "holds gated cells, whose porting code this version prints from PyTorch to PyTorch alone"

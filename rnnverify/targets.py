@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnnverify.adapters.layouts import LayoutName
 from rnnverify.containers import FrameworkName
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import OptionError, OutputError, UnsupportedError, printable
@@ -20,6 +21,12 @@ class Form:
     words: str
     suffixes: tuple[str, ...]  # the first is added where the framework demands one
     files: tuple[str, ...] = ("",)  # what is added to the target's name for each file
+    weights_only: bool = False  # states neither merge mode nor direction
+    interface: LayoutName | None = None  # of the framework, where it has two
+
+    @property
+    def layout(self) -> LayoutName:
+        return self.interface or self.framework
 
 
 FORMS: Mapping[str, Form] = {
@@ -28,9 +35,29 @@ FORMS: Mapping[str, Form] = {
         Form("pt", "torch", "PyTorch state_dict", (".pt", ".pth")),
         Form("safetensors", "torch", "safetensors, PyTorch's names", (".safetensors",)),
         Form("npz", "torch", "npz, PyTorch's names", (".npz",)),
-        Form("weights.h5", "keras", "Keras weights", (".weights.h5",)),
+        Form("weights.h5", "keras", "Keras weights", (".weights.h5",), weights_only=True),
         Form("h5", "keras", "Keras model, HDF5", (".h5", ".hdf5")),
         Form("keras", "keras", "Keras model, zip", (".keras",)),
+        Form("flax", "flax", "Flax msgpack", (".msgpack",), weights_only=True),
+        Form("flax.npz", "flax", "npz of Flax", (".flax.npz", ".npz"), weights_only=True),
+        Form(
+            "flax.safetensors",
+            "flax",
+            "safetensors of Flax",
+            (".flax.safetensors", ".safetensors"),
+            weights_only=True,
+        ),
+        Form("nnx", "flax", "Flax nnx msgpack", (".nnx.msgpack", ".msgpack"), weights_only=True, interface="nnx"),
+        Form("nnx.npz", "flax", "npz of Flax nnx", (".nnx.npz", ".npz"), weights_only=True, interface="nnx"),
+        Form(
+            "nnx.safetensors",
+            "flax",
+            "safetensors of Flax nnx",
+            (".nnx.safetensors", ".safetensors"),
+            weights_only=True,
+            interface="nnx",
+        ),
+        Form("equinox", "equinox", "Equinox leaves", (".eqx",), weights_only=True),
         Form("onnx", "onnx", "ONNX model", (".onnx",)),
         Form("ckpt", "tensorflow", "TensorFlow checkpoint", (".ckpt",), (".data-00000-of-00001", ".meta", ".index")),
     )
@@ -52,24 +79,29 @@ def form_for(target: Path, to: str | None) -> Form:
 
 
 def suffix_form(target: Path) -> Form | None:
-    """The form that the suffix of `target` names; of two that fit, the longer one counts."""
+    """The form that the suffix of `target` names; of two that fit, the longer one counts, then the first."""
     fitting = [(suffix, form) for form in FORMS.values() for suffix in form.suffixes if target.name.endswith(suffix)]
     return max(fitting, key=lambda pair: len(pair[0]))[1] if fitting else None
 
 
-def form_like(contents: Contents) -> Form:
+def form_like(contents: Contents, cells: Collection[str] = ()) -> Form:
     """The form in which a network is written that is to stand in for the file of `contents`.
 
-    Raises UnsupportedError for a framework whose files are not written.
+    `cells` are the classes of the cells in it, where it is Flax's: `linen.GRUCell`. Raises UnsupportedError for a form,
+    or a class, that is read and not written.
     """
-    if contents.framework in ("flax", "equinox"):
-        found = f"is a file of {contents.framework}, which this version reads and does not write"
+    if contents.form == "Orbax checkpoint" or "nnx.OptimizedLSTMCell" in cells:
+        what = "an Orbax checkpoint" if contents.form == "Orbax checkpoint" else "a file of nnx.OptimizedLSTMCell"
+        found = f"is {what}, which this version reads and does not write"
         raise UnsupportedError(contents.path, found, f"convert to one of {', '.join(FORMS)}")
     if contents.framework == "keras":
         full = isinstance(contents.metadata.get("model_config"), dict)
         return FORMS[("keras" if contents.form == "Keras zip" else "h5") if full else "weights.h5"]
-    if contents.framework in ("tensorflow", "onnx"):
-        return FORMS["ckpt" if contents.framework == "tensorflow" else "onnx"]
+    if contents.framework == "flax":
+        interface = "nnx" if any(name.startswith("nnx.") for name in cells) else "flax"
+        return FORMS[f"{interface}.{contents.form}" if contents.form in ("safetensors", "npz") else interface]
+    if contents.framework in ("tensorflow", "onnx", "equinox"):
+        return FORMS["ckpt" if contents.framework == "tensorflow" else contents.framework]
     return FORMS[contents.form if contents.form in ("safetensors", "npz") else "pt"]
 
 

@@ -24,6 +24,13 @@ from rnnverify.targets import FORMS, check_place, files_of, form_for, form_like
         ("model.hdf5", "h5"),
         ("model.weights.h5", "weights.h5"),
         ("model.keras", "keras"),
+        ("model.msgpack", "flax"),
+        ("model.flax.npz", "flax.npz"),
+        ("model.flax.safetensors", "flax.safetensors"),
+        ("model.nnx.msgpack", "nnx"),
+        ("model.nnx.npz", "nnx.npz"),
+        ("model.nnx.safetensors", "nnx.safetensors"),
+        ("model.eqx", "equinox"),
         ("model.onnx", "onnx"),
         ("model.ckpt", "ckpt"),
     ],
@@ -63,10 +70,30 @@ def test_a_file_is_replaced_by_one_of_its_own_form(fixtures: Path, name: str, fo
     assert form_like(replace(contents, form="npz", framework=None)) == FORMS["npz"]
 
 
-@pytest.mark.parametrize("name", ["stacked_nnx.npz", "simple_cell.msgpack", "gru.eqx"])
-def test_a_file_that_no_one_writes_is_not_replaced_by_another(fixtures: Path, name: str) -> None:
-    with pytest.raises(UnsupportedError, match=r"which this version reads and does not write; convert to one of pt,"):
-        form_like(open_model(fixtures / name))
+@pytest.mark.parametrize(
+    ("name", "cell", "form"),
+    [
+        ("simple_cell.msgpack", "linen.SimpleCell", "flax"),
+        ("gru_nnx.msgpack", "nnx.GRUCell", "nnx"),
+        ("stacked_nnx.npz", "nnx.SimpleCell", "nnx.npz"),
+        ("genuine/flax-0.12.8/lstm_bi_npz/params.npz", "linen.OptimizedLSTMCell", "flax.npz"),
+        ("gru.eqx", "", "equinox"),
+    ],
+)
+def test_a_file_of_jax_is_replaced_by_one_of_its_own_cells(fixtures: Path, name: str, cell: str, form: str) -> None:
+    assert form_like(open_model(fixtures / name), {cell}) == FORMS[form]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "words"),
+    [
+        ("bidirectional_nnx", "nnx.SimpleCell", "an Orbax checkpoint"),
+        ("optimized_lstm_nnx.msgpack", "nnx.OptimizedLSTMCell", "a file of nnx.OptimizedLSTMCell"),
+    ],
+)
+def test_a_file_that_no_one_writes_is_not_replaced_by_another(fixtures: Path, name: str, cell: str, words: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"is {words}, which this version reads and does not write; convert to"):
+        form_like(open_model(fixtures / name), {cell})
 
 
 def test_a_checkpoint_is_several_files_and_its_index_comes_last() -> None:

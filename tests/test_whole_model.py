@@ -73,6 +73,48 @@ def test_every_form_is_read_so(other: Path) -> None:
     assert result.verdict in ("IDENTICAL", "EQUIVALENT") and result.pairs[0].model is not None
 
 
+def test_one_model_in_flax_and_equinox(tmp_path: Path) -> None:
+    """Both written by their frameworks, from one embedding, cell and dense layer; then one of them is changed."""
+    import equinox
+    import jax
+    from flax import linen, serialization
+
+    whole = linen.Sequential([linen.Embed(20, 5), linen.RNN(linen.GRUCell(8)), linen.Dense(3)])
+    tree: Any = whole.init(jax.random.PRNGKey(0), np.zeros((1, 2), int))
+    held = jax.tree_util.tree_map(lambda array: np.asarray(array) + np.float32(0.01), tree)["params"]
+    (tmp_path / "model.msgpack").write_bytes(serialization.to_bytes({"params": held}))
+    cell, key = held["layers_1"]["cell"], jax.random.PRNGKey(1)
+    new = {
+        "weight_ih": np.concatenate([cell[f"i{gate}"]["kernel"].T for gate in "rzn"]),
+        "weight_hh": np.concatenate([cell[f"h{gate}"]["kernel"].T for gate in "rzn"]),
+        "bias": np.concatenate([cell[f"i{gate}"]["bias"] for gate in "rzn"]),
+        "bias_n": cell["hn"]["bias"],
+    }
+
+    def write(name: str, kernel: Any) -> Path:
+        def filled(module: Any, **fields: Any) -> Any:
+            return equinox.tree_at(lambda m: [getattr(m, name) for name in fields], module, list(fields.values()))
+
+        model = (
+            filled(equinox.nn.Embedding(20, 5, key=key), weight=held["layers_0"]["embedding"]),
+            filled(equinox.nn.GRUCell(5, 8, key=key), **new),
+            filled(equinox.nn.Linear(8, 3, key=key), weight=kernel.T, bias=held["layers_2"]["bias"]),
+        )
+        equinox.tree_serialise_leaves(tmp_path / name, model)
+        return tmp_path / name
+
+    kernel = held["layers_2"]["kernel"]
+    port, wrong = write("model.eqx", kernel), write("wrong.eqx", np.roll(kernel, 1, axis=1))
+    result = rnnverify.compare(tmp_path / "model.msgpack", port, wrong, options=NATIVE)
+    assert {side.engine for side in result.sides} == {"native"}
+    right, other = result.pairs
+    assert right.verdict == "EQUIVALENT" and right.model is not None and right.model.decisions == 3 * 2 * 6
+    assert {"embedding table", "dense layers_2 kernel"} <= {tensor.name for tensor in right.tensors}
+    assert other.verdict == "DIFFERENT" and other.model is not None and other.model.flips > 0
+    assert "Linear_0 is taken for the dense layers behind it, by shape" in report(result)
+    assert result.sides[1].how.startswith("equinox.nn.GRUCell") and not result.sides[1].not_compared
+
+
 def test_another_weight_of_the_head(tmp_path: Path) -> None:
     def other(kernel: Any) -> Any:
         kernel[1, 2] += 3.0

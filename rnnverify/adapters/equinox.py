@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnverify.adapters import equinox_around
 from rnnverify.adapters.jax_cell import Cell
 from rnnverify.adapters.jax_reading import reading_of
 from rnnverify.adapters.jax_restate import restate
@@ -26,7 +27,7 @@ from rnnverify.errors import SelectorError, printable
 
 __all__ = ["read", "restate"]
 
-_KINDS: Mapping[int, tuple[str, CellKind, str]] = {3: ("GRUCell", "gru", "rzn"), 4: ("LSTMCell", "lstm", "ifgo")}
+KINDS: Mapping[int, tuple[str, CellKind, str]] = {3: ("GRUCell", "gru", "rzn"), 4: ("LSTMCell", "lstm", "ifgo")}
 """Gates to class, canonical cell and the order in which its gates lie in one array."""
 
 
@@ -42,9 +43,9 @@ def read(contents: Contents, selector: str | None) -> Reading:
             f"has no arrays of an Equinox GRUCell or LSTMCell side by side, (3H, I) and (3H, H) first; it has {shapes}"
         )
         raise SelectorError(contents.path, found, "give a trace of the model: an .npz with x (B, T, I) and y (B, T, F)")
-    reading = reading_of(contents, "equinox", cells, _read_weights, selector)
-    leaves = Counter(name for name in reading.roles)
-    said = f"{', '.join(leaves)} are a cell by their shapes: the file holds no names"
+    reading = reading_of(contents, "equinox", cells, _read_weights, equinox_around.find, selector)
+    leaves = ", ".join(name for name, role in reading.roles.items() if role.startswith("layer "))
+    said = f"{leaves} are a cell by their shapes: the file holds no names"
     return replace(reading, assumptions=(said, *reading.assumptions))
 
 
@@ -57,7 +58,7 @@ def _cells_in(contents: Contents) -> Iterator[Cell]:
             leaves.pop(0)
             continue
         H = weights["weight_hh"].shape[1]
-        name = _KINDS[weights["weight_hh"].shape[0] // H][0]
+        name = KINDS[weights["weight_hh"].shape[0] // H][0]
         place = (f"{name}_{numbers[name]}",)
         yield Cell(place, "", ("equinox", name), (weights["weight_ih"].shape[1], H), weights)
         numbers[name] += 1
@@ -82,7 +83,7 @@ def _first_cell(leaves: list[StoredTensor]) -> dict[str, StoredTensor]:
 def _read_weights(path: Path, cell: Cell, reverse: bool) -> Weights:
     I, H = cell.sizes
     G = cell.weights["weight_hh"].shape[0] // H
-    _, kind, gates = _KINDS[G]
+    _, kind, gates = KINDS[G]
     arrays = {key: finite(path, cell, key) for key in cell.weights}
     for key, wanted in (("weight_ih", (G * H, I)), ("weight_hh", (G * H, H))):
         check_shape(path, cell, key, wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from rnnverify.adapters import flax_around
 from rnnverify.adapters.flax_cells import cells_in
 from rnnverify.adapters.flax_weights import read_weights
 from rnnverify.adapters.jax_reading import reading_of
@@ -27,4 +28,4 @@ def read(contents: Contents, selector: str | None) -> Reading:
         more = ", ..." if len(contents.tensors) > 6 else ""
         found = f"has no cell as Flax names them, such as cell/i/kernel beside cell/h/kernel; it has {names or 'none'}"
         raise SelectorError(contents.path, found + more, "give the parameters of a model with nn.RNN, or a trace of it")
-    return reading_of(contents, "flax", cells, read_weights, selector)
+    return reading_of(contents, "flax", cells, read_weights, flax_around.find, selector)

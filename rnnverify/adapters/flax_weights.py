@@ -20,7 +20,7 @@ from rnnverify.errors import FileError, UnsupportedError, printable
 
 
 @dataclass(frozen=True)
-class _Tree:
+class Tree:
     """The modules of a cell, gate by gate, and those among them that have a bias."""
 
     cell: CellKind
@@ -30,24 +30,25 @@ class _Tree:
     gates: str  # the order in which they are listed, or lie side by side in one kernel
 
 
-_TREES: Mapping[tuple[str, str], _Tree] = {
-    ("linen", "SimpleCell"): _Tree("rnn", "i", "h", "i", "h"),
-    ("linen", "GRUCell"): _Tree("gru", "ir iz in", "hr hz hn", "ir iz in hn", "rzn"),
-    ("linen", "OptimizedLSTMCell"): _Tree("lstm", "ii if ig io", "hi hf hg ho", "hi hf hg ho", "ifgo"),
-    ("nnx", "SimpleCell"): _Tree("rnn", "dense_i", "dense_h", "dense_i", "h"),
-    ("nnx", "GRUCell"): _Tree("gru", "dense_i", "dense_h", "dense_i", "rzn"),
-    ("nnx", "LSTMCell"): _Tree("lstm", "ii if_ ig io", "hi hf hg ho", "hi hf hg ho", "ifgo"),
-    ("nnx", "OptimizedLSTMCell"): _Tree("lstm", "dense_i", "dense_h", "dense_h", "ifgo"),
+TREES: Mapping[tuple[str, str], Tree] = {
+    ("linen", "SimpleCell"): Tree("rnn", "i", "h", "i", "h"),
+    ("linen", "GRUCell"): Tree("gru", "ir iz in", "hr hz hn", "ir iz in hn", "rzn"),
+    ("linen", "OptimizedLSTMCell"): Tree("lstm", "ii if ig io", "hi hf hg ho", "hi hf hg ho", "ifgo"),
+    ("nnx", "SimpleCell"): Tree("rnn", "dense_i", "dense_h", "dense_i", "h"),
+    ("nnx", "GRUCell"): Tree("gru", "dense_i", "dense_h", "dense_i", "rzn"),
+    ("nnx", "LSTMCell"): Tree("lstm", "ii if_ ig io", "hi hf hg ho", "hi hf hg ho", "ifgo"),
+    ("nnx", "OptimizedLSTMCell"): Tree("lstm", "dense_i", "dense_h", "dense_h", "ifgo"),
 }
+"""Interface and class to the modules inside."""
 
 
 def read_weights(path: Path, cell: Cell, reverse: bool) -> Weights:
     """The weights of `cell`. FileError or UnsupportedError names the array that does not fit, and what was wanted."""
     shown = printable(cell.name, 80) or "the cell"
-    if cell.kind not in _TREES:
-        advice = f"compared are {', '.join(sorted({name for _, name in _TREES}))}"
+    if cell.kind not in TREES:
+        advice = f"compared are {', '.join(sorted({name for _, name in TREES}))}"
         raise UnsupportedError(path, f"{shown} is a {cell.words}, which is not compared", advice)
-    tree = _TREES[cell.kind]
+    tree = TREES[cell.kind]
     over_x, over_h = tree.over_x.split(), tree.over_h.split()
     wanted = [f"{module}/kernel" for module in (*over_x, *over_h)]
     wanted += [f"{module}/bias" for module in tree.with_bias.split()]
@@ -83,7 +84,7 @@ def read_weights(path: Path, cell: Cell, reverse: bool) -> Weights:
     return Weights(tree.cell, direction, named, roles)
 
 
-def _role(key: str, tree: _Tree) -> str:
+def _role(key: str, tree: Tree) -> str:
     """Where an array goes: `kernel, gate r`."""
     module, _, kind = key.partition("/")
     inner = module in tree.over_x.split()

@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from rnnverify.activations import ACTIVATIONS
-from rnnverify.adapters.graph_recurrence import Recurrence, apart, is_added, reversed_in_time
+from rnnverify.adapters.graph_recurrence import Recurrence, apart, is_added, reversed_in_time, states_of
 from rnnverify.adapters.graph_time import joins, reads_lengths, restores_time, trace_input
 from rnnverify.adapters.graph_values import WIDEST, Key, Step, UnknownError, key_of, weights_of
 from rnnverify.adapters.graph_walk import FARTHEST, Bounded, Readers, joined, origin, origins
@@ -128,6 +128,8 @@ def _recurrences(graph: Graph, readers: Readers, cell: Cell, uses: Sequence[_Use
             lengths=any(reads_lengths(graph, choice) for choice in choices),
             residual=is_added(graph, readers, state, use.x),
             joins=joins(readers, state),
+            states=states_of(graph, readers, state, use.node, lambda node: node.name in by_name),
+            inputs=frozenset({use.x}),
         )
 
 
@@ -157,6 +159,8 @@ def _fused(graph: Graph, readers: Readers, cell: Cell, use: _Use) -> Iterator[Re
         reverse=read.reverse,
         restored=not read.reverse or restores_time(readers, use.node),
         joins=joins(readers, use.node),
+        states=frozenset({use.node.name}),
+        inputs=frozenset({use.x}),
     )
 
 

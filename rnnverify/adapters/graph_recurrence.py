@@ -6,15 +6,16 @@ concatenation of an input and a state, where that state was computed by the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rnnverify.adapters.graph_activation import Product, Step, is_transposed, read_step
 from rnnverify.adapters.graph_time import MERGES, Input, joins, reads_lengths, restores_time, trace_input
-from rnnverify.adapters.graph_walk import PASSES, Bounded, Readers, joined, origin, origins, stored
+from rnnverify.adapters.graph_walk import PASSES, Bounded, Readers, joined, origin, origins, producers_near, stored
 from rnnverify.canonical import Merge
 from rnnverify.containers.tf_graph import Graph, Node, producer
 
+_NEAR = 64  # nodes that are looked at to find what a step before did
 _MOST_USES = 64  # products with one variable: an unrolled graph has one for each step
 
 
@@ -33,6 +34,8 @@ class Recurrence:
     lengths: bool = False  # sequences may end early, by a sequence_length
     residual: bool = False  # its input is added to its output
     joins: frozenset[tuple[str, str, int]] = frozenset()  # where its outputs meet others: node, operation, which input
+    states: frozenset[str] = frozenset()  # the nodes that compute its state, one a step in an unrolled graph
+    inputs: frozenset[str] = frozenset()  # the tensors that steps read beside the state
     gated: tuple[tuple[str, str], ...] = ()  # every variable of a gated cell, with its role
     forget_bias: float = 0.0
     cell_clip: float = 0.0  # 0: none
@@ -81,12 +84,19 @@ def find_recurrences(graph: Graph) -> dict[str, set[Recurrence]]:
 
 
 def apart(ways: Iterable[Recurrence]) -> set[Recurrence]:
-    """The ways that differ. In an unrolled graph each step has joins of its own: they count as those of all steps."""
-    joined_in: dict[Recurrence, frozenset[tuple[str, str, int]]] = {}
+    """The ways that differ. In an unrolled graph each step has a place of its own: they count as those of all steps."""
+    places: dict[Recurrence, Recurrence] = {}
     for way in ways:
-        alike = replace(way, joins=frozenset())
-        joined_in[alike] = joined_in.get(alike, frozenset()) | way.joins
-    return {replace(way, joins=all_joins) for way, all_joins in joined_in.items()}
+        alike = without_place(way)
+        known = places.get(alike, alike)
+        joins, states = known.joins | way.joins, known.states | way.states
+        places[alike] = replace(alike, joins=joins, states=states, inputs=known.inputs | way.inputs)
+    return set(places.values())
+
+
+def without_place(way: Recurrence) -> Recurrence:
+    """What a way computes, wherever it stands in the graph."""
+    return replace(way, joins=frozenset(), states=frozenset(), inputs=frozenset())
 
 
 def _recurrences(graph: Graph, readers: Readers, product: Node, weight: str) -> Iterator[Recurrence]:
@@ -122,7 +132,27 @@ def _recurrences(graph: Graph, readers: Readers, product: Node, weight: str) -> 
         lengths=any(reads_lengths(graph, choice) for choice in choices),
         residual=is_added(graph, readers, state, x),
         joins=joins(readers, state),
+        states=states_of(graph, readers, state, product, lambda node: _is_product(graph, node, weight)),
+        inputs=frozenset({x}),
     )
+
+
+def states_of(graph: Graph, readers: Readers, before: Node, here: Node, uses: Callable[[Node], bool]) -> frozenset[str]:
+    """The states of a step and of the one before, which `before` computes; `here` is where the step `uses` the kernel.
+
+    In a loop they are one. In an unrolled graph, no step has the last state before it.
+    """
+    near = (node for node in producers_near(graph, before, _NEAR) if uses(node))
+    start = next(near, None)
+    own = readers.alike(start, before, here) if start is not None and start is not here else []
+    return frozenset({before.name, *(node.name for node in own)})
+
+
+def _is_product(graph: Graph, node: Node, weight: str) -> bool:
+    if node.op != "MatMul":
+        return False
+    found = stored(graph, node.inputs[1])
+    return found is not None and found.name == weight
 
 
 def _step_before(graph: Graph, part: str, weight: str) -> tuple[str, Step, list[Node]] | None:

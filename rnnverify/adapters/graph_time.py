@@ -25,7 +25,7 @@ _ONWARD = {  # input that holds the steps
     **dict.fromkeys(("TensorListGetItem", "TensorListFromTensor"), 0),
     **dict.fromkeys(("Reverse", "ReverseV2", "ReverseSequence"), 0),
 }
-_WRITES = {
+WRITES = {
     *PASSES,
     *CHOICES,
     *("TensorArrayWrite", "TensorArrayWriteV2", "TensorArrayWriteV3", "TensorListSetItem", "TensorListStack"),
@@ -68,14 +68,14 @@ def trace_input(graph: Graph, tensor: str) -> Input:
 
 def restores_time(readers: Readers, state: Node) -> bool:
     """Whether the outputs of a recurrence are reversed after its loop, as bidirectional_dynamic_rnn does."""
-    return any(node.op.startswith("Reverse") and k == 0 for node, k, _ in readers.beyond(state, _WRITES))
+    return any(node.op.startswith("Reverse") and k == 0 for node, k, _ in readers.beyond(state, WRITES))
 
 
 def joins(readers: Readers, state: Node) -> frozenset[tuple[str, str, int]]:
     """Where the outputs of a recurrence meet other ones: (node, operation, which input)."""
     return frozenset(
         (node.name, node.op, k - (node.op == "Concat"))
-        for node, k, _ in readers.beyond(state, _WRITES | {"Reverse", "ReverseV2", "ReverseSequence"})
+        for node, k, _ in readers.beyond(state, WRITES | {"Reverse", "ReverseV2", "ReverseSequence"})
         if node.op in MERGES
     )
 

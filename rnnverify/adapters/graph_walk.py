@@ -140,6 +140,17 @@ def _has_axes(node: Node) -> bool:
         return False
 
 
+def producers_near(graph: Graph, start: Node, most: int) -> list[Node]:
+    """The nodes that `start` is computed from, itself first: the nearest ones, `most` at most."""
+    found = {start.name: start}
+    level = [start]
+    while level and len(found) < most:
+        sources = [producer(graph, tensor) for node in level for tensor in node.inputs]
+        level = [node for node in sources if node is not None and node.name not in found]
+        found |= {node.name: node for node in level}
+    return list(found.values())[:most]
+
+
 class Readers:
     """Who reads the outputs of a node: the graph the other way round."""
 
@@ -176,3 +187,30 @@ class Readers:
                 if node.op in through and node.name not in seen:
                     seen.add(node.name)
                     open_ends.append(node)
+
+    def alike(self, start: Node, end: Node, other: Node) -> list[Node]:
+        """What `other` leads to by the operations that lead from `start` to `end`, taken one after the other.
+
+        Empty where nothing does: they are not near each other.
+        """
+        level = [other]
+        for op, k in self._way(start, end):
+            level = [
+                node for at in level for node, input_ in self._by_node.get(at.name, []) if (node.op, input_) == (op, k)
+            ]
+            level = list({node.name: node for node in level}.values())[:FARTHEST]
+        return level if level != [other] else []
+
+    def _way(self, start: Node, end: Node) -> list[tuple[str, int]]:
+        """The shortest way from `start` to `end`: each operation on it, and the input through which it is reached."""
+        ways: dict[str, list[tuple[str, int]]] = {start.name: []}
+        level = [start]
+        while level and end.name not in ways and len(ways) < FARTHEST:
+            onward = []
+            for at in level:
+                for node, k in self._by_node.get(at.name, []):
+                    if node.name not in ways:
+                        ways[node.name] = [*ways[at.name], (node.op, k)]
+                        onward.append(node)
+            level = onward
+        return ways.get(end.name, [])

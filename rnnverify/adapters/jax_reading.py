@@ -8,16 +8,15 @@ sum (`residual`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rnnverify.adapters import flax_around
 from rnnverify.adapters.jax_cell import Cell
 from rnnverify.adapters.jax_parts import LayerCells, Part, select
 from rnnverify.adapters.jax_restate import BACKWARDS, MERGE
 from rnnverify.adapters.jax_weights import Weights
 from rnnverify.adapters.reading import Reading, Recipe
-from rnnverify.adapters.surroundings import BARE
+from rnnverify.adapters.surroundings import BARE, Surroundings
 from rnnverify.canonical import Array, Layer, Network
 from rnnverify.containers.contents import Contents, FrameworkName
 from rnnverify.containers.flax_names import keys_of
@@ -26,9 +25,17 @@ from rnnverify.errors import FileError, UnsupportedError, printable
 ReadWeights = Callable[[Path, Cell, bool], Weights]
 """The weights of one cell, which runs backwards or not."""
 
+Find = Callable[[Contents, Collection[str], tuple[int, int]], Surroundings]
+"""What stands around the cells, whose arrays have these names; with their input and output sizes."""
+
 
 def reading_of(
-    contents: Contents, framework: FrameworkName, cells: Sequence[Cell], read: ReadWeights, selector: str | None
+    contents: Contents,
+    framework: FrameworkName,
+    cells: Sequence[Cell],
+    read: ReadWeights,
+    find: Find,
+    selector: str | None,
 ) -> Reading:
     """The part of `cells`, of the file of `contents`, that `selector` names. Raises as the `read` of an adapter."""
     part = select(contents, cells, selector)
@@ -48,8 +55,8 @@ def reading_of(
     }
     owner = {tensor.name: cell.name for cell in cells for tensor in cell.weights.values()}
     network, around = Network(layers), BARE
-    if framework == "flax" and set(owner) <= set(roles):  # no cell is left that they may belong to
-        around = flax_around.find(contents, owner, (network.input_size, network.output_size))
+    if set(owner) <= set(roles):  # no cell is left that they may belong to
+        around = find(contents, owner, (network.input_size, network.output_size))
     unused = {
         name: _why_unused(owner.get(name))
         for name in contents.tensors

@@ -8,18 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 from rnnverify.adapters.layout import Layout
 from rnnverify.canonical import Network
 from rnnverify.containers.contents import FrameworkName
 
-__all__ = ["LAYOUTS", "Layout", "lay_out"]
+__all__ = ["LAYOUTS", "Layout", "LayoutName", "lay_out"]
 
-LAYOUTS: dict[FrameworkName, str] = {
+LayoutName = FrameworkName | Literal["nnx"]
+"""A framework, whose first interface is meant where it has two, or the other one."""
+
+LAYOUTS: dict[LayoutName, str] = {
     "keras": "rnnverify.adapters.keras_layout",
     "torch": "rnnverify.adapters.torch_layout",
     "tensorflow": "rnnverify.adapters.tensorflow_layout",
+    "flax": "rnnverify.adapters.flax_layout",
+    "nnx": "rnnverify.adapters.nnx_layout",
+    "equinox": "rnnverify.adapters.equinox_layout",
     "onnx": "rnnverify.adapters.onnx_layout",
 }
 """Framework to the module of its layout, imported when a network is laid out so."""
@@ -32,7 +38,7 @@ class Layouter(Protocol):
         """`network` as the framework holds it. Raises UnsupportedError, about `target`, for what it cannot."""
 
 
-def lay_out(network: Network, framework: FrameworkName, target: Path, names: Sequence[str] = ()) -> Layout:
+def lay_out(network: Network, framework: LayoutName, target: Path, names: Sequence[str] = ()) -> Layout:
     """`network` in the layout of `framework`; `names` are what its objects are called there, one a layer of `network`.
 
     Raises UnsupportedError, about `target`, for what the framework cannot hold.

@@ -63,7 +63,8 @@ def read(contents: Contents, selector: str | None) -> Reading:
     network, around = Network(layers), BARE
     if set(selection.names) == set(selection.parts):  # no part is left that they may belong to
         sizes = network.input_size, network.output_size
-        around = tensorflow_around.find(contents, arrays.roles, selection.shadows, sizes)
+        shown = facts.around(layer_cells[0], layer_cells[-1], contents.tensors)
+        around = tensorflow_around.find(contents, arrays.roles, selection.shadows, sizes, shown)
     unused, not_compared = leftovers(contents, selection, {**arrays.roles, **around.roles})
     narrow = sorted({printable(n) for n in arrays.read if contents.tensors[n].dtype == "bfloat16"})
     reading = Reading(

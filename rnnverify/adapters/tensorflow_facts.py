@@ -14,8 +14,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import cast
 
+from rnnverify.adapters.graph_around import Found, find_around
 from rnnverify.adapters.graph_gates import find_gated
-from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences, merged
+from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences, merged, without_place
 from rnnverify.adapters.graph_walk import TangledError
 from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, shadowed
 from rnnverify.adapters.tensorflow_unnamed import unnamed_lstms
@@ -36,6 +37,7 @@ class Facts:
     recurrences: Mapping[str, Recurrence] = field(default_factory=dict)
     source: str = ""  # the graph, for notes; empty where there is none
     notes: tuple[str, ...] = ()
+    graph: Graph | None = None  # where it shows any of the cells
 
     def of(self, cell: Cell, names: Collection[str]) -> Recurrence | None:
         """What is known of `cell`, whose weights may be moving averages of the graph's variables."""
@@ -47,6 +49,17 @@ class Facts:
         """How two directions are merged, and whether the forward one comes first; None where it does not show."""
         known = [way for cell in cells if (way := self.of(cell, names))]
         return merged(*known) if len(known) == 2 else None
+
+    def around(self, first: Sequence[Cell], last: Sequence[Cell], names: Collection[str]) -> Found | None:
+        """What stands before the `first` cells and behind the `last` ones of a stack; None where no graph shows."""
+        below, above = ([self.of(cell, names) for cell in cells] for cells in (first, last))
+        if self.graph is None or not all(above):
+            return None
+        variables = {name for way in self.recurrences.values() for name in _variables(way)}
+        try:
+            return find_around(self.graph, [way for way in below if way], [way for way in above if way], variables)
+        except (TangledError, IndexError):  # as in `read_facts`
+            return None
 
 
 def read_facts(contents: Contents) -> Facts:
@@ -78,7 +91,7 @@ def read_facts(contents: Contents) -> Facts:
     if usable and not fitting:
         other = printable(next(iter(usable)))
         notes = (*notes, f"{source} was not used: it has other variables, or of other shapes, such as {other}")
-    return Facts(fitting, source, notes)
+    return Facts(fitting, source, notes, graph if fitting else None)
 
 
 def cells_of(contents: Contents, facts: Facts, shadows: bool) -> list[Cell]:
@@ -108,7 +121,7 @@ def _one(ways: set[Recurrence]) -> Recurrence | None:
         return first
     if len({_computes(way) for way in ways}) > 1:
         return None
-    return replace(first, reverse=None, residual=any(way.residual for way in ways), joins=frozenset())
+    return replace(without_place(first), reverse=None, residual=any(way.residual for way in ways))
 
 
 def _computes(way: Recurrence) -> tuple[object, ...]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from rnnverify.adapters.tensorflow_kinds import gated_variable, kind_of
 from rnnverify.errors import printable
 
+_OF_LAYERS = ("kernel", "weights", "weight", "Matrix", "embeddings")  # that name a variable of a layer, and no layer
 SHADOW = "/ExponentialMovingAverage"  # tensorflow/python/training/moving_averages.py
 
 _VANILLA = re.compile(
@@ -179,3 +180,9 @@ def _part_directions(cells: list[Cell]) -> None:
         if cell.part in stacked and cell.reverse is not None:
             cell.apart = True
             cell.part = f"{cell.part}/{'bw' if cell.reverse else 'fw'}"
+
+
+def layer_name(name: str) -> str:
+    """The layer of a variable: `dense/kernel` to `dense`, `softmax_w` as it is."""
+    scope, _, last = name.removesuffix(SHADOW).rpartition("/")
+    return scope if scope and last in _OF_LAYERS else name.removesuffix(SHADOW)

@@ -50,7 +50,7 @@ def compare(
         list[str],
         typer.Argument(
             metavar="[FRAMEWORK:]PATH[#PART] ...",
-            help="Model files or traces; the first is the baseline. FRAMEWORK: keras, torch, tf, flax or equinox.",
+            help="Model files or traces, the first one the baseline. FRAMEWORK: keras, torch, tf, flax, equinox, onnx.",
         ),
     ],
     sequences: Sequences = 8,

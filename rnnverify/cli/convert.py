@@ -68,6 +68,8 @@ def convert(
     \b
     .pt .pth .safetensors .npz    PyTorch: a state_dict
     .h5 .keras .weights.h5        Keras: a model, or its weights
+    .msgpack .flax.npz            Flax: parameters of linen; of nnx .nnx.msgpack .nnx.npz
+    .eqx                          Equinox: the leaves of its cells
     .onnx                         ONNX
     .ckpt                         TensorFlow: a checkpoint of BasicRNNCell, with its graph
     """

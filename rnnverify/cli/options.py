@@ -42,6 +42,13 @@ class To(str, Enum):
     weights_h5 = "weights.h5"
     h5 = "h5"
     keras = "keras"
+    flax = "flax"
+    flax_npz = "flax.npz"
+    flax_safetensors = "flax.safetensors"
+    nnx = "nnx"
+    nnx_npz = "nnx.npz"
+    nnx_safetensors = "nnx.safetensors"
+    equinox = "equinox"
     onnx = "onnx"
     ckpt = "ckpt"
 

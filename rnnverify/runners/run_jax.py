@@ -52,6 +52,8 @@ def activation_named(name: Any) -> Any:
         "keras2_hard_sigmoid": lambda x: jnp.clip(0.2 * x + 0.5, 0.0, 1.0),
         "gelu": lambda x: jax.nn.gelu(x, approximate=False),
         "softsign": jax.nn.soft_sign,
+        "leaky_relu": lambda x: jax.nn.leaky_relu(x, 0.2),  # the slope of Keras; JAX's own default is 0.01
+        "tanh_shrink": lambda x: x - jnp.tanh(x),
     }
     function = functions.get(name) or getattr(jax.nn, name, None) or getattr(jnp, name, None)
     if function is None:

@@ -40,7 +40,14 @@ RUNNERS = {
     "equinox": "run_jax",
     "onnx": "run_onnx",
 }
-WRITERS = {"keras": "write_keras", "torch": "write_torch", "tensorflow": "write_tensorflow", "onnx": "write_onnx"}
+WRITERS = {
+    "keras": "write_keras",
+    "torch": "write_torch",
+    "tensorflow": "write_tensorflow",
+    "flax": "write_flax",
+    "equinox": "write_equinox",
+    "onnx": "write_onnx",
+}
 
 
 def main(argv: list[str]) -> None:

@@ -75,7 +75,8 @@ def test_how_directions_are_merged(name: str, wanted: tuple[str, bool]) -> None:
 
 def test_a_loop_is_a_recurrence_and_a_feed_is_none() -> None:
     joins = frozenset({("concat", "ConcatV2", 1)})
-    assert only(cell()) == Recurrence("kernel", biases=("bias",), activation="tanh", operations=("Tanh",), joins=joins)
+    place = {"joins": joins, "states": frozenset({"act"}), "inputs": frozenset({"x"})}
+    assert only(cell()) == Recurrence("kernel", biases=("bias",), activation="tanh", operations=("Tanh",), **place)  # type: ignore[arg-type]  # fields by name
     assert only(cell(parts=("h", "x"))).state_first
     assert find_recurrences(cell(state="zeros")) == {}
     assert find_recurrences(cell(parts=("x", "h", "x"))) == {}

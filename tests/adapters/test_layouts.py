@@ -133,8 +133,8 @@ def test_tensorflow_gives_the_weights_back_or_refuses_the_network(network: Netwo
     assert_equal(found, one_bias(Network(tuple(forward))))
 
 
-def test_which_frameworks_are_read_and_not_written() -> None:
-    assert set(ADAPTERS) - set(LAYOUTS) == {"flax", "equinox"} and set(LAYOUTS) <= set(ADAPTERS)
+def test_every_framework_that_is_read_is_written() -> None:
+    assert set(LAYOUTS) - set(ADAPTERS) == {"nnx"} and set(ADAPTERS) <= set(LAYOUTS)
 
 
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name not in ("tanh", "relu")])
@@ -208,7 +208,7 @@ def test_without_bias() -> None:
 def test_the_dtype_is_kept_and_a_sum_rounded_once(dtype: str) -> None:
     rng = np.random.default_rng(1)
     network = Network((Layer((direction(rng, 3, 64, dtype=dtype),)),))
-    for framework in LAYOUTS:
+    for framework in set(LAYOUTS) - {"equinox"}:  # which has no vanilla cell
         layout = lay_out(network, framework, TARGET)
         assert {array.dtype.name for array in layout.tensors.values()} == {dtype}
     both = network.layers[0].directions[0]

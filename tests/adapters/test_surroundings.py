@@ -14,7 +14,7 @@ from onnx_files import graph, model, node, tensor, value
 from onnx_files import weights as onnx_weights
 from tf_cells import cell, holding
 
-from rnnverify.adapters import flax, keras, onnx, tensorflow, torch
+from rnnverify.adapters import equinox, flax, keras, onnx, tensorflow, torch
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
@@ -136,6 +136,51 @@ def test_flax(more: dict[str, Array], embedding: str, dense: list[str]) -> None:
         assert not found.not_compared
     else:
         assert found.not_compared
+
+
+def gru(I: int) -> list[Array]:
+    return [some(3 * H, I), some(3 * H, H), some(3 * H), some(H)]
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "I", "embedding", "dense"),
+    [
+        ([some(V, I)], [some(O, H), some(O)], I, "leaf 0", [("leaf 5", "leaf 6")]),
+        ([], [some(O, 5), some(O), some(5, H)], I, "", [("leaf 6", ""), ("leaf 4", "leaf 5")]),  # not in that order
+        ([some(V, H)], [some(V, H), some(V)], H, "leaf 0", [("leaf 5", "leaf 6")]),
+        ([some(V, H)], [], H, "leaf 0", []),  # or a Linear, which would stand behind
+        ([], [some(V, H)], H, "", [("leaf 4", "")]),  # or a table, which would stand before
+        ([some(V, H)], [some(5, H)], H, "leaf 0", [("leaf 5", "")]),
+        ([], [some(V, I), np.float32(0.1)], I, "leaf 4", []),
+        ([], [some(H, H), some(H), some(H, H), some(H)], I, "", []),  # either could be the first
+        ([some(V, I), some(I), some(I)], [some(O, H)], I, "", []),  # a norm between them
+        ([some(V, I), some(V, I)], [], I, "", []),
+        ([some(V, I)], [some(O, H), some(O).astype(np.int32)], I, "", []),
+    ],
+)
+def test_equinox(
+    before: list[Array], behind: list[Array], I: int, embedding: str, dense: list[tuple[str, str]]
+) -> None:
+    arrays = {f"leaf {k}": np.asarray(array) for k, array in enumerate([*before, *gru(I), *behind])}
+    found = equinox.read(flax_tree(arrays, "equinox"), None)
+    assert [name for name, role in found.roles.items() if role == "embedding table"] == (
+        [embedding] if embedding else []
+    )
+    assert [(spec["kernel"], spec["bias"]) for spec in found.recipe.head] == dense
+    assert {*found.roles, *found.unused} == {*arrays}
+    start = len(before)
+    cell = ", ".join(f"leaf {k}" for k in range(start, start + 4))
+    assert found.assumptions[0] == f"{cell} are a cell by their shapes: the file holds no names"
+    if dense:
+        check_recipe(found)
+        assert all(not stated for *_, stated in heads(found))
+        assert "taken for the dense layers behind it, by shape" in found.around.assumptions[-1]
+
+
+def test_equinox_where_another_cell_is_left() -> None:
+    arrays = [*gru(I), *gru(5), some(O, H), some(O)]
+    found = equinox.read(flax_tree({f"leaf {k}": array for k, array in enumerate(arrays)}, "equinox"), "GRUCell_0")
+    assert not heads(found) and found.unused["leaf 8"] == "no weight of a recurrent cell"
 
 
 KERAS = {

@@ -22,9 +22,9 @@ from rnnverify.errors import OutputError, UnsupportedError
 from rnnverify.inputs import InputOptions
 from rnnverify.jobs import Order
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.runner_process import Limits
 from rnnverify.trace import ZERO, Batch
-from rnnverify.options import Options
 
 GENUINE = Path(__file__).parents[1] / "fixtures/genuine"
 QUICK = Options(inputs=InputOptions(sequences=2, steps=5, probes=False))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from rnnverify.adapters.surroundings import BARE, Names, Surroundings, only_chain, surroundings, told_by_shape
+from rnnverify.adapters.surroundings import BARE, Names, Surroundings, only_chain, surroundings
 from rnnverify.containers.contents import Contents, StoredTensor
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -37,7 +37,7 @@ def find(contents: Contents, recurrent: Collection[str], sizes: tuple[int, int])
     if len(ways) != 1:
         return BARE
     ((table, chain),) = ways
-    return surroundings(tensors, table, chain, *sizes, told_by_shape(table, chain))
+    return surroundings(tensors, table, chain, *sizes, by_shape=True)
 
 
 def _matrices(tensors: Mapping[str, StoredTensor], recurrent: Collection[str]) -> list[tuple[str, str]] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rnnverify.adapters.surroundings import BARE, Names, Surroundings, only_chain, surroundings, told_by_shape
+from rnnverify.adapters.surroundings import BARE, Names, Surroundings, only_chain, surroundings
 from rnnverify.containers.contents import Contents, StoredTensor
 from rnnverify.containers.flax_names import keys_of
 
@@ -40,4 +40,4 @@ def find(contents: Contents, recurrent: Collection[str], sizes: tuple[int, int])
     if len(tables) > 1 or (dense and not chain):
         return BARE
     embedding = tables[0] if tables else None
-    return surroundings(contents.tensors, embedding, chain, *sizes, told_by_shape(embedding, chain))
+    return surroundings(contents.tensors, embedding, chain, *sizes, by_shape=True)

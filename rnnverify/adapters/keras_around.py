@@ -19,7 +19,7 @@ from rnnverify.adapters.keras_layers import built_in
 from rnnverify.adapters.keras_listed import Listed, layers_in
 from rnnverify.adapters.keras_parts import Stack, Survey
 from rnnverify.adapters.keras_told import keras_version
-from rnnverify.adapters.surroundings import Names, Surroundings, only_chain, surroundings, told_by_shape
+from rnnverify.adapters.surroundings import Names, Surroundings, only_chain, surroundings
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import UnsupportedError, printable
 
@@ -32,12 +32,10 @@ def find(
     """What stands around `stack`, whose input and output sizes are `sizes`, and which layers of the file that is."""
     if survey.placed:
         table, chain, more = _of_model(contents, survey.placed, stack)
-        assumptions: tuple[str, ...] = ()
     else:
         (table, chain), more = _of_weights(contents, stack, sizes), {}
-        assumptions = told_by_shape(table[1] if table else None, [names for _, names in chain])
     names = [each for _, each in chain]
-    found = surroundings(contents.tensors, table[1] if table else None, names, *sizes, assumptions)
+    found = surroundings(contents.tensors, table[1] if table else None, names, *sizes, by_shape=not survey.placed)
     taken = {path for path, each in [*([table] if table else []), *chain] if each.kernel in found.roles}
     table_layer = next((layer for layer in survey.placed if table and layer.path == table[0]), None)
     if table_layer and table_layer.config.get("mask_zero") and found.around.embedding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -59,12 +59,12 @@ def surroundings(
     dense: Sequence[Names],
     input_size: int,
     output_size: int,
-    assumptions: Sequence[str] = (),
+    by_shape: bool = False,
 ) -> Surroundings:
     """Those of a recurrent part that reads `input_size` features and gives `output_size`.
 
     What does not fit it in shape or type is left out, as it is of something else: an embedding whose rows it does not
-    read, dense layers that do not feed each other.
+    read, dense layers that do not feed each other. `by_shape` where nothing else says that the others belong to it.
     """
     table = embedding if embedding and _fits_table(tensors, embedding, input_size) else None
     layers = list(dense) if dense and _chains(tensors, dense, output_size) else []
@@ -89,7 +89,7 @@ def surroundings(
         read = Embedding(_wide(tensors[table.kernel].read()), printable(table.layer, 80))
         roles[table.kernel] = "embedding table"
     specs = tuple({"kernel": n.kernel, "bias": n.bias, "transposed": n.transposed} for n in layers)
-    around = Around(read, Head(tuple(made)) if made else None, tuple(assumptions))
+    around = Around(read, Head(tuple(made)) if made else None, tuple(_told_by_shape(table, layers)) if by_shape else ())
     return Surroundings(around, specs, arrays, roles)
 
 
@@ -101,15 +101,13 @@ def only_chain(tensors: Mapping[str, StoredTensor], dense: Sequence[Names], outp
     return list(orders[0]) if len(orders) == 1 else []
 
 
-def told_by_shape(embedding: Names | None, chain: Sequence[Names]) -> tuple[str, ...]:
+def _told_by_shape(embedding: Names | None, chain: Sequence[Names]) -> Iterator[str]:
     """The assumptions where nothing but shapes says which layer feeds which."""
-    words = []
     if embedding:
-        words.append(f"{printable(embedding.layer, 80)} is taken for the embedding before it, by its shape")
+        yield f"{printable(embedding.layer, 80)} is taken for the embedding before it, by its shape"
     if chain:
         names = ", then ".join(printable(each.layer, 80) for each in chain)
-        words.append(f"{names} {'is' if len(chain) == 1 else 'are'} taken for the dense layers behind it, by shape")
-    return tuple(words)
+        yield f"{names} {'is' if len(chain) == 1 else 'are'} taken for the dense layers behind it, by shape"
 
 
 def known_activation(name: str) -> bool:

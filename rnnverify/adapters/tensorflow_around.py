@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from rnnverify.adapters.graph_around import Found
-from rnnverify.adapters.surroundings import Names, Surroundings, only_chain, surroundings, told_by_shape
+from rnnverify.adapters.surroundings import Names, Surroundings, only_chain, surroundings
 from rnnverify.adapters.tensorflow_names import SHADOW, is_slot, layer_name
 from rnnverify.containers.contents import Contents
 
@@ -32,7 +32,7 @@ def find(
     """
     if shown is None:
         table, chain = _by_shape(contents, recurrent, shadows, sizes)
-        return surroundings(contents.tensors, table, chain, *sizes, told_by_shape(table, chain))
+        return surroundings(contents.tensors, table, chain, *sizes, by_shape=True)
     table = _averaged(contents, shown.embedding, shadows) if shown.embedding else None
     return surroundings(contents.tensors, table, [_averaged(contents, each, shadows) for each in shown.dense], *sizes)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rnnverify.adapters.surroundings import BARE, Names, Surroundings, only_chain, surroundings, told_by_shape
+from rnnverify.adapters.surroundings import BARE, Names, Surroundings, only_chain, surroundings
 from rnnverify.adapters.torch_parts import Part
 from rnnverify.containers.contents import Contents, StoredTensor
 
@@ -56,7 +56,7 @@ def find(
         return BARE
     chain = [_activated(contents, names) for names in chain]
     embedding = tables[0] if tables else None
-    return surroundings(contents.tensors, embedding, chain, *sizes, told_by_shape(embedding, chain))
+    return surroundings(contents.tensors, embedding, chain, *sizes, by_shape=True)
 
 
 def _kind(contents: Contents, holder: str, weights: Mapping[str, StoredTensor], sizes: tuple[int, int]) -> str:

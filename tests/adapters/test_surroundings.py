@@ -257,6 +257,9 @@ def test_keras_weights_alone() -> None:
     found = keras.read(held(None, {name: KERAS[name] for name in ("emb", "rnn", "head")}, ""), None)
     assert table(found) == "emb" and heads(found) == [("head", (H, O), "linear", False)]
     assert "emb is taken for the embedding before it, by its shape" in found.around.assumptions
+    skipping = {"skipping/kernel:0": some(I + H, O)}  # reads the features beside the states
+    found = keras.read(held(None, {**{n: KERAS[n] for n in ("emb", "rnn")}, "skipping": skipping}, ""), None)
+    assert heads(found) == [] and len(found.around.assumptions) == 1 and found.around.embedding
     norm = {"norm": {"norm/gamma:0": some(H), "norm/beta:0": some(H)}}
     assert heads(keras.read(held(None, {"rnn": KERAS["rnn"], **norm, "head": KERAS["head"]}, ""), None)) == []
     groups = numbered("layers/simple_rnn/cell", weights(I, H)) | numbered("layers/dense", [some(H, O), some(O)])

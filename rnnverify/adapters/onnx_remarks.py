@@ -12,10 +12,9 @@ from rnnverify.containers.contents import Contents
 from rnnverify.containers.onnx_graph import RECURRENT, Node, OnnxGraph
 from rnnverify.errors import printable
 
-_ROLES = {"W": "kernel (transposed)", "R": "recurrent kernel (transposed)", "B": "biases", "P": "peepholes"}
 _MOVES = {"Identity", "Cast", "Slice", "Split", "Gather", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Expand"}
 _FARTHEST = 64
-_STATES = {"initial_h": 5, "initial_c": 6}
+_STATES = ("initial_h", "initial_c")
 
 
 def roles_of(stack: Stack, weights: Mapping[str, Weights]) -> dict[str, str]:
@@ -25,10 +24,9 @@ def roles_of(stack: Stack, weights: Mapping[str, Weights]) -> dict[str, str]:
         for part in level.parts:
             both = len(part.ways) == 2
             where = f"layer {k}" + (" reverse" if part.ways == (True,) else "")
-            for role, value in weights[part.name].values.items():
-                said = f"{where} {_ROLES[role]}" + (", both directions" if both else "")
-                for leaf in value.leaves:
-                    roles[leaf] = f"{roles[leaf]}, {said}" if leaf in roles else said
+            for leaf, role in weights[part.name].roles:
+                said = f"{where} {role}" + (", both directions" if both else "")
+                roles[leaf] = f"{roles[leaf]}, {said}" if leaf in roles else said
     return roles
 
 
@@ -36,8 +34,8 @@ def unused_of(
     contents: Contents, graph: OnnxGraph, parts: Mapping[str, Part], roles: Mapping[str, str]
 ) -> dict[str, str]:
     """Every floating-point tensor of the file that has no role, and why."""
-    owners = {name: part.name for part in parts.values() for name in part.node.inputs[1:] if name}
-    states = {name for part in parts.values() for name in part.node.inputs[5:7]}
+    owners = {name: part.name for part in parts.values() for name in part.node.inputs if name}
+    states = {name for part in parts.values() for name in part.initial}
     unused = {}
     for name in contents.tensors:
         if name in roles:
@@ -79,11 +77,10 @@ def assumptions(graph: OnnxGraph, stack: Stack, values: Values) -> Iterator[str]
 
 def _of_part(graph: OnnxGraph, part: Part, values: Values) -> Iterator[str]:
     shown = printable(part.name, 80)
-    if part.node.input(4):
-        lengths = _source(graph, part.node.input(4))
+    for tensor in part.lengths:
+        lengths = _source(graph, tensor)
         yield f"{shown} is told the lengths of the comparison, not its own sequence_lens, {lengths}"
-    for name, k in _STATES.items():
-        tensor = part.node.input(k)
+    for name, tensor in zip(_STATES, part.initial, strict=False):
         if tensor and not values.zeros(tensor):
             yield f"{shown} starts from the states of the comparison, not from its {name}, {_source(graph, tensor)}"
 

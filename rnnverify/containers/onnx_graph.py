@@ -7,16 +7,17 @@
     FunctionProto   name = 1, node = 7
     ValueInfoProto  name = 1, type = 2: TypeProto, tensor_type = 1 (elem_type = 1, shape = 2: dim = 1, dim_value = 1)
 
-Nothing is executed. Bodies of If, Loop, Scan and of functions are not laid out: `hidden` says what recurrent operations
-lie in them.
+Nothing is executed. `body_of` lays out what a Loop or Scan repeats; of other bodies, and of those of functions,
+`hidden` says what recurrent operations lie in them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class OnnxGraph:
     inputs: Mapping[str, tuple[int, ...]]  # what is fed when the model runs: shapes, -1 for a size that is not fixed
     outputs: tuple[str, ...]
     opset: int
-    ir_version: int
+    ir_version: int = 0  # 0: of a body, which has none
     hidden: tuple[tuple[str, str], ...] = ()  # (operation, where it lies): recurrent ones in bodies that are not read
     sparse: frozenset[str] = frozenset()  # names of sparse initializers
 
@@ -145,8 +146,17 @@ def parse_graph(path: Path, data: memoryview | bytes) -> tuple[OnnxGraph, str]:
     return _graph(path, model), " ".join(text for text in (model.text(2), model.text(3)) if text)
 
 
-def _graph(path: Path, model: Message) -> OnnxGraph:
-    graph = model.message(7)
+def body_of(path: Path, node: Node, opset: int) -> OnnxGraph:
+    """The graph that a Loop or Scan of the model at `path` repeats; it may read tensors of the graph around it.
+
+    Raises `MalformedError`.
+    """
+    if "body" not in node.attributes:
+        raise MalformedError(f"a {node.op} has no body")
+    return _of_message(path, node.attributes["body"].message(6), opset)
+
+
+def _of_message(path: Path, graph: Message, opset: int, **more: Any) -> OnnxGraph:
     nodes = tuple(_node(k, message) for k, message in enumerate(_bounded(graph.messages(1))))
     constants = {tensor.name: tensor for tensor in (stored_tensor(path, m) for m in graph.messages(5))}
     for node in nodes:
@@ -154,17 +164,22 @@ def _graph(path: Path, model: Message) -> OnnxGraph:
         if value is not None and node.output(0):
             constants[node.output(0)] = stored_tensor(path, value, node.output(0))
     inputs = {m.text(1): _shape(m) for m in graph.messages(11)}
-    opsets = {m.text(1): m.number(2) for m in model.messages(8)}
     return OnnxGraph(
         nodes=nodes,
         constants=constants,
         inputs={name: shape for name, shape in inputs.items() if name not in constants},
         outputs=tuple(m.text(1) for m in graph.messages(12)),
-        opset=max((opsets.get(domain, 0) for domain in _OWN_DOMAINS), default=0) or 1,
-        ir_version=model.number(1),
-        hidden=tuple(_hidden(model, nodes)),
+        opset=opset,
         sparse=frozenset(m.message(1).text(8) for m in graph.messages(15)),
+        **more,
     )
+
+
+def _graph(path: Path, model: Message) -> OnnxGraph:
+    opsets = {m.text(1): m.number(2) for m in model.messages(8)}
+    opset = max((opsets.get(domain, 0) for domain in _OWN_DOMAINS), default=0) or 1
+    graph = _of_message(path, model.message(7), opset, ir_version=model.number(1))
+    return replace(graph, hidden=tuple(_hidden(model, graph.nodes)))
 
 
 def _bounded(messages: list[Message]) -> list[Message]:

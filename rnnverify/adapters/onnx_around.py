@@ -21,9 +21,9 @@ from rnnverify.containers.contents import StoredTensor
 from rnnverify.containers.onnx_graph import Node, OnnxGraph
 
 _MOVES = {"Identity", "Cast", "Dropout", "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Slice", "Gather", "Split"}
-_MOVES |= {"ReverseSequence"}
+_MOVES |= {"ReverseSequence", "ReverseV2"}
 _JOINS = {"Concat"}  # of the two directions
-_BEFORE = {"Identity", "Cast", "Dropout", "Transpose", "Squeeze", "ReverseSequence"}
+_BEFORE = {"Identity", "Cast", "Dropout", "Transpose", "Squeeze", "ReverseSequence", "ReverseV2"}
 _ACTIVATIONS = {
     "Relu": "relu",
     "Tanh": "tanh",

@@ -18,7 +18,7 @@ from rnnverify.containers.onnx_graph import OnnxGraph
 from rnnverify.errors import SelectorError, printable
 
 _MOST_SHOWN = 20
-_FOLLOWED = {"Concat", "Add", "Sum", "Mul", "Div", "Slice", "ReverseSequence"}
+_FOLLOWED = {"Concat", "Add", "Sum", "Mul", "Div", "Slice", "ReverseSequence", "ReverseV2"}
 """Operations behind which two directions are one tensor, or outputs are turned around."""
 
 

@@ -22,6 +22,9 @@ def turned_axis(node: Node, values: Values) -> int | None:
     """The axis along which `node` turns its first input around; None where it does not do that."""
     if node.op == "ReverseSequence":
         return node.integer("time_axis", 0)
+    if node.op == "ReverseV2":  # which tf2onnx leaves where the operator set has no ReverseSequence
+        axes = values.integers(node.input(1))
+        return axes[0] if axes and len(axes) == 1 else None
     if node.op != "Slice":
         return None
     starts, ends, axes, steps = (listed(node, k, name, values) for k, name in enumerate(_SLICE, 1))

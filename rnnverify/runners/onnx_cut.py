@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx_loops import captured, kinds, rewire_loop
+from onnx_loops import captured, kinds, rewire_loop, stand_ins
 
 FLOAT, NARROW = onnx.TensorProto.FLOAT, (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 OLDEST = 7  # operator set from which onnxruntime has recurrent nodes; those before differ in names only
@@ -25,6 +25,7 @@ class Level:
         self.merged, self.axes, self.restored = layer["merged"], layer["axes"], layer["restored"]
         self.read: Any = []  # for each node the tensor that it reads
         self.outputs: Any = []  # for each node Y, Y_h, and Y_c of an LSTM
+        self.stand_ins: Any = {}  # what its loops carry and the file makes from an input of the whole model
 
     def initial(self, k: int) -> Any:
         """The inputs that stand in for initial_h, and initial_c, of node `k`."""
@@ -43,7 +44,7 @@ def cut_out(source: Any, levels: Any, lengths: str) -> Any:
         for level in levels
         for node in level.nodes
     }
-    fed, wanted = [], []
+    fed, wanted, loops = [], [], []
     more = {lengths: onnx.TensorProto.INT32} if lengths else {}
     for level in levels:
         level.outputs = []
@@ -52,6 +53,7 @@ def cut_out(source: Any, levels: Any, lengths: str) -> Any:
             if node["loop"]:
                 outputs, own_inputs = rewire_loop(source, own, initial, node["loop"])
                 more.update(own_inputs)
+                loops.append((own, node["loop"], level))
             else:
                 outputs = rewire(own, initial, lengths, node["hidden_size"])
             fed += initial
@@ -59,6 +61,11 @@ def cut_out(source: Any, levels: Any, lengths: str) -> Any:
             level.outputs.append(outputs)
     levels[0].read = [node["loop"]["x"] if node["loop"] else nodes[node["index"]].input[0] for node in levels[0].nodes]
     fed += list(dict.fromkeys(levels[0].read))
+    for own, loop, level in loops:
+        for name, kind in stand_ins(own, loop).items():
+            if not is_given(graph, nodes, {*fed, *more}, name):
+                level.stand_ins[name] = kind
+                more[name] = kind.elem_type
     ends = wanted + [levels[-1].merged] * bool(levels[-1].merged)
     kept, constants = needed(graph, nodes, {*fed, *more}, ends)
     opset, said = opset_of(source, kept)
@@ -89,6 +96,15 @@ def rewire(node: Any, initial: Any, lengths: str, hidden_size: int) -> Any:
     node.input.extend(inputs)
     node.output.extend(outputs)
     return outputs
+
+
+def is_given(graph: Any, rewired: Any, fed: Any, name: str) -> bool:
+    """Whether `name` can be computed where `fed` are given."""
+    try:
+        needed(graph, rewired, fed, [name])
+    except ValueError:
+        return False
+    return True
 
 
 def needed(graph: Any, rewired: Any, fed: Any, ends: Any) -> Any:

@@ -64,6 +64,22 @@ def rewire_loop(source: Any, node: Any, initial: Any, loop: dict[str, Any]) -> A
     return [y, *(node.output[k] for k in loop["states"])], more
 
 
+def stand_ins(node: Any, loop: dict[str, Any]) -> Any:
+    """What a loop carries besides its states, as names around it and their types: masked outputs, or a length."""
+    first = 2 if node.op_type == "Loop" else 0
+    body = next(each.g for each in node.attribute if each.name == "body")
+    pairs = zip(node.input[first:], body.input[first:])
+    return {name: inner.type.tensor_type for k, (name, inner) in enumerate(pairs) if k not in loop["states"]}
+
+
+def filled(kind: Any, node: dict[str, Any], shape: Any) -> Any:
+    """An array of that type for (b, t) steps: zeros (b, H), or of whole numbers the number of steps."""
+    b, t = shape
+    if kind.elem_type in (onnx.TensorProto.INT32, onnx.TensorProto.INT64):
+        return np.full([1] * len(kind.shape.dim), t, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    return np.zeros((b, node["hidden_size"]), np.float32)
+
+
 def control(node: dict[str, Any], shape: Any, lengths: Any) -> Any:
     """What a loop is fed besides x and states, for (b, t) steps of which `lengths`, or all, count."""
     if not node["loop"]:

@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 from exchange import run_batches
 from onnx_cut import FLOAT, Level, cut_out, kinds, widen
-from onnx_loops import control
+from onnx_loops import control, filled
 
 LENGTHS = "rnnverify/lengths"
 LARGEST = 1 << 30  # bytes, beyond which a model is handed over as a file
@@ -171,6 +171,7 @@ def call(session: Any, levels: Any, x: Any, states: Any, lengths: Any) -> Any:
             for j, name in enumerate(level.initial(k)):
                 fed[name] = own[j] if node["loop"] else np.stack(own[j::count])  # (b, H), or (D, b, H)
             fed.update(control(node, x.shape[:2], lengths))
+            fed.update({name: filled(kind, node, x.shape[:2]) for name, kind in level.stand_ins.items()})
     taken = {each.name for each in session.get_inputs()}
     if LENGTHS in taken:
         fed[LENGTHS] = lengths

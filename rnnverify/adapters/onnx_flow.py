@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rnnverify.adapters.onnx_parts import Part
+from rnnverify.adapters.onnx_shapes import Shapes
 from rnnverify.adapters.onnx_time import PASSES, listed, turned_axis
 from rnnverify.adapters.onnx_values import NotConstantError, Values
 from rnnverify.canonical import Merge
@@ -55,6 +56,7 @@ class Flows:
 
     def __init__(self, graph: OnnxGraph, parts: dict[str, Part], values: Values) -> None:
         self._graph, self._parts, self._values = graph, parts, values
+        self._shapes = Shapes(graph, parts, values)
         self._sources = {part.gives: self._source(part, last=False) for part in parts.values() if part.gives}
         self._sources |= {part.last: self._source(part, last=True) for part in parts.values() if part.last}
 
@@ -179,12 +181,10 @@ class Flows:
         return replace(flow, axes=flow.axes.replace("D", ""), spread=False)
 
     def _reshaped(self, node: Node, flow: Flow) -> Flow | None:
-        """(.., D, F) to (.., D F), all axes before it as they were."""
-        shape = self._listed(node, 1, "shape")
-        kept = flow.axes.removesuffix("DF")
-        if shape is None or kept == flow.axes or len(shape) != len(kept) + 1:
-            return None
-        if any(shape[:-1]):  # 0 leaves an axis as it is; a number may mean another axis than stands there
+        """(.., D, F) to (.., D F), all axes before it as they were; of one direction D may be anywhere."""
+        one = not (flow.spread and len(flow.blocks) > 1)
+        kept = flow.axes.replace("D", "").removesuffix("F") if one else flow.axes.removesuffix("DF")
+        if "D" not in flow.axes or "D" in kept or not self._shapes.keeps(node, flow.axes, kept):
             return None
         return replace(flow, axes=kept + "F", spread=False)
 

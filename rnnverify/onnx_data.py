@@ -45,8 +45,8 @@ def _trace(path: Path, found: Found, inputs: Mapping[str, Array], outputs: Mappi
     y = _y(path, found, outputs, used)
     parts = [part for level in found.stack.levels for part in level.parts]
     lengths = _lengths(path, found, parts, inputs, x, used)
-    h0, c0 = (_initial(path, found, parts, inputs, k, used) for k in (5, 6))
-    h_n, c_n = (_finals(parts, outputs, k, used) for k in (1, 2))
+    h0, c0 = (_initial(path, found, parts, inputs, k, used) for k in (0, 1))
+    h_n, c_n = (_finals(parts, outputs, k, used) for k in (0, 1))
     if lengths is not None and h0:
         words = "has sequences of different length, and initial states"
         raise UnsupportedError(path, words, f"record one without the other, or {_ADVICE}")
@@ -85,7 +85,7 @@ def _named(path: Path, kind: str, names: tuple[str, ...]) -> Iterator[tuple[str,
 def _x(path: Path, found: Found, inputs: Mapping[str, Array], used: set[str]) -> Array:
     """(B, T, I): what the lowest nodes read, brought into the order of axes in which this package has it."""
     part = found.stack.levels[0].parts[0]
-    tensor, axes = part.node.input(0), "BTI" if part.batch_first else "TBI"
+    tensor, axes = part.reads, "BTI" if part.batch_first else "TBI"
     for _ in range(_FARTHEST):
         node = found.graph.producers.get(tensor)
         perm = node.integers("perm") if node and node.op == "Transpose" else None
@@ -132,7 +132,7 @@ def _lengths(
     told: list[Array] = []
     if not x.size:
         return None  # which is refused where x is looked at
-    for tensor in dict.fromkeys(part.node.input(4) for part in parts):
+    for tensor in dict.fromkeys(name for part in parts for name in part.lengths or ("",)):
         stated = found.values.integers(tensor) if tensor and tensor not in inputs else None
         used.add(tensor)
         lengths = inputs[tensor] if tensor in inputs else np.array(stated or [x.shape[1]] * len(x))
@@ -145,11 +145,11 @@ def _lengths(
 def _initial(
     path: Path, found: Found, parts: list[Part], inputs: Mapping[str, Array], k: int, used: set[str]
 ) -> tuple[Array, ...]:
-    """Initial states (B, H) of every direction that has them, from input `k` of the nodes; () where all are zeros."""
+    """Initial states (B, H) of every direction that has them, h (k = 0) or c (1); () where all are zeros."""
     states: list[Array] = []
-    parts = [part for part in parts if k == 5 or part.op == "LSTM"]
+    parts = [part for part in parts if k == 0 or part.op == "LSTM"]
     for part in parts:
-        tensor = part.node.input(k)
+        tensor = part.initial[k]
         if tensor in inputs:
             used.add(tensor)
             states += _by_direction(part, inputs[tensor])
@@ -164,9 +164,9 @@ def _initial(
 
 
 def _finals(parts: list[Part], outputs: Mapping[str, Array], k: int, used: set[str]) -> tuple[Array, ...]:
-    """Final states (B, H) of every direction, from output `k` of the nodes; () where not all were recorded."""
-    parts = [part for part in parts if k == 1 or part.op == "LSTM"]
-    names = [part.node.output(k) for part in parts]
+    """Final states (B, H) of every direction, h (k = 0) or c (1); () where not all were recorded."""
+    parts = [part for part in parts if k == 0 or part.op == "LSTM"]
+    names = [part.finals[k] for part in parts]
     if not all(name in outputs for name in names):
         return ()
     used.update(names)
@@ -174,5 +174,7 @@ def _finals(parts: list[Part], outputs: Mapping[str, Array], k: int, used: set[s
 
 
 def _by_direction(part: Part, states: Array) -> list[Array]:
-    """(D, B, H), or (B, D, H) of a batch-first node, as (B, H) of each direction."""
+    """(D, B, H), or (B, D, H) of a batch-first node, as (B, H) of each direction; of a loop it is that already."""
+    if part.loop:
+        return [states]
     return list(np.moveaxis(states, 1, 0) if part.batch_first and states.ndim == 3 else states)

@@ -27,7 +27,7 @@ from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
 from rnnverify.cells.lstm_step import LstmStep
 from rnnverify.cells.steps import Judge, judge_of
-from rnnverify.precision import UNIT_ROUNDOFF, narrow
+from rnnverify.precision import UNIT_ROUNDOFF, narrow, smallest
 from rnnverify.recorded import Steps, is_merged, merged, recorded_steps
 from rnnverify.step import Allowed, ratio
 from rnnverify.trace import ZERO, Run
@@ -224,6 +224,7 @@ def _merge_budget(where: str, parts: Sequence[Array], merged: Array, y: Array, d
     tally = _Tally(where)
     middle = merged.astype(np.float64)
     reach = 2 * u * (np.abs(parts[0], dtype=np.float64) + np.abs(parts[1], dtype=np.float64))
+    reach += smallest(dtype)  # what underflow may take: half of a number, or a product of two, may be flushed to 0
     distance = np.abs(y.astype(np.float64) - middle)
     tally.add(0, 0, ratio(distance, reach), ~(distance <= reach), distance)
     return tally.budget()

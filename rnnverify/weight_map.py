@@ -22,10 +22,8 @@ class WeightMap:
 
 
 def weight_map(a: Array, b: Array) -> WeightMap:
-    """Two tensors of one shape, (G, I, H) as I rows of G H columns, or (G, H) as one row; float64."""
-    a, b = (
-        each.swapaxes(0, -2).reshape(-1 if each.ndim == 3 else 1, each.shape[0] * each.shape[-1]) for each in (a, b)
-    )
+    """Two tensors of one shape, (G, I, H) as I rows of G H columns, (G, H) or (O,) as one row; float64."""
+    a, b = _flat(a), _flat(b)
     rows, columns = (np.array_split(np.arange(n), min(n, CELLS)) for n in a.shape)
     found = np.empty((2, len(rows), len(columns)))
     for i, some in enumerate(rows):
@@ -39,5 +37,6 @@ def weight_map(a: Array, b: Array) -> WeightMap:
 
 
 def _flat(tensor: Array) -> Array:
+    tensor = np.atleast_2d(tensor)
     columns = tensor.shape[0] * tensor.shape[-1]
     return np.asarray(tensor.swapaxes(0, -2).reshape(-1 if tensor.ndim == 3 else 1, columns))

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from rnnverify.adapters import onnx_around
 from rnnverify.adapters.onnx_activations import activations_of, is_symmetric
 from rnnverify.adapters.onnx_flow import Flows
+from rnnverify.adapters.onnx_loops import LoopCell
 from rnnverify.adapters.onnx_parts import Part, find_parts, intact, refuse_without
 from rnnverify.adapters.onnx_remarks import assumptions, layers_around, notes, roles_of, unused_of
 from rnnverify.adapters.onnx_stack import Level, Stack, select
+from rnnverify.adapters.onnx_time import with_turned
 from rnnverify.adapters.onnx_values import Values
 from rnnverify.adapters.onnx_weights import CELLS, INPUTS, Weights, read_weights
 from rnnverify.adapters.reading import Reading, Recipe
@@ -87,6 +89,7 @@ def find(contents: Contents, selector: str | None) -> Found:
         parts, values = find_parts(path, graph), Values(path, graph)
         if not parts:
             refuse_without(path, graph)
+        parts = with_turned(graph, parts, values)
         flows = Flows(graph, parts, values)
         return Found(contents, graph, parts, values, flows, select(path, graph, parts, flows, selector))
 
@@ -94,6 +97,14 @@ def find(contents: Contents, selector: str | None) -> Found:
 def _layer(contents: Contents, level: Level, weights: Mapping[str, Weights]) -> Layer:
     path, shown = contents.path, printable(level.name, 80)
     part = level.parts[0]
+    directions = tuple(direction for part in level.parts for direction in weights[part.name].directions)
+    if len({(d.input_size, d.hidden_size) for d in directions}) > 1:
+        raise UnsupportedError(path, f"the directions of {shown} differ in size", "select one of them")
+    if part.loop:
+        if len({each.loop.layer.formula for each in level.parts if each.loop}) > 1:
+            raise UnsupportedError(path, f"the directions of {shown} compute different formulas", "select one of them")
+        made = replace(part.loop.layer, directions=directions, merge=level.merge, name=level.name)
+        return replace(made, time_restored=level.restored)
     stated = {(activations_of(path, each), each.clip, each.reset_after) for each in level.parts}
     if len(stated) > 1:
         found = f"the directions of {shown} have other activations, clips or resets"
@@ -102,15 +113,13 @@ def _layer(contents: Contents, level: Level, weights: Mapping[str, Weights]) -> 
     if part.coupled and not is_symmetric(functions[0]):
         found = f"{shown} states input_forget with the gate activation {functions[0]}, where 1 - f(x) is not f(-x)"
         raise UnsupportedError(path, found, "this version compares such cells with sigmoid or hard_sigmoid gates")
-    directions = tuple(direction for part in level.parts for direction in weights[part.name].directions)
-    if len({(d.input_size, d.hidden_size) for d in directions}) > 1:
-        raise UnsupportedError(path, f"the directions of {shown} differ in size", "select one of them")
     clipped = [spelled(clip=clip) + name for name in functions]
+    order = level.restored
     if part.op == "RNN":
-        return Layer(directions, clipped[0], merge=level.merge, name=level.name)
+        return Layer(directions, clipped[0], "rnn", level.merge, order, level.name)
     output = functions[2] if part.op == "LSTM" and functions[2] != clipped[1] else ""  # which no clip comes before
     gating = Gating(clipped[0], output, reset_after or part.op == "LSTM")
-    return Layer(directions, clipped[1], CELLS[part.op], level.merge, name=level.name, gating=gating)
+    return Layer(directions, clipped[1], CELLS[part.op], level.merge, order, level.name, gating)
 
 
 def _recipe(stack: Stack, weights: Mapping[str, Weights], graph: OnnxGraph) -> Recipe:
@@ -124,19 +133,27 @@ def _recipe(stack: Stack, weights: Mapping[str, Weights], graph: OnnxGraph) -> R
                 "ways": list(part.ways),
                 "hidden_size": weights[part.name].directions[0].hidden_size,
                 "tensors": dict(_stored(graph, part)),
+                "turned": part.turned,
+                "loop": _spec(part.loop) if part.loop else None,
             }
             for part in level.parts
         ]
-        merged = {"merge": level.merge, "merged": level.merged, "axes": level.axes}
+        merged = {"merge": level.merge, "merged": level.merged, "axes": level.axes, "restored": level.restored}
         bodies = [list(body) for body in graph.bodies]
         made.append({"nodes": nodes, "joined": joined and graph.opset >= 7, "bodies": bodies, **merged})
     tensors: dict[str, Array] = {}  # the runner takes them from the file
     return Recipe("onnx", tuple(made), tensors, cannot_run=_cannot_run(stack, weights))
 
 
+def _spec(loop: LoopCell) -> dict[str, object]:
+    """What the runner has to know of a loop: where its states, input and outputs are."""
+    named = {"x": loop.x, "y": loop.y, "after": loop.after, "states": list(loop.states)}
+    return {**named, "masks": list(loop.masks), "lengths": list(loop.lengths)}
+
+
 def _stored(graph: OnnxGraph, part: Part) -> Iterator[tuple[str, str]]:
     """The inputs of a node that are stored tensors as they are, by their role."""
-    for role, k in INPUTS.items():
+    for role, k in INPUTS.items() if part.loop is None else ():
         if part.node.input(k) in graph.constants:
             yield role, part.node.input(k)
 

@@ -6,12 +6,13 @@ brings axes into order; what the dense layers are applied to here are the output
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnverify.adapters.onnx_parts import Part
+from rnnverify.adapters.onnx_ranks import Ranks
 from rnnverify.adapters.onnx_stack import Stack
 from rnnverify.adapters.onnx_values import NotConstantError, Values
 from rnnverify.adapters.surroundings import Names, Surroundings, surroundings
@@ -20,8 +21,9 @@ from rnnverify.containers.contents import StoredTensor
 from rnnverify.containers.onnx_graph import Node, OnnxGraph
 
 _MOVES = {"Identity", "Cast", "Dropout", "Transpose", "Squeeze", "Unsqueeze", "Reshape", "Slice", "Gather", "Split"}
+_MOVES |= {"ReverseSequence", "ReverseV2"}
 _JOINS = {"Concat"}  # of the two directions
-_BEFORE = {"Identity", "Cast", "Dropout", "Transpose", "Squeeze"}
+_BEFORE = {"Identity", "Cast", "Dropout", "Transpose", "Squeeze", "ReverseSequence", "ReverseV2"}
 _ACTIVATIONS = {
     "Relu": "relu",
     "Tanh": "tanh",
@@ -34,11 +36,11 @@ _FARTHEST = 64  # operations of one walk
 
 @dataclass(frozen=True)
 class _Dense:
-    """A dense layer as nodes of the graph: the last of them, its names, and whether it takes (B, F) alone."""
+    """A dense layer as nodes of the graph: what the last of them gives, how many axes that has, and its names."""
 
     output: str
     names: Names
-    flat: bool
+    rank: int | None  # None: not known
 
 
 def find(graph: OnnxGraph, stack: Stack, values: Values, sizes: tuple[int, int]) -> Surroundings:
@@ -53,11 +55,11 @@ class _Finder:
     """Walks from the recurrent nodes back and forth; `tensors` has the weights that it met."""
 
     def __init__(self, graph: OnnxGraph, values: Values) -> None:
-        self._graph, self._values = graph, values
+        self._graph, self._values, self._ranks = graph, values, Ranks(graph, values)
         self.tensors: dict[str, StoredTensor] = {}
 
     def embedding(self, parts: Sequence[Part]) -> Names | None:
-        tensors = {part.node.input(0) for part in parts}
+        tensors = {part.reads for part in parts}
         tensor = tensors.pop() if len(tensors) == 1 else ""
         for _ in range(_FARTHEST):
             node = self._graph.producers.get(tensor)
@@ -73,28 +75,32 @@ class _Finder:
 
     def dense(self, parts: Sequence[Part]) -> Iterator[Names]:
         """One layer after another, as far as nothing else reads what is between them."""
-        starts = [name for part in parts for name in part.node.outputs[:2] if name]  # Y and Y_h
+        starts: dict[str, int | None] = {}
+        for part in parts:  # Y (T, D, B, H) and Y_h (D, B, H); of a loop without D
+            ranks = {part.gives: 4 - (part.loop is not None), part.last: 3 - (part.loop is not None)}
+            starts |= {name: rank for name, rank in ranks.items() if name}
         found = self._next(starts)
         while found is not None:
             activated = self._activated(found)
             yield activated.names
-            found = self._next([activated.output])
+            found = self._next({activated.output: activated.rank})
 
-    def _next(self, starts: Sequence[str]) -> _Dense | None:
-        """The only dense layer that reads one of `starts`, past what moves values about."""
-        left, seen, ends = list(starts), set(starts), []
+    def _next(self, starts: Mapping[str, int | None]) -> _Dense | None:
+        """The only dense layer that reads one of `starts`, tensors with their ranks, past what moves values about."""
+        left, seen, ends = list(starts), dict(starts), []
         while left and len(seen) < _FARTHEST:
-            for node in self._graph.readers.get(left.pop(), []):
+            tensor = left.pop()
+            for node in self._graph.readers.get(tensor, []):
                 if node.op in _MOVES | _JOINS and not node.domain:
                     fresh = [name for name in node.outputs if name and name not in seen]
                     left += fresh
-                    seen.update(fresh)
+                    seen.update(dict.fromkeys(fresh, self._ranks.behind(node, seen[tensor])))
                 elif node.op != "Shape":
-                    ends.append(node)
-        nodes = {node.index: node for node in ends}
-        return self._layer(next(iter(nodes.values()))) if len(nodes) == 1 else None
+                    ends.append((node, seen[tensor]))
+        nodes = {node.index: (node, rank) for node, rank in ends}
+        return self._layer(*next(iter(nodes.values()))) if len(nodes) == 1 else None
 
-    def _layer(self, node: Node) -> _Dense | None:
+    def _layer(self, node: Node, rank: int | None) -> _Dense | None:
         if node.domain:
             return None
         if node.op == "Gemm":
@@ -103,34 +109,42 @@ class _Finder:
             if not plain or not kernel or (node.input(2) and not bias):
                 return None
             names = Names(_shown(node), kernel, bias, transposed=bool(node.integer("transB", 0)))
-            return _Dense(node.output(0), names, flat=True)
+            return _Dense(node.output(0), names, 2)
         if node.op != "MatMul":
             return None
         kernel = self._weight(node.input(1))
         if not kernel:
             return None
-        readers = self._graph.readers.get(node.output(0), [])
+        product, rank = self._reshaped(node.output(0), rank)
+        readers = self._graph.readers.get(product, [])
         if len(readers) == 1 and readers[0].op == "Add" and not readers[0].domain:
-            (other,) = [name for name in readers[0].inputs if name != node.output(0)] or [""]
+            (other,) = [name for name in readers[0].inputs if name != product] or [""]
             bias = self._weight(other)
             if bias:
-                return _Dense(readers[0].output(0), Names(_shown(node), kernel, bias), flat=False)
-        return _Dense(node.output(0), Names(_shown(node), kernel), flat=False)
+                return _Dense(readers[0].output(0), Names(_shown(node), kernel, bias), rank)
+        return _Dense(product, Names(_shown(node), kernel), rank)
+
+    def _reshaped(self, product: str, rank: int | None) -> tuple[str, int | None]:
+        """Past the Reshape by which tf.tensordot gives a product (B T, O) the axes (B, T, O) again."""
+        readers = self._graph.readers.get(product, [])
+        if len(readers) != 1 or readers[0].op != "Reshape" or readers[0].domain:
+            return product, rank
+        return readers[0].output(0), self._ranks.behind(readers[0], rank)
 
     def _activated(self, dense: _Dense) -> _Dense:
         """With the activation behind it, where one reads it and nothing else does."""
         readers = self._graph.readers.get(dense.output, [])
         if len(readers) != 1 or readers[0].domain or dense.output in self._graph.outputs:
             return dense
-        name = self._activation(readers[0], dense.flat)
+        name = self._activation(readers[0], dense.rank)
         return (
             replace(dense, output=readers[0].output(0), names=replace(dense.names, activation=name)) if name else dense
         )
 
-    def _activation(self, node: Node, flat: bool) -> str:
+    def _activation(self, node: Node, rank: int | None) -> str:
         if node.op == "Softmax":
             axis = node.integer("axis", -1 if self._graph.opset >= 13 else 1)
-            return "softmax" if axis == -1 or axis == (1 if flat else 2) else ""
+            return "softmax" if axis == -1 or (rank is not None and axis == rank - 1) else ""
         if node.op == "HardSigmoid" and node.real("beta", 0.5) == 0.5:
             alphas = {np.float32(0.2): "keras2_hard_sigmoid", np.float32(1 / 6): "hard_sigmoid"}
             return alphas.get(np.float32(node.real("alpha", 0.2)), "")

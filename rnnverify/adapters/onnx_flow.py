@@ -1,9 +1,9 @@
 """How the outputs of recurrent nodes flow into each other: which are the directions of one layer, which a stack.
 
-Y of a node has the axes T (steps), D (directions), B (sequences), F (features of one direction). Exporters bring it
-into the form that the next node reads, (T, B, F), by Squeeze, by Transpose and Reshape, or by Concat of two nodes that
-run in opposite directions. These few operations are followed; anything else between two nodes means that they are
-not one stack.
+Y of a node has the axes T (steps), D (directions), B (sequences), F (features of one direction); that of a loop, and a
+last state, lack some. Exporters bring it into the form that the next node reads, (T, B, F), by Squeeze, by Transpose
+and Reshape, or by Concat of two nodes that run in opposite directions, and turn the steps of one that runs backwards
+around. These few operations are followed; anything else between two nodes means that they are not one stack.
 """
 
 from __future__ import annotations
@@ -11,14 +11,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rnnverify.adapters.onnx_parts import Part
-from rnnverify.adapters.onnx_values import Values
+from rnnverify.adapters.onnx_shapes import Shapes
+from rnnverify.adapters.onnx_time import PASSES, listed, turned_axis
+from rnnverify.adapters.onnx_values import NotConstantError, Values
 from rnnverify.canonical import Merge
 from rnnverify.containers.onnx_graph import Node, OnnxGraph
 
-_PASSES = {"Identity", "Cast", "Dropout"}  # Dropout hands its input on, where nobody trains
 _MERGES: dict[str, Merge] = {"Add": "sum", "Mul": "mul", "Sum": "sum"}
 _SLICE = ("starts", "ends", "axes", "steps")
 _FARTHEST = 64  # operations of one walk
+_MANY = 1 << 30  # more steps than anyone runs
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of features: h of one direction of one part."""
+
+    part: str
+    direction: int = 0
+    turned: bool = False  # its steps come in the other order than the part gives them
+    last: bool = False  # there is none but the last
 
 
 @dataclass(frozen=True)
@@ -26,21 +38,33 @@ class Flow:
     """A tensor made of nothing but outputs of recurrent nodes."""
 
     axes: str  # of the letters T, D, B, F
-    blocks: tuple[tuple[str, int], ...]  # the part and direction of each stretch of features, in order
+    blocks: tuple[Block, ...]  # each stretch of features, in order
     spread: bool  # whether the blocks lie along D, else along F
     merge: Merge = "concat"  # how the two blocks became one, where they were not put side by side
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for name, _ in self.blocks))
+        return tuple(dict.fromkeys(block.part for block in self.blocks))
+
+    def around(self) -> Flow:
+        """The same, its steps turned around."""
+        return replace(self, blocks=tuple(replace(block, turned=not block.turned) for block in self.blocks))
 
 
 class Flows:
     """Follows tensors of one graph back to the recurrent nodes that they come from."""
 
     def __init__(self, graph: OnnxGraph, parts: dict[str, Part], values: Values) -> None:
-        self._graph, self._values = graph, values
-        self._sources = {part.node.output(0): part for part in parts.values() if part.node.output(0)}
+        self._graph, self._parts, self._values = graph, parts, values
+        self._shapes = Shapes(graph, parts, values)
+        self._sources = {part.gives: self._source(part, last=False) for part in parts.values() if part.gives}
+        self._sources |= {part.last: self._source(part, last=True) for part in parts.values() if part.last}
+
+    def _source(self, part: Part, *, last: bool) -> Flow:
+        """Y, or Y_h, of `part`."""
+        axes = "TBF" if part.loop else "BTDF" if part.batch_first else "TDBF"
+        blocks = tuple(Block(part.name, d, last=last) for d in range(len(part.ways)))
+        return Flow(axes.replace("T", "") if last else axes, blocks, spread="D" in axes)
 
     def flow(self, tensor: str) -> Flow | None:
         """What `tensor` is made of; None where it is not outputs of recurrent nodes alone."""
@@ -48,18 +72,20 @@ class Flows:
 
     def read_by(self, part: Part) -> Flow | None:
         """What `part` reads, where that is the whole output of recurrent nodes in the axes that it takes."""
-        flow = self.flow(part.node.input(0))
+        flow = self.flow(part.reads)
+        flow = flow.around() if flow and part.turned else flow
         axes = "BTF" if part.batch_first else "TBF"
         return flow if flow and flow.axes == axes and not (flow.spread and len(flow.blocks) > 1) else None
 
     def origin(self, part: Part) -> str:
         """Words that two parts share where they read the same tensor, brought into form by equal operations."""
-        words, tensor = [], part.node.input(0)
+        words, tensor = [], part.reads
         for _ in range(_FARTHEST):
             node = self._graph.producers.get(tensor)
-            if node is None or node.domain or node.op not in {*_PASSES, "Transpose", "Squeeze"}:
+            around = node is not None and part.turned and turned_axis(node, self._values) is not None
+            if node is None or node.domain or not (around or node.op in {*PASSES, "Transpose", "Squeeze"}):
                 break
-            if node.op not in _PASSES:
+            if node.op not in PASSES and not around:
                 axes = node.integers("perm") if node.op == "Transpose" else self._axes(node)
                 words.append(f"{node.op} {axes}")
             tensor = node.input(0)
@@ -67,25 +93,32 @@ class Flows:
 
     def _flow(self, tensor: str, left: list[int]) -> Flow | None:
         left[0] -= 1
-        part = self._sources.get(tensor)
-        if part is not None:
-            axes = "BTDF" if part.batch_first else "TDBF"
-            return Flow(axes, tuple((part.name, d) for d in range(len(part.ways))), spread=True)
+        source = self._sources.get(tensor)
+        if source is not None:
+            return source
         node = self._graph.producers.get(tensor)
         if left[0] < 0 or node is None or node.domain:
             return None
+        axis = turned_axis(node, self._values)
+        if axis is not None:
+            flow = self._flow(node.input(0), left)
+            return (
+                flow.around() if flow and axis in (flow.axes.find("T"), flow.axes.find("T") - len(flow.axes)) else None
+            )
         if node.op in ("Slice", "Split", "Gather"):
-            return self._one_direction(node, tensor, left)
+            return self._cut(node, tensor, left)
         if tensor != node.output(0):
             return None
         if node.op == "Concat":
             return self._concatenated(node, left)
         if node.op in _MERGES and len(node.inputs) == 2:
-            return self._merged(node, left)
-        if node.op not in {*_PASSES, "Transpose", "Squeeze", "Reshape"}:
+            return self._merged(node, left) or self._halved(node, left)
+        if node.op == "Div":
+            return self._halved(node, left)
+        if node.op not in {*PASSES, "Transpose", "Squeeze", "Reshape"}:
             return None
         flow = self._flow(node.input(0), left)
-        if flow is None or node.op in _PASSES:
+        if flow is None or node.op in PASSES:
             return flow
         if node.op == "Transpose":
             perm = node.integers("perm") or list(range(len(flow.axes)))[::-1]
@@ -93,11 +126,30 @@ class Flows:
             return replace(flow, axes="".join(flow.axes[k] for k in perm)) if fits else None
         return self._squeezed(node, flow) if node.op == "Squeeze" else self._reshaped(node, flow)
 
-    def _one_direction(self, node: Node, tensor: str, left: list[int]) -> Flow | None:
-        """A stretch of the axis of directions, as converters cut a bidirectional node apart again."""
+    def _cut(self, node: Node, tensor: str, left: list[int]) -> Flow | None:
+        """The last step, or a stretch of the axis of directions, as converters cut a bidirectional node apart again."""
         flow = self._flow(node.input(0), left)
-        at = flow.axes.find("D") if flow else -1
-        if flow is None or at < 0 or not flow.spread:
+        return flow and (self._last_step(node, flow) or self._one_direction(node, tensor, flow))
+
+    def _last_step(self, node: Node, flow: Flow) -> Flow | None:
+        """Of what is given in the order of processing: nodes that run forward, between two turns or not."""
+        at = flow.axes.find("T")
+        ran_forward = all(self._parts[b.part].ways[b.direction] == self._parts[b.part].turned for b in flow.blocks)
+        if at < 0 or any(block.turned for block in flow.blocks) or not ran_forward:
+            return None
+        last = tuple(replace(block, last=True) for block in flow.blocks)
+        if node.op == "Slice":
+            starts, ends, axes, steps = (self._listed(node, k, name) for k, name in enumerate(_SLICE, 1))
+            whole = starts == [-1] and ends and ends[0] >= _MANY and steps in (None, [1])
+            return replace(flow, blocks=last) if whole and axes in ([at], [at - len(flow.axes)]) else None
+        picks = node.op == "Gather" and node.integer("axis", 0) % len(flow.axes) == at
+        one = picks and self._values.integers(node.input(1)) == [-1]
+        alone = one and self._values.value(node.input(1)).array.ndim == 0
+        return replace(flow, axes=flow.axes.replace("T", ""), blocks=last) if alone else None
+
+    def _one_direction(self, node: Node, tensor: str, flow: Flow) -> Flow | None:
+        at = flow.axes.find("D")
+        if at < 0 or not flow.spread:
             return None
         if node.op == "Slice":
             starts, ends, axes, steps = (self._listed(node, k, name) for k, name in enumerate(_SLICE, 1))
@@ -121,6 +173,9 @@ class Flows:
 
     def _squeezed(self, node: Node, flow: Flow) -> Flow | None:
         axes = self._axes(node)
+        step = flow.axes.find("T")
+        if step >= 0 and all(block.last for block in flow.blocks) and axes in ([step], [step - len(flow.axes)]):
+            return replace(flow, axes=flow.axes.replace("T", ""))
         at = flow.axes.find("D")
         one = at >= 0 and not (flow.spread and len(flow.blocks) > 1)
         if not one or axes not in (None, [at], [at - len(flow.axes)]):
@@ -128,12 +183,10 @@ class Flows:
         return replace(flow, axes=flow.axes.replace("D", ""), spread=False)
 
     def _reshaped(self, node: Node, flow: Flow) -> Flow | None:
-        """(.., D, F) to (.., D F), all axes before it as they were."""
-        shape = self._listed(node, 1, "shape")
-        kept = flow.axes.removesuffix("DF")
-        if shape is None or kept == flow.axes or len(shape) != len(kept) + 1:
-            return None
-        if any(shape[:-1]):  # 0 leaves an axis as it is; a number may mean another axis than stands there
+        """(.., D, F) to (.., D F), all axes before it as they were; of one direction D may be anywhere."""
+        one = not (flow.spread and len(flow.blocks) > 1)
+        kept = flow.axes.replace("D", "").removesuffix("F") if one else flow.axes.removesuffix("DF")
+        if "D" not in flow.axes or "D" in kept or not self._shapes.keeps(node, flow.axes, kept):
             return None
         return replace(flow, axes=kept + "F", spread=False)
 
@@ -156,9 +209,21 @@ class Flows:
             return None
         return Flow(known[0].axes, known[0].blocks + known[1].blocks, spread=False, merge=_MERGES[node.op])
 
+    def _halved(self, node: Node, left: list[int]) -> Flow | None:
+        """The mean of two directions: their sum by 0.5, or over 2."""
+        factor = 0.5 if node.op == "Mul" else 2.0
+        for summed, other in (node.inputs, node.inputs[::-1]) if node.op == "Mul" else (node.inputs,):
+            try:
+                halves = self._values.value(other).array.ravel().tolist() == [factor]
+            except NotConstantError:
+                continue
+            flow = self._flow(summed, left) if halves else None
+            if flow and flow.merge == "sum":
+                return replace(flow, merge="ave")
+        return None
+
     def _axes(self, node: Node) -> list[int] | None:
         return self._listed(node, 1, "axes")
 
     def _listed(self, node: Node, k: int, name: str) -> list[int] | None:
-        """What newer operator sets have as input `k`, and older ones as an attribute; None where it is neither."""
-        return self._values.integers(node.input(k)) if node.input(k) else node.integers(name)
+        return listed(node, k, name, self._values)

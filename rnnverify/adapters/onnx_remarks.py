@@ -12,11 +12,10 @@ from rnnverify.containers.contents import Contents
 from rnnverify.containers.onnx_graph import RECURRENT, Node, OnnxGraph
 from rnnverify.errors import printable
 
-_ROLES = {"W": "kernel (transposed)", "R": "recurrent kernel (transposed)", "B": "biases", "P": "peepholes"}
 _MOVES = {"Identity", "Cast", "Slice", "Split", "Gather", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Expand"}
 _CARRIES = (_MOVES - {"Gather"}) | {"Concat"}  # a Gather of weights is an embedding
 _FARTHEST = 64
-_STATES = {"initial_h": 5, "initial_c": 6}
+_STATES = ("initial_h", "initial_c")
 
 
 def roles_of(stack: Stack, weights: Mapping[str, Weights]) -> dict[str, str]:
@@ -26,10 +25,8 @@ def roles_of(stack: Stack, weights: Mapping[str, Weights]) -> dict[str, str]:
         for part in level.parts:
             both = len(part.ways) == 2
             where = f"layer {k}" + (" reverse" if part.ways == (True,) else "")
-            for role, value in weights[part.name].values.items():
-                said = f"{where} {_ROLES[role]}" + (", both directions" if both else "")
-                for leaf in value.leaves:  # more than once where a graph puts a tensor together from its gates
-                    roles.setdefault(leaf, {})[said] = None
+            for leaf, role in weights[part.name].roles:  # more than once where a graph joins a tensor of its gates
+                roles.setdefault(leaf, {})[f"{where} {role}" + (", both directions" if both else "")] = None
     return {leaf: ", ".join(said) for leaf, said in roles.items()}
 
 
@@ -37,8 +34,8 @@ def unused_of(
     contents: Contents, graph: OnnxGraph, parts: Mapping[str, Part], roles: Mapping[str, str]
 ) -> dict[str, str]:
     """Every floating-point tensor of the file that has no role, and why."""
-    owners = {name: part.name for part in parts.values() for name in part.node.inputs[1:] if name}
-    states = {name for part in parts.values() for name in part.node.inputs[5:7]}
+    owners = {name: part.name for part in parts.values() for name in part.node.inputs if name}
+    states = {name for part in parts.values() for name in part.initial}
     unused = {}
     for name in contents.tensors:
         if name in roles:
@@ -82,11 +79,10 @@ def _of_part(graph: OnnxGraph, part: Part, values: Values) -> Iterator[str]:
     shown = printable(part.name, 80)
     if part.node.within:
         yield f"{shown} stands in the {printable(part.node.within, 120)}, which is taken"
-    if part.node.input(4):
-        lengths = _source(graph, part.node.input(4))
+    for tensor in part.lengths:
+        lengths = _source(graph, tensor)
         yield f"{shown} is told the lengths of the comparison, not its own sequence_lens, {lengths}"
-    for name, k in _STATES.items():
-        tensor = part.node.input(k)
+    for name, tensor in zip(_STATES, part.initial, strict=False):
         if tensor and not values.zeros(tensor):
             yield f"{shown} starts from the states of the comparison, not from its {name}, {_source(graph, tensor)}"
 

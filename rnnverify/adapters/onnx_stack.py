@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnverify.adapters.onnx_flow import Flow, Flows
+from rnnverify.adapters.onnx_flow import Block, Flow, Flows
 from rnnverify.adapters.onnx_parts import Part
 from rnnverify.canonical import Merge
 from rnnverify.containers.onnx_graph import OnnxGraph
 from rnnverify.errors import SelectorError, printable
 
 _MOST_SHOWN = 20
+_FOLLOWED = {"Concat", "Add", "Sum", "Mul", "Div", "Slice", "ReverseSequence", "ReverseV2"}
+"""Operations behind which two directions are one tensor, or outputs are turned around."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,18 @@ class Level:
 
     parts: tuple[Part, ...]  # one, or the forward and the reverse one
     merge: Merge = "concat"
-    merged: str = ""  # of two: the tensor in which they are merged
+    merged: str = ""  # of two: the tensor in which they are merged, where it has every step
     axes: str = ""  # of that tensor
+    restored: bool = True  # a direction that runs backwards gives its outputs in the order of the input's steps
 
     @property
     def name(self) -> str:
         return ",".join(part.name for part in self.parts)
 
     @property
-    def blocks(self) -> tuple[tuple[str, int], ...]:
-        return tuple((part.name, d) for part in self.parts for d in range(len(part.ways)))
+    def blocks(self) -> tuple[Block, ...]:
+        """What the next level reads, where it reads all of this one."""
+        return tuple(Block(p.name, d, p.turned and self.restored) for p in self.parts for d in range(len(p.ways)))
 
 
 @dataclass(frozen=True)
@@ -60,30 +64,47 @@ def find_stacks(graph: OnnxGraph, parts: dict[str, Part], flows: Flows) -> list[
 
 def _levels(graph: OnnxGraph, parts: dict[str, Part], flows: Flows) -> list[Level]:
     pairs: dict[str, Level] = {}
+    restored: set[str] = set()
     for node in graph.nodes:
-        if node.op not in ("Concat", "Add", "Sum", "Mul") or node.domain or not node.output(0):
-            continue
-        flow = flows.flow(node.output(0))
-        if flow is None or len(flow.blocks) != 2 or pairs.keys() & set(flow.names):
-            continue
-        if len(flow.names) == 1:  # of one node that runs both ways
-            if flow.merge != "concat" and len(set(flow.blocks)) == 2:
-                level = Level((parts[flow.names[0]],), flow.merge, node.output(0), flow.axes)
-                pairs[flow.names[0]] = level
-            continue
-        two = tuple(parts[name] for name in flow.names)
-        if _are_directions(two, flows):
-            forward_first = tuple(sorted(two, key=lambda part: part.ways))
-            if flow.merge == "concat" and forward_first != two:
-                continue  # the reverse one's features come first, which no layer of this version has
-            pairs.update(dict.fromkeys(flow.names, Level(forward_first, flow.merge, node.output(0), flow.axes)))
-    found = dict.fromkeys(pairs.get(name) or Level((part,)) for name, part in parts.items())
+        for output in node.outputs[:1] if node.op in _FOLLOWED and not node.domain else ():
+            flow = flows.flow(output)
+            if flow is None:
+                continue
+            restored.update(block.part for block in flow.blocks if block.turned)
+            if len(flow.blocks) == 2 and (flow.merge == "ave" or not pairs.keys() & set(flow.names)):
+                pair = _pair(parts, flow, output, flows)
+                pairs.update(dict.fromkeys(flow.names, pair) if pair else {})
+    found = dict.fromkeys(pairs.get(name) or _alone(part, name in restored, graph) for name, part in parts.items())
     return list(found)
+
+
+def _pair(parts: dict[str, Part], flow: Flow, output: str, flows: Flows) -> Level | None:
+    """The two directions that `flow`, the tensor `output`, is made of, as one layer; None where they are not that."""
+    merged, axes = ("", "") if any(block.last for block in flow.blocks) else (output, flow.axes)
+    if len(flow.names) == 1:  # of one node that runs both ways
+        whole = flow.merge != "concat" and len(set(flow.blocks)) == 2
+        return Level((parts[flow.names[0]],), flow.merge, merged, axes) if whole else None
+    two = tuple(parts[name] for name in flow.names)
+    if not _are_directions(two, flows):
+        return None
+    forward_first = tuple(sorted(two, key=lambda part: part.ways))
+    if flow.merge == "concat" and forward_first != two:
+        return None  # the reverse one's features come first, which no layer of this version has
+    turned = {block.part: block.turned for block in flow.blocks}
+    restored = all(turned[part.name] or not merged for part in two if part.turned)
+    return Level(forward_first, flow.merge, merged, axes, restored)
+
+
+def _alone(part: Part, turned_back: bool, graph: OnnxGraph) -> Level:
+    """A level of one part. Where one that runs backwards gives its last state only, no order shows: that of
+    processing is taken, in which this state is the last output, as Keras and TensorFlow have it."""
+    read = part.gives and (part.gives in graph.readers or part.gives in graph.outputs)
+    return Level((part,), restored=turned_back if part.turned else part.ways != (True,) or bool(read))
 
 
 def _are_directions(two: Sequence[Part], flows: Flows) -> bool:
     one, other = two
-    alike = one.op == other.op and one.batch_first == other.batch_first
+    alike = (one.op, one.batch_first, one.loop is None) == (other.op, other.batch_first, other.loop is None)
     opposite = {one.ways, other.ways} == {(False,), (True,)}
     return alike and opposite and flows.origin(one) == flows.origin(other)
 
@@ -122,7 +143,7 @@ def select(path: Path, graph: OnnxGraph, parts: dict[str, Part], flows: Flows, s
     if whole is not None:
         return whole
     levels = {level.name: level for stack in stacks for level in stack.levels}
-    known = {name: Level((part,)) for name, part in parts.items()} | levels
+    known = {name: Level((part,), restored=not part.turned) for name, part in parts.items()} | levels
     chosen: list[Level] = []
     for wanted in [selector] if selector in known else selector.split("+"):
         if wanted not in known:

@@ -103,7 +103,7 @@ class Values:
             raise NotConstantError("an input of the graph" if fed else "in no place of the graph")
         if node.op == "Constant" and not node.domain:
             return _small_constant(node)
-        operation = _OPERATIONS.get(node.op) if not node.domain else None
+        operation = OPERATIONS.get(node.op) if not node.domain else None
         if operation is None:
             raise NotConstantError(f"computed by {printable(node.op, 60)}")
         inputs = [self._evaluate(name, made, left) if name else None for name in node.inputs]
@@ -145,7 +145,8 @@ _KINDS = ("float16", "float32", "float64", "int64", "int32", "int8", "uint8", "b
 Operation = Callable[[Node, Sequence["Array | None"], int], Array]
 
 
-def _need(inputs: Sequence[Array | None], k: int) -> Array:
+def need(inputs: Sequence[Array | None], k: int) -> Array:
+    """Input `k` of an operation. Raises ValueError where it is left out."""
     found = inputs[k] if k < len(inputs) else None
     if found is None:
         raise ValueError("an operation lacks an input")
@@ -159,11 +160,11 @@ def _ints(node: Node, inputs: Sequence[Array | None], k: int, name: str) -> list
 
 
 def _transpose(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
-    return np.transpose(_need(inputs, 0), node.integers("perm"))
+    return np.transpose(need(inputs, 0), node.integers("perm"))
 
 
 def _reshape(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
-    array, shape = _need(inputs, 0), _ints(node, inputs, 1, "shape") or []
+    array, shape = need(inputs, 0), _ints(node, inputs, 1, "shape") or []
     if not node.integer("allowzero", 0):
         shape = [array.shape[k] if size == 0 else size for k, size in enumerate(shape)]
     return array.reshape(shape)
@@ -171,19 +172,19 @@ def _reshape(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
 
 def _squeeze(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
     axes = _ints(node, inputs, 1, "axes")
-    return np.squeeze(_need(inputs, 0), None if axes is None else tuple(axes))
+    return np.squeeze(need(inputs, 0), None if axes is None else tuple(axes))
 
 
 def _unsqueeze(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
-    return np.expand_dims(_need(inputs, 0), tuple(_ints(node, inputs, 1, "axes") or ()))
+    return np.expand_dims(need(inputs, 0), tuple(_ints(node, inputs, 1, "axes") or ()))
 
 
 def _concat(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
-    return np.concatenate([_need(inputs, k) for k in range(len(inputs))], axis=node.integer("axis", 1))
+    return np.concatenate([need(inputs, k) for k in range(len(inputs))], axis=node.integer("axis", 1))
 
 
 def _slice(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
-    array = _need(inputs, 0)
+    array = need(inputs, 0)
     starts, ends = _ints(node, inputs, 1, "starts") or [], _ints(node, inputs, 2, "ends") or []
     axes = _ints(node, inputs, 3, "axes") or list(range(len(starts)))
     steps = _ints(node, inputs, 4, "") or [1] * len(starts)
@@ -197,7 +198,7 @@ def _slice(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
 
 
 def _split(node: Node, inputs: Sequence[Array | None], output: int) -> Array:
-    array, axis = _need(inputs, 0), node.integer("axis", 0)
+    array, axis = need(inputs, 0), node.integer("axis", 0)
     sizes = _ints(node, inputs, 1, "split")
     if sizes is None:
         size = -(-array.shape[axis] // len(node.outputs))
@@ -206,15 +207,15 @@ def _split(node: Node, inputs: Sequence[Array | None], output: int) -> Array:
 
 
 def _gather(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
-    indices = _need(inputs, 1)
+    indices = need(inputs, 1)
     if indices.dtype.kind != "i" or indices.size > 1 << 20:
         raise ValueError("odd indices")
-    return np.take(_need(inputs, 0), indices, axis=node.integer("axis", 0))
+    return np.take(need(inputs, 0), indices, axis=node.integer("axis", 0))
 
 
 def _dequantize(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
     """(x - zero point) * scale, one scale for all or one for each index of an axis."""
-    x, scale = _need(inputs, 0), _need(inputs, 1)
+    x, scale = need(inputs, 0), need(inputs, 1)
     zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros_like(scale, x.dtype)
     if node.integer("block_size", 0):
         raise NotConstantError("quantised in blocks")
@@ -225,13 +226,14 @@ def _dequantize(node: Node, inputs: Sequence[Array | None], _: int) -> Array:
     return np.asarray((x.astype(np.int64) - zero.astype(np.int64)).astype(scale.dtype) * scale)
 
 
-def _elementwise(function: Callable[..., Array]) -> Operation:
-    return lambda _node, inputs, _k: np.asarray(function(*(_need(inputs, k) for k in range(len(inputs)))))
+def of_each(function: Callable[..., Array]) -> Operation:
+    """An operation that is a function of all of its inputs and of no attribute."""
+    return lambda _node, inputs, _k: np.asarray(function(*(need(inputs, k) for k in range(len(inputs)))))
 
 
-_OPERATIONS: Mapping[str, Operation] = {
-    "Identity": lambda _node, inputs, _k: _need(inputs, 0),
-    "Cast": lambda node, inputs, _k: _need(inputs, 0).astype(_numpy(dtype_name(node.integer("to", 1)))),
+OPERATIONS: Mapping[str, Operation] = {
+    "Identity": lambda _node, inputs, _k: need(inputs, 0),
+    "Cast": lambda node, inputs, _k: need(inputs, 0).astype(_numpy(dtype_name(node.integer("to", 1)))),
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
@@ -241,11 +243,11 @@ _OPERATIONS: Mapping[str, Operation] = {
     "Split": _split,
     "Gather": _gather,
     "DequantizeLinear": _dequantize,
-    "Neg": _elementwise(np.negative),
-    "Add": _elementwise(np.add),
-    "Sub": _elementwise(np.subtract),
-    "Mul": _elementwise(np.multiply),
-    "Div": _elementwise(np.divide),
+    "Neg": of_each(np.negative),
+    "Add": of_each(np.add),
+    "Sub": of_each(np.subtract),
+    "Mul": of_each(np.multiply),
+    "Div": of_each(np.divide),
 }
 _ROUNDS = {"DequantizeLinear", "Add", "Sub", "Mul", "Div"}
 _KEEPS_ZEROS = {"Identity", "Cast", "Expand", "Tile", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather"}

@@ -10,7 +10,7 @@ with the gates of a GRU in the order z, r, h, of an LSTM i, o, f, c, and the pee
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ PEEPHOLES_STORED = "iof"
 _INPUT, _FORGET = GATES["lstm"].index("i"), GATES["lstm"].index("f")
 INPUTS = {"W": 1, "R": 2, "B": 3, "P": 7}
 """Where the tensors stand among the inputs of a node."""
+_ROLES = {"W": "kernel (transposed)", "R": "recurrent kernel (transposed)", "B": "biases", "P": "peepholes"}
 _ADVICE = "the file contradicts itself: export the model again"
 
 
@@ -36,16 +37,23 @@ class Weights:
     """The stored tensors of one node."""
 
     directions: tuple[Direction, ...]
-    values: Mapping[str, Value]  # W, R, and B and P where they are given, as the file has them
+    values: Mapping[str, Value]  # W, R, and B and P where they are given, as the file has them; of a loop "body"
+    roles: tuple[tuple[str, str], ...]  # stored tensors, and what each of them is
 
 
 def read_weights(path: Path, part: Part, values: Values) -> Weights:
     """The weights of `part`. Raises UnsupportedError where the file does not hold them, FileError where they do not
     fit together."""
+    if part.loop:
+        (own,) = part.loop.layer.directions
+        leaves = dict(part.loop.leaves)
+        whole = Value(own.kernel, list(leaves), own.rebuilt)
+        return Weights((replace(own, reverse=part.ways[0]),), {"body": whole}, part.loop.leaves)
     found = {role: value for role in INPUTS if (value := _input(path, part, role, values)) is not None}
     _check(path, part, {role: value.array for role, value in found.items()})
     directions = tuple(_direction(part, found, d) for d in range(len(part.ways)))
-    return Weights(directions, found)
+    roles = tuple((leaf, _ROLES[role]) for role, value in found.items() for leaf in value.leaves)
+    return Weights(directions, found, roles)
 
 
 def _input(path: Path, part: Part, role: str, values: Values) -> Value | None:

@@ -7,14 +7,15 @@
     FunctionProto   name = 1, node = 7
     ValueInfoProto  name = 1, type = 2: TypeProto, tensor_type = 1 (elem_type = 1, shape = 2: dim = 1, dim_value = 1)
 
-Nothing is executed. Bodies of If that hold recurrent operations are laid out behind the main graph: what `torch.jit`
-scripts of modules become. Those of Loop, Scan and functions are not: `hidden` says what recurrent operations lie there.
+Nothing is executed. Branches of If that hold recurrent operations are laid out behind the main graph: what scripted
+modules of PyTorch become. `body_of` lays out what a Loop or Scan repeats; of other bodies, and of those of functions,
+`hidden` says what recurrent operations lie in them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -95,7 +96,7 @@ class OnnxGraph:
     inputs: Mapping[str, tuple[int, ...]]  # what is fed when the model runs: shapes, -1 for a size that is not fixed
     outputs: tuple[str, ...]
     opset: int
-    ir_version: int
+    ir_version: int = 0  # 0: of a body, which has none
     hidden: tuple[tuple[str, str], ...] = ()  # (operation, where it lies): recurrent ones in bodies that are not read
     sparse: frozenset[str] = frozenset()  # names of sparse initializers
     bodies: tuple[tuple[int, str], ...] = ()  # the branches, in the order of their nodes: index of the If, attribute
@@ -147,26 +148,42 @@ def parse_graph(path: Path, data: memoryview | bytes) -> tuple[OnnxGraph, str]:
     return _graph(path, model), " ".join(text for text in (model.text(2), model.text(3)) if text)
 
 
+def body_of(path: Path, node: Node, opset: int) -> OnnxGraph:
+    """The graph that a Loop or Scan of the model at `path` repeats; it may read tensors of the graph around it.
+
+    Raises `MalformedError`.
+    """
+    if "body" not in node.attributes:
+        raise MalformedError(f"a {node.op} has no body")
+    body = node.attributes["body"].message(6)
+    return _laid_out(path, _nodes(body), [body], opset)
+
+
 def _graph(path: Path, model: Message) -> OnnxGraph:
-    graph = model.message(7)
-    nodes, bodies, messages = _unfolded(graph)
+    opsets = {m.text(1): m.number(2) for m in model.messages(8)}
+    opset = max((opsets.get(domain, 0) for domain in _OWN_DOMAINS), default=0) or 1
+    nodes, bodies, messages = _unfolded(model.message(7))
+    graph = _laid_out(path, nodes, messages, opset)
+    hidden = tuple(_hidden(model, nodes, bodies))
+    return replace(graph, ir_version=model.number(1), hidden=hidden, bodies=tuple(bodies))
+
+
+def _laid_out(path: Path, nodes: list[Node], messages: list[Message], opset: int) -> OnnxGraph:
+    """The graph of the first of `messages`, each a GraphProto, with the constants of all."""
+    graph = messages[0]
     constants = {t.name: t for each in messages for t in (stored_tensor(path, m) for m in each.messages(5))}
     for node in nodes:
         value = node.tensor("value") if node.op == "Constant" and not node.domain else None
         if value is not None and node.output(0):
             constants[node.output(0)] = stored_tensor(path, value, node.output(0))
     inputs = {m.text(1): _shape(m) for m in graph.messages(11)}
-    opsets = {m.text(1): m.number(2) for m in model.messages(8)}
     return OnnxGraph(
         nodes=tuple(nodes),
         constants=constants,
         inputs={name: shape for name, shape in inputs.items() if name not in constants},
         outputs=tuple(m.text(1) for m in graph.messages(12)),
-        opset=max((opsets.get(domain, 0) for domain in _OWN_DOMAINS), default=0) or 1,
-        ir_version=model.number(1),
-        hidden=tuple(_hidden(model, nodes, bodies)),
+        opset=opset,
         sparse=frozenset(m.message(1).text(8) for m in graph.messages(15)),
-        bodies=tuple(bodies),
     )
 
 
@@ -175,18 +192,15 @@ def _unfolded(graph: Message) -> tuple[list[Node], list[tuple[int, str]], list[M
 
     A branch that gives a tensor the name of another, which sibling branches may, stays where it is.
     """
-    nodes = [_node(k, message) for k, message in enumerate(_bounded(graph.messages(1)))]
+    nodes, messages, bodies = _nodes(graph), [graph], list[tuple[int, str]]()
     taken = {name for node in nodes for name in node.outputs if name}
-    bodies: list[tuple[int, str]] = []
-    messages = [graph]
     for node in nodes:  # which grows: branches inside of branches come in turn
         for attribute in node.attributes if node.op == "If" and not node.domain else ():
             body = node.attributes[attribute].message(6)
             if not any(_inside(body, 1, node.within.count(" in "))):
                 continue
             within = f"{attribute} of If {node.name}".rstrip() + (f" in {node.within}" if node.within else "")
-            inner = _bounded(body.messages(1), len(nodes))
-            found = [_node(len(nodes) + k, message, within) for k, message in enumerate(inner)]
+            found = _nodes(body, len(nodes), within)
             names = [name for each in found for name in each.outputs if name]
             if not taken & {*names, *(m.text(8) for m in body.messages(5))}:
                 taken.update(names)
@@ -196,10 +210,12 @@ def _unfolded(graph: Message) -> tuple[list[Node], list[tuple[int, str]], list[M
     return nodes, bodies, messages
 
 
-def _bounded(messages: list[Message], before: int = 0) -> list[Message]:
+def _nodes(graph: Message, before: int = 0, within: str = "") -> list[Node]:
+    """Those of one GraphProto, `before` of which others have been counted."""
+    messages = graph.messages(1)
     if before + len(messages) > _MOST_NODES:
         raise MalformedError(f"it has more than {_MOST_NODES} operations")
-    return messages
+    return [_node(before + k, message, within) for k, message in enumerate(messages)]
 
 
 def _node(index: int, message: Message, within: str = "") -> Node:

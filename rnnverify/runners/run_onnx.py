@@ -1,12 +1,11 @@
 """Run the recurrent nodes of an ONNX file: onnx.load, cut down to those nodes, and onnxruntime on the CPU.
 
 Layers of the request, bottom to top: {"nodes": [{"index": of the node in the graph, "op", "ways": [reverse, ...],
-"hidden_size"}], one or the forward and the reverse one; "joined": whether the file's own nodes lead from the layer
-below to this one; "bodies": [index of an If, attribute] of the branches that are laid out behind the graph, in turn;
-"merge", and of two nodes "merged": the tensor in which the file merges them, "axes" of it}.
-
-What is run is the file's own node with its own attributes and initializers, and whatever leads to it from there. New
-are only inputs, in the place of what the nodes read and of their initial states, and outputs, where the file drops one.
+"hidden_size", "turned": whether it runs forward and reads a sequence that was turned around, "loop": None, or what
+`onnx_loops` has to know of a Loop or Scan}], one or the forward and the reverse one; "joined": whether the file's own
+nodes lead from the layer below to this one; "bodies": [index of an If, attribute] of the branches that are laid out
+behind the graph, in turn; "merge", and of two nodes "merged": the tensor in which the file merges them, "axes" of it;
+"restored": whether outputs of a node that runs backwards come in the order of the input}.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ import numpy as np
 import onnx
 import onnxruntime
 from exchange import run_batches
+from onnx_cut import FLOAT, Level, cut_out, kinds, unfold, widen
+from onnx_loops import control, filled
 
-FLOAT, NARROW = onnx.TensorProto.FLOAT, (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-OLDEST = 7  # operator set from which onnxruntime has recurrent nodes; those before differ in names only
 LENGTHS = "rnnverify/lengths"
 LARGEST = 1 << 30  # bytes, beyond which a model is handed over as a file
 DENSE: Any = {
@@ -36,7 +35,6 @@ DENSE: Any = {
     "keras2_hard_sigmoid": ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
 }
 """Activations of dense layers as operators."""
-IR_VERSIONS = (4, 10)  # from where initializers need not be inputs, to what every onnxruntime of today reads
 
 
 def run(job: dict[str, Any]) -> Any:
@@ -66,7 +64,11 @@ class Model:
                 self.segments[-1].append(level)
             else:
                 self.segments.append([level])
-        self.sessions = [self.session(segment) for segment in self.segments]
+        try:
+            self.sessions = [self.session(segment) for segment in self.segments]
+        except ValueError:  # what lies between two layers needs an input of the whole model
+            self.segments = [[level] for level in self.levels]
+            self.sessions = [self.session(segment) for segment in self.segments]
         self.products: Any = {}  # sessions of dense layers, by activation and whether there is a bias
         self.padded: Any = []  # the same, for sequences of different length
 
@@ -92,18 +94,23 @@ class Model:
         return path
 
     def run(self, x: Any, states: Any) -> Any:
-        return self.through(self.sessions, x, states, {})
+        return self.through(self.sessions, x, states, None)
 
     def run_padded(self, x: Any, states: Any, lengths: Any) -> Any:
-        """As `run`, by the operators' own `sequence_lens`."""
+        """As `run`, by the operators' own `sequence_lens`, and by the lengths or the mask that a loop reads."""
+        loops = [node["loop"] for level in self.levels for node in level.nodes if node["loop"]]
+        if not all(loop["masks"] or loop["lengths"] for loop in loops):
+            raise ValueError(
+                "sequences of different length are not run by this loop: it reads neither lengths nor a mask"
+            )
         if not self.padded:
             self.padded = [self.session(segment, LENGTHS) for segment in self.segments]
-        return self.through(self.padded, x, states, {LENGTHS: lengths.astype(np.int32)})
+        return self.through(self.padded, x, states, lengths.astype(np.int32))
 
-    def through(self, sessions: Any, x: Any, states: Any, more: Any) -> Any:
+    def through(self, sessions: Any, x: Any, states: Any, lengths: Any) -> Any:
         shown, finals = [], []
         for session, levels in zip(sessions, self.segments):
-            y, parts, last, states = call(session, levels, x, states, more)
+            y, parts, last, states = call(session, levels, x, states, lengths)
             shown += parts
             finals += last
             x = y
@@ -133,12 +140,16 @@ class Model:
     @property
     def layers(self) -> Any:
         return [
-            (level.merge, True, [way for node in level.nodes for way in self.one_by_one(node)]) for level in self.levels
+            (level.merge, level.restored, [way for node in level.nodes for way in self.one_by_one(node)])
+            for level in self.levels
         ]
 
     def one_by_one(self, node: Any) -> Any:
         """(reverse, function) of each direction of a node, for long runs; the node itself runs both all the same."""
-        alone = Level({"nodes": [node], "joined": False, "merge": "concat", "merged": "", "axes": ""})
+        forward = dict(node, turned=False)  # `reverse` is told beside
+        alone = Level(
+            {"nodes": [forward], "joined": False, "merge": "concat", "merged": "", "axes": "", "restored": True}
+        )
         session = self.session([alone])
         for d, reverse in enumerate(node["ways"]):
 
@@ -147,168 +158,71 @@ class Model:
                 own = slice(d * count, (d + 1) * count)
                 given = [np.zeros_like(states[k % count]) for k in range(count * len(node["ways"]))]
                 given[own] = states
-                _, parts, last, _ = call(session, [alone], x[:, ::-1] if reverse else x, given, {})
-                return parts[d][:, ::-1] if reverse else parts[d], last[own]
+                against = reverse and not node["turned"]  # the node itself runs against the order of its input
+                _, parts, last, _ = call(session, [alone], x[:, ::-1] if against else x, given, None)
+                return parts[d][:, ::-1] if against else parts[d], last[own]
 
             yield reverse, direction
 
 
-class Level:
-    """One layer of the request, and how its tensors are called in the cut graph."""
-
-    def __init__(self, layer: dict[str, Any]) -> None:
-        self.nodes, self.joined, self.merge = layer["nodes"], layer["joined"], layer["merge"]
-        self.merged, self.axes = layer["merged"], layer["axes"]
-        self.read: Any = []  # for each node the tensor that it reads
-        self.outputs: Any = []  # for each node Y, Y_h, and Y_c of an LSTM
-
-    def initial(self, k: int) -> Any:
-        """The inputs that stand in for initial_h, and initial_c, of node `k`."""
-        node = self.nodes[k]
-        return ["rnnverify/initial_%s/%d" % (kind, node["index"]) for kind in kinds(node)]
-
-
-def kinds(node: dict[str, Any]) -> Any:
-    """Which states a node has."""
-    return ("h", "c") if node["op"] == "LSTM" else ("h",)
-
-
-def call(session: Any, levels: Any, x: Any, states: Any, more: Any) -> Any:
+def call(session: Any, levels: Any, x: Any, states: Any, lengths: Any) -> Any:
     """x (b, t, I) through one session: y (b, t, F), every direction's outputs, final states, and states left over."""
-    fed = dict(more, **dict.fromkeys(levels[0].read, np.ascontiguousarray(x.swapaxes(0, 1))))  # (t, b, I)
+    fed = {}
+    for name, node in zip(levels[0].read, levels[0].nodes):
+        fed[name] = np.ascontiguousarray(around(x, node, lengths).swapaxes(0, 1))  # (t, b, I)
     for level in levels:
         for k, node in enumerate(level.nodes):
             count = len(level.initial(k))
             own, states = states[: count * len(node["ways"])], states[count * len(node["ways"]) :]
             for j, name in enumerate(level.initial(k)):
-                fed[name] = np.stack(own[j::count])  # (D, b, H)
+                fed[name] = own[j] if node["loop"] else np.stack(own[j::count])  # (b, H), or (D, b, H)
+            fed.update(control(node, x.shape[:2], lengths))
+            fed.update({name: filled(kind, node, x.shape[:2]) for name, kind in level.stand_ins.items()})
+    taken = {each.name for each in session.get_inputs()}
+    if LENGTHS in taken:
+        fed[LENGTHS] = lengths
     wanted = [name for level in levels for names in level.outputs for name in names]
     merged = levels[-1].merged
-    found = dict(zip(wanted + [merged] * bool(merged), session.run(wanted + [merged] * bool(merged), fed)))
+    given = {name: array for name, array in fed.items() if name in taken}
+    found = dict(zip(wanted + [merged] * bool(merged), session.run(wanted + [merged] * bool(merged), given)))
     parts, finals = [], []
     for level in levels:
         last = []
         for (name, *ends), node in zip(level.outputs, level.nodes):
-            for d in range(len(node["ways"])):
-                last.append(found[name][:, d].swapaxes(0, 1))  # (t, D, b, H) -> (b, t, H)
-                finals += [found[end][d] for end in ends]
+            for d, reverse in enumerate(node["ways"]):
+                y = found[name] if node["loop"] else found[name][:, d]  # (t, b, H) of (t, D, b, H)
+                # Y of a node that runs backwards is in the order of the input, of one that is turned in its own
+                mixed = node["turned"] if level.restored else reverse and not node["turned"]
+                last.append(around(y.swapaxes(0, 1), dict(node, turned=mixed), lengths))
+                finals += [found[end] if node["loop"] else found[end][d] for end in ends]
         parts += last
     if merged:
         y = found[merged].transpose([levels[-1].axes.index(axis) for axis in "BTF"])
     else:
-        y = np.concatenate(last, axis=2)
+        y = merge(levels[-1].merge, last)
     return y, parts, finals, states
 
 
-def cut_out(source: Any, levels: Any, lengths: str) -> Any:
-    """A model of the recurrent nodes of `levels` and all that they need beside the input of the lowest; and words.
+def around(x: Any, node: Any, lengths: Any) -> Any:
+    """x (b, t, F), where `node` is turned from the last step to the first: of all steps, or of those that count.
 
-    `lengths` is an input that tells where sequences end; empty: all run to the end.
+    A loop with a mask is told by that which steps count; its sequences are turned whole.
     """
-    graph = source.graph
-    nodes = {
-        node["index"]: onnx.NodeProto.FromString(graph.node[node["index"]].SerializeToString())
-        for level in levels
-        for node in level.nodes
-    }
-    fed, wanted = [], []
-    for level in levels:
-        level.outputs = []
-        for k, node in enumerate(level.nodes):
-            inputs, outputs = rewire(nodes[node["index"]], level.initial(k), lengths, node["hidden_size"])
-            fed += inputs
-            wanted += outputs
-            level.outputs.append(outputs)
-    levels[0].read = [nodes[node["index"]].input[0] for node in levels[0].nodes]
-    fed += list(dict.fromkeys(levels[0].read))
-    ends = wanted + [levels[-1].merged] * bool(levels[-1].merged)
-    kept, constants = needed(graph, nodes, {*fed, lengths}, ends)
-    opset, said = opset_of(source, kept)
-    infos = [[onnx.helper.make_tensor_value_info(name, FLOAT, None) for name in names] for names in (fed, ends)]
-    if lengths:
-        infos[0].append(onnx.helper.make_tensor_value_info(lengths, onnx.TensorProto.INT32, None))
-    cut = onnx.helper.make_graph(kept, "rnnverify", infos[0], infos[1], constants)
-    low, high = IR_VERSIONS
-    opsets = [onnx.helper.make_opsetid("", opset)]
-    return onnx.helper.make_model(cut, opset_imports=opsets, ir_version=max(low, min(high, source.ir_version))), said
+    if not node["turned"]:
+        return x
+    if lengths is None or (node["loop"] and node["loop"]["masks"]):
+        return x[:, ::-1]
+    found = np.array(x)
+    for row, length in zip(found, lengths):
+        row[:length] = row[:length][::-1].copy()
+    return found
 
 
-def unfold(graph: Any, bodies: Any) -> None:
-    """Lay the branches behind the graph, where the request counts their nodes."""
-    for index, name in bodies:
-        (body,) = [attribute.g for attribute in graph.node[index].attribute if attribute.name == name]
-        graph.node.extend(body.node)
-        graph.initializer.extend(body.initializer)
-
-
-def rewire(node: Any, initial: Any, lengths: str, hidden_size: int) -> Any:
-    """Let `node` read its initial states and lengths from new inputs, and give every output; names of both.
-
-    It states its `hidden_size` then, which a file may leave to the shape of R, and onnxruntime wants to be told.
-    """
-    if not any(each.name == "hidden_size" for each in node.attribute):
-        node.attribute.append(onnx.helper.make_attribute("hidden_size", hidden_size))
-    inputs = list(node.input) + [""] * 8
-    inputs[4] = lengths
-    inputs[5 : 5 + len(initial)] = initial
-    while inputs and not inputs[-1]:
-        inputs.pop()
-    outputs = list(node.output) + [""] * 3
-    count = 3 if node.op_type == "LSTM" else 2
-    outputs = [outputs[k] or "rnnverify/output_%d/%s" % (k, initial[0]) for k in range(count)]
-    del node.input[:], node.output[:]
-    node.input.extend(inputs)
-    node.output.extend(outputs)
-    return initial, outputs
-
-
-def needed(graph: Any, rewired: Any, fed: Any, ends: Any) -> Any:
-    """The nodes, in the order of the file, and initializers that `ends` need where `fed` are given."""
-    nodes = [rewired.get(k, node) for k, node in enumerate(graph.node)]
-    makers = {name: k for k, node in enumerate(nodes) for name in node.output if name}
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    kept, found, left, seen = set(), {}, list(ends), set(fed)
-    while left:
-        name = left.pop()
-        if not name or name in seen:
-            continue
-        seen.add(name)
-        if name in constants:
-            found[name] = constants[name]
-        elif name in makers:
-            kept.add(makers[name])
-            left += nodes[makers[name]].input
-        else:
-            raise ValueError("the nodes need %s, an input of the whole model" % name)
-    return [nodes[k] for k in sorted(kept)], list(found.values())
-
-
-def opset_of(source: Any, kept: Any) -> Any:
-    """The operator set to run with, and what is to be said about it."""
-    stated = [each.version for each in source.opset_import if each.domain in ("", "ai.onnx")]
-    opset = stated[0] if stated else 1
-    if opset >= OLDEST:
-        return opset, ""
-    for node in kept:
-        if node.op_type not in ("RNN", "GRU", "LSTM", "Constant", "Identity"):
-            raise ValueError("operator set %d is older than onnxruntime runs" % opset)
-        attributes = [each for each in node.attribute if each.name not in ("output_sequence", "consumed_inputs")]
-        del node.attribute[:]
-        node.attribute.extend(attributes)
-    return OLDEST, ", its operator set %d read as %d" % (opset, OLDEST)
-
-
-def widen(graph: Any) -> bool:
-    """Store narrow floats as float32, which holds their values; whether there were any."""
-    tensors = list(graph.initializer)
-    casts = []
-    for node in graph.node:
-        tensors += [a.t for a in node.attribute if a.HasField("t")]
-        casts += [a for a in node.attribute if node.op_type == "Cast" and a.name == "to" and a.i in NARROW]
-    found = [tensor for tensor in tensors if tensor.data_type in NARROW]
-    for tensor in found:
-        array = onnx.numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    for each in casts:
-        each.i = FLOAT
-    return bool(found)
+def merge(how: str, parts: Any) -> Any:
+    """The outputs of directions (b, t, H) as one."""
+    if how == "concat" or len(parts) == 1:
+        return np.concatenate(parts, axis=2)
+    if how == "mul":
+        return parts[0] * parts[1]
+    total = parts[0] + parts[1]
+    return total * np.float32(0.5) if how == "ave" else total

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rnnverify.adequacy import Adequacy, Examiner
+from rnnverify.behind import behind
 from rnnverify.canonical import Network
 from rnnverify.clips import without_idle_clips
 from rnnverify.comparison import UNIT, Measured, Pair, TensorDifference, Tolerance, Verdict
@@ -81,7 +82,8 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         labels=(baseline.label, candidate.label),
         batches=examiner.batches,
     )
-    model = model_outputs(baseline, candidate, rule, examiner.allowed)
+    dense = behind(baseline, candidate)
+    model = model_outputs(baseline, candidate, dense, rule, examiner.allowed)
     verdict, reasons = _verdict(evidence)
     if model and model.reasons and verdict != "DIFFERENT":
         verdict, reasons = "DIFFERENT", list(model.reasons)
@@ -107,7 +109,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         weight_reasons=weight_reasons,
         own_reasons=(*_departures(evidence.labels, own), *suspected),
         blind=evidence.blind,
-        frontier=frontier(baseline.trace, candidate.trace) if verdict == "DIFFERENT" else (),
+        frontier=frontier(baseline.trace, candidate.trace, dense) if verdict == "DIFFERENT" else (),
         rule=rule,
         rule_words=words,
         remarks=_remarks(baseline, candidate, evidence),

@@ -25,6 +25,7 @@ ORDER = [
     {"adequacy", "heatmap"},
     {"comparison"},
     {"clips", "weights", "observed", "horizon", "remarks"},
+    {"behind"},
     {"tolerance", "timeline", "model_outputs"},
     {"search", "shrink", "alignment"},
     {"containers"},

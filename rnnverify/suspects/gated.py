@@ -47,7 +47,7 @@ def of_direction(group: Sequence[Steps], dtype: str) -> Iterator[Suspect | None]
         return
     fits = _Fits(group, dtype)
     found = fits.search()
-    if found is None or not explained(group, fits.changed(found), dtype):
+    if found is None:
         yield None
         return
     for weight, off in found.items():
@@ -58,6 +58,7 @@ class _Fits:
     """Fits of a few weights to the steps of one direction."""
 
     def __init__(self, group: Sequence[Steps], dtype: str) -> None:
+        self._group, self._dtype = group, dtype
         self._layer = group[0].layer
         self._known = group[0].direction.mapped(lambda array: array.astype(np.float64))
         each = self._known.kernel[:, 0].size * (self._known.input_size + self._known.state_size)
@@ -76,7 +77,7 @@ class _Fits:
             if not ways:
                 return None
             fitted, left = ways[0]
-            if self._within(fitted):
+            if explained(self._group, self.changed(fitted), self._dtype):
                 clear = all(other - left > SCORE**2 * left / self._count for _, other in ways[1:])
                 return fitted if clear and self._all_needed(fitted, left) else None
         return None
@@ -104,9 +105,6 @@ class _Fits:
         known = [np.isfinite(run.allowed) for run in self._runs]
         pairs = zip(self._runs, found, known, strict=True)
         return [np.where(where, (run.h - h) / run.allowed, 0.0) for run, (h, _), where in pairs]
-
-    def _within(self, offs: Offs) -> bool:
-        return all(bool((np.abs(left) <= 1).all()) for left in self._residuals(self._at(offs)))
 
     def _likely(self, offs: Offs) -> list[_Weight]:
         """The weights that, beside those of `offs`, explain most to first order, the likeliest first."""

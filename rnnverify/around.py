@@ -81,6 +81,7 @@ class Around:
     embedding: Embedding | None = None
     head: Head | None = None
     assumptions: tuple[str, ...] = ()  # how they were told, where the file does not say
+    reads_final: bool = False  # the file says that the dense layers read the final states alone
 
     @property
     def words(self) -> tuple[str, ...]:

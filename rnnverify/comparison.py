@@ -64,13 +64,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class ModelOutputs:
-    """What the dense layers behind the recurrent part make of it on both sides, at every step."""
+    """What the dense layers behind the recurrent part make of it on both sides."""
 
     words: str  # the layers, such as "Dense 'fc', 6 -> 3, softmax"
+    at: str  # what they read: "steps", all of them; "last steps" or "final states", where no more was recorded
     headline: Measured  # the largest deviation of their outputs
     used: tuple[float, float]  # the largest share of what rounding allows them, by side
     rule: str  # how outputs decide: "argmax", "above 0.5"; empty where they do not
-    flips: int  # at how many steps the sides decide otherwise
+    flips: int  # at how many of those the sides decide otherwise
     decisions: int  # of how many
     reasons: tuple[str, ...]  # sentences: why rounding does not explain them; empty where it does
 

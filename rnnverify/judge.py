@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from rnnverify.adequacy import Adequacy, Examiner
+from rnnverify.behind import behind
 from rnnverify.clips import without_idle_clips
 from rnnverify.comparison import Measured, Pair, TensorDifference
 from rnnverify.deviation import UNIT, Tolerance
@@ -43,7 +44,8 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         labels=(baseline.label, candidate.label),
         batches=examiner.batches,
     )
-    model = model_outputs(baseline, candidate, rule, examiner.allowed)
+    dense = behind(baseline, candidate)
+    model = model_outputs(baseline, candidate, dense, rule, examiner.allowed)
     verdict, reasons = verdict_of(evidence)
     if model and model.reasons and verdict != "DIFFERENT":
         verdict, reasons = "DIFFERENT", list(model.reasons)
@@ -69,7 +71,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         weight_reasons=weight_reasons,
         own_reasons=(*_departures(evidence.labels, own), *suspected),
         blind=evidence.blind,
-        frontier=frontier(baseline.trace, candidate.trace) if verdict == "DIFFERENT" else (),
+        frontier=frontier(baseline.trace, candidate.trace, dense) if verdict == "DIFFERENT" else (),
         rule=rule,
         rule_words=words,
         remarks=_remarks(baseline, candidate, evidence),

@@ -76,5 +76,7 @@ def _of(run: Run, part: Batch, rows: Array, network: Network | None) -> Run:
     first = network is None or network.layers[-1].time_restored
     steps = slice(length) if first else slice(T - length, T)  # padding comes first where time was not turned back
     h_n, c_n = (tuple(state[rows] for state in finals) for finals in (run.h_n, run.c_n))
-    states, model_out = tuple(each[rows, steps] for each in run.states), run.model_out
-    return Run(part, run.y[rows, steps], h_n, states, c_n, None if model_out is None else model_out[rows, steps])
+    states, made = tuple(each[rows, steps] for each in run.states), run.model_out
+    if made is not None:  # of the last step alone, that is a sequence's own last
+        made = made[rows] if made.shape[1] == 1 else made[rows, steps]
+    return Run(part, run.y[rows, steps], h_n, states, c_n, made)

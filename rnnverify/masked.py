@@ -68,9 +68,13 @@ def _run(model: Opened, run: Run) -> Run:
     turned = model.network is not None and not model.network.layers[-1].time_restored
     h_n, c_n = (tuple(h[kept.rows] for h in finals) if kept.whole else () for finals in (run.h_n, run.c_n))
     states = tuple(kept.of(values, turned) for values in run.states)
-    model_out = None if run.model_out is None else kept.of(run.model_out, turned)
+    made = run.model_out
+    if made is not None and made.shape[1] == run.y.shape[1]:
+        made = kept.of(made, turned)
+    elif made is not None:  # of the last step alone
+        made = made[kept.rows] if kept.whole else None
     batch = _batch(run.batch, kept, kept.of(run.batch.x))
-    return Run(batch, kept.of(run.y, turned), h_n, states, c_n, model_out)
+    return Run(batch, kept.of(run.y, turned), h_n, states, c_n, made)
 
 
 def _batch(batch: Batch, kept: _Kept, x: Array) -> Batch:

@@ -94,14 +94,6 @@ def compared(a: Trace, b: Trace) -> Iterator[tuple[str, str, Array, Array]]:
             yield name, output, ours[:, None], theirs[:, None]
 
 
-def with_model_outputs(a: Trace, b: Trace) -> Iterator[tuple[Run, Run]]:
-    """Both sides' runs of each batch but the probes, where both ran the dense layers behind."""
-    for name, run in a.runs.items():
-        other = b.runs.get(name)
-        if name != PROBE and other and run.model_out is not None and other.model_out is not None:
-            yield run, other
-
-
 def largest_deviation(a: Trace | None, b: Trace | None) -> float | None:
     """The maximum deviation of two traces; NaN where one is not finite, None where one is not known."""
     if a is None or b is None:

@@ -6,16 +6,18 @@ exactly as the comparison itself was, by this function and on the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from rnnverify.arrays import release
+from rnnverify.behind import Behind
 from rnnverify.canonical import Array
 from rnnverify.comparison import Pair, Verdict
 from rnnverify.deviation import Tolerance
-from rnnverify.observed import compared, with_model_outputs
+from rnnverify.observed import compared
 from rnnverify.trace import Trace
 
 _BLOCK = 2**20  # entries
@@ -46,7 +48,7 @@ def _all_within(points: Points, tolerance: Tolerance) -> bool:
     return all(Fraction(distance) <= atol + rtol * Fraction(size) for size, distance in points)
 
 
-def frontier(baseline: Trace, candidate: Trace) -> Points:
+def frontier(baseline: Trace, candidate: Trace, behind: Sequence[tuple[Behind, Behind]] = ()) -> Points:
     """The points (|a|, |a - b|) of two traces that no tolerance can accept without accepting all others.
 
     A point is left out where another has no larger |a| and no smaller |a - b|, or where it lies on or below the line
@@ -55,9 +57,8 @@ def frontier(baseline: Trace, candidate: Trace) -> Points:
     stairs = np.zeros((0, 2))
     for _, _, a, b in compared(baseline, candidate):
         stairs = _climb(stairs, a, b)
-    for ours, theirs in with_model_outputs(baseline, candidate):
-        assert ours.model_out is not None and theirs.model_out is not None
-        stairs = _climb(stairs, ours.model_out, theirs.model_out)
+    for ours, theirs in behind:
+        stairs = _climb(stairs, ours.made, theirs.made)
     return _hull([(float(size), float(distance)) for size, distance in stairs])
 
 

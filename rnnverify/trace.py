@@ -6,7 +6,8 @@ A trace file stands wherever a model file stands, so the form is one that any ru
     y            (B, T, F)       the outputs of every step, in the order in which the network emits them
     h_n          (L*D, B, H)     optional: final states, layer 0 forward, layer 0 reverse, layer 1 forward, ...;
                                  `h_n_0`, `h_n_1`, ... instead where layers differ in width
-    model_out    (B, T, O)       optional: what the dense layers behind the recurrent part make of every step
+    model_out    (B, T, O)       optional: what the dense layers behind the recurrent part make of every step; (B, O)
+                                 of the last alone, as of models that return no sequences
     c_n                          optional: the final cell states of LSTM layers likewise, and of no other layers
     states_0 ... (B, T, H)       optional: of networks of several layers or directions the states of each, every step
     h0, y_from_h0, ...           optional: the same from an initial state h0, and c0 for LSTM layers; on `x_from_h0`
@@ -101,7 +102,7 @@ class Run:
     h_n: tuple[Array, ...] = ()  # per layer and direction (B, P); empty where they were not recorded
     states: tuple[Array, ...] = ()  # per layer and direction (B, T, P), as the layer emits them; empty likewise
     c_n: tuple[Array, ...] = ()  # per LSTM layer and direction (B, H); empty likewise
-    model_out: Array | None = None  # (B, T, O) of the dense layers behind; None where they were not run
+    model_out: Array | None = None  # (B, T, O) of the dense layers behind, or (B, 1, O): of the last step alone
 
 
 @dataclass(frozen=True)
@@ -200,12 +201,15 @@ def load(path: Path) -> Trace:
 
 
 def _model_out(arrays: Mapping[str, Array], suffix: str, used: set[str]) -> Array | None:
-    """Those of every step; a record of the last step alone is left as not compared."""
+    """Those of every step, or (B, 1, O) of the last alone; what is neither is left as not compared."""
     found, y = arrays.get("model_out" + suffix), arrays["y" + suffix]
-    if found is None or found.ndim != 3 or found.shape[:2] != y.shape[:2] or found.size == 0 or not _is_float(found):
+    if found is None or found.ndim not in (2, 3) or found.size == 0 or not _is_float(found):
+        return None
+    made = found[:, None] if found.ndim == 2 else found
+    if made.shape[0] != y.shape[0] or made.shape[1] not in (1, y.shape[1]):
         return None
     used.add("model_out" + suffix)
-    return found
+    return made
 
 
 def read_lengths(path: Path, arrays: Mapping[str, Array], x: Array) -> Array:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnnverify.around import NOTHING, Around, Embedding, Head, apply, features, same_shapes
+from rnnverify.behind import EVERY, ends, read_at, whole
 from rnnverify.canonical import Array
 from rnnverify.errors import FileError, InputsError
 from rnnverify.sides import Opened
@@ -87,13 +88,17 @@ def _as_recorded(
         return list(known)
     side, run = recorded
     part = (slice(_PART), slice(_PART))
+    top = next(each.network.layers[-1] for each in sides if each.network)
+    final = any(each.reading is not None and each.reading.around.reads_final for each in sides)
+    reads = [read_at(at, top, run) for at in ((EVERY,) if whole(run) else ends(top, final))]
     assert run.model_out is not None
     wanted = np.asarray(run.model_out[part], np.float64)
 
     def off(names: tuple[str, ...]) -> float:
         layers = (replace(dense, activation=name) for dense, name in zip(head.layers, names, strict=True))
-        made = apply(Head(tuple(layers)), np.asarray(run.y[part]))
-        return float(np.abs(made - wanted).max()) if made.shape == wanted.shape else np.inf
+        named = Head(tuple(layers))
+        made = [apply(named, np.asarray(read[part])) for read in reads if read is not None]
+        return min(float(np.abs(each - wanted).max()) if each.shape == wanted.shape else np.inf for each in made)
 
     choices = [(each[0],) if each else _LIKELY for each in known]
     best = min(itertools.product(*choices), key=off)
@@ -135,7 +140,8 @@ def _left(side: Opened, *, keep_head: bool, keep_embedding: bool) -> Opened:
         return side
     embedding, head = reading.around.embedding, reading.around.head
     dropped = Around(None if keep_embedding else embedding, None if keep_head else head).words
-    around = Around(embedding if keep_embedding else None, head if keep_head else None, reading.around.assumptions)
+    kept = (embedding if keep_embedding else None, head if keep_head else None)
+    around = Around(*kept, reading.around.assumptions, reading.around.reads_final)
     _check_finite(side, around)
     said = around.assumptions if around.embedding or around.head else ()
     changed = replace(

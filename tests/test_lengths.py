@@ -107,3 +107,13 @@ def test_a_trace_keeps_them(tmp_path: Path) -> None:
     found = load(tmp_path / "t.npz").runs[LENGTHS]
     assert found.batch.fingerprint() == batch.fingerprint() != Batch(LENGTHS, batch.x).fingerprint()
     assert np.array_equal(found.y, trace.runs[LENGTHS].y) and len(found.h_n) == 4 and len(found.c_n) == 2
+
+
+def test_outputs_of_the_last_step_are_those_of_each_sequence() -> None:
+    network = single()
+    _, trace = padded(network, np.array([5, 2, 3]))
+    run = replace(trace.runs[LENGTHS], model_out=np.arange(3.0).reshape(3, 1, 1))
+    found = lengths.cut(Trace({LENGTHS: run}), network).runs.values()
+    assert [each.model_out.ravel().tolist() for each in found if each.model_out is not None] == [[0.0], [2.0], [1.0]]
+    every = lengths.cut(Trace({LENGTHS: replace(run, model_out=run.y)}), network).runs.values()
+    assert all(each.model_out is not None and np.array_equal(each.y, each.model_out) for each in every)

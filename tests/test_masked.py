@@ -112,6 +112,15 @@ def test_final_states_stay_where_sequences_are_whole() -> None:
     assert side.trace and side.trace.runs[ZERO].h_n == () and side.trace.runs[ZERO].y.shape == (2, 2, 4)
 
 
+def test_outputs_of_the_last_step_stay_where_sequences_are_whole() -> None:
+    for rows, kept in ((("xx.", "x.x"), [0.0, 1.0]), (("xx.", "xxx"), None)):
+        run = Run(Batch(ZERO, masked_at(*rows)), np.ones((2, 3, 4)), model_out=np.arange(2.0).reshape(2, 1, 1))
+        _, side = without_masked_steps([model(single()), recorded(run)])
+        assert side.trace
+        made = side.trace.runs[ZERO].model_out
+        assert (None if made is None else made.ravel().tolist()) == kept
+
+
 def test_batches_of_one_input_share_it_again() -> None:
     x = masked_at("xx.", "x.x")
     zero, from_h0 = unmasked([model(single())], [Batch(ZERO, x), Batch(FROM_H0, x, (np.ones((2, 4)),))])

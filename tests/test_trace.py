@@ -205,3 +205,21 @@ def test_a_fingerprint_is_of_the_values() -> None:
     changed = long.copy()
     changed[0, 1029, 1] += 1e-9
     assert len({of(x), of(x + 1), of(x.reshape(1, 6, 2)), of(x, h0[0]), of(x, 2 * h0[0]), of(long), of(changed)}) == 7
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 1, 3)])
+def test_outputs_of_the_last_step_alone_are_read(shape: tuple[int, ...], tmp_path: Path) -> None:
+    made = np.arange(6, dtype=np.float32).reshape(shape)
+    x, y = np.ones((2, 4, 5), np.float32), np.ones((2, 4, 6), np.float32)
+    np.savez(tmp_path / "t.npz", x=x, y=y, model_out=made)
+    found = load(tmp_path / "t.npz")
+    assert found.not_compared == () and np.array_equal(found.runs[ZERO].model_out, made.reshape(2, 1, 3))  # type: ignore[arg-type]
+    save(found, tmp_path / "again.npz")
+    assert np.array_equal(load(tmp_path / "again.npz").runs[ZERO].model_out, made.reshape(2, 1, 3))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 2, 3), (2, 4, 3, 1), (2, 0)])
+def test_outputs_of_other_steps_or_sequences_are_named(shape: tuple[int, ...], tmp_path: Path) -> None:
+    x, y = np.ones((2, 4, 5), np.float32), np.ones((2, 4, 6), np.float32)
+    np.savez(tmp_path / "t.npz", x=x, y=y, model_out=np.ones(shape, np.float32))
+    assert load(tmp_path / "t.npz").not_compared == ("model_out",)

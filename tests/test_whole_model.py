@@ -8,16 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import bidirectional
 from safetensors.numpy import load_file, save_file
 
 import rnnverify
-from rnnverify.around import Dense, Head, apply, enclosed
+from rnnverify import reference
+from rnnverify.around import Around, Dense, Head, apply, enclosed
+from rnnverify.behind import FINAL, LAST, behind
 from rnnverify.comparison import Comparison
 from rnnverify.containers import open_model
 from rnnverify.errors import FileError, InputsError, OptionError
 from rnnverify.inputs import InputOptions
 from rnnverify.jobs import Job
 from rnnverify.native import Runners
+from rnnverify.observed import Observed
 from rnnverify.options import Options
 from rnnverify.reports import terminal
 from rnnverify.runner_process import Limits
@@ -283,3 +287,57 @@ def test_every_runner_computes_dense_layers(
             assert head_ is not None and run.model_out is not None and run.model_out.shape == (2, 130, 4)
             exact, allowed = enclosed(head_, np.asarray(run.y), "float32")
             assert (np.abs(run.model_out - exact) <= allowed).all(), job.label
+
+
+def test_a_record_of_the_last_step(tmp_path: Path) -> None:
+    """What a genuine model that returns no sequences gave, and what another one did."""
+    recorded = KERAS.parent / "io.npz"
+    for model in (KERAS, TORCH):
+        result = rnnverify.compare(recorded, model, options=READ)
+        assert result.verdict == "EQUIVALENT" and result.pairs[0].model is not None
+        assert (result.pairs[0].model.at, result.pairs[0].model.decisions) == ("last steps", 3)
+        assert not any("model_out" in words for side in result.sides for words in side.not_compared)
+    assert "argmax the same at 3 of 3 last steps" in report(result)
+    arrays = dict(np.load(recorded))
+    np.savez(tmp_path / "other.npz", **{**arrays, "model_out": arrays["model_out"] * 1.001})
+    result = rnnverify.compare(tmp_path / "other.npz", KERAS, options=READ)
+    assert result.verdict == "DIFFERENT"
+    assert "outputs of A do not follow from its states by the dense layers" in " ".join(result.pairs[0].reasons)
+    np.savez(tmp_path / "first.npz", **{**arrays, "model_out": apply(_head(KERAS), arrays["y"])[:, 0].astype("f4")})
+    assert rnnverify.compare(tmp_path / "first.npz", KERAS, options=READ).verdict == "DIFFERENT"
+
+
+def _head(path: Path) -> Head:
+    reading = open_side(parse(str(path), "A")).reading
+    assert reading is not None and reading.around.head is not None
+    return reading.around.head
+
+
+def test_a_record_of_the_last_steps_of_sequences_of_different_length(tmp_path: Path) -> None:
+    rnnverify.run(KERAS, tmp_path / "case.npz", options=replace(NATIVE, inputs=InputOptions(lengths=(5, 3))))
+    arrays = dict(np.load(tmp_path / "case.npz"))
+    last = arrays["lengths"] - 1
+    for suffix in ("", "_from_h0", "_with_lengths"):
+        made = arrays["model_out" + suffix]
+        arrays["model_out" + suffix] = made[np.arange(len(made)), last if suffix == "_with_lengths" else -1]
+    del arrays["model_out_probe"]
+    np.savez(tmp_path / "last.npz", **arrays)
+    result = rnnverify.compare(tmp_path / "last.npz", TORCH, options=READ)
+    assert result.verdict in ("IDENTICAL", "EQUIVALENT") and result.pairs[0].model is not None
+    assert result.pairs[0].model.at == "last steps" and result.sides[0].not_compared == ()
+    arrays["model_out_with_lengths"] = apply(_head(KERAS), arrays["y_with_lengths"][:, 2])  # too early
+    np.savez(tmp_path / "early.npz", **arrays)
+    assert rnnverify.compare(tmp_path / "early.npz", TORCH, options=READ).verdict == "DIFFERENT"
+
+
+def test_a_file_says_which_end_of_both_directions_the_dense_layers_read() -> None:
+    network = bidirectional(3, 4)
+    head = Head((Dense(np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32), np.zeros(2, np.float32)),))
+    run = reference.run(network, [Batch(ZERO, np.random.default_rng(1).normal(size=(2, 5, 3)))]).runs[ZERO]
+    last = replace(run, model_out=apply(head, run.y[:, -1:]))
+    every = replace(run, model_out=apply(head, run.y))
+    for final, at in ((False, LAST), (True, FINAL)):
+        a = Observed("A", network, Trace({ZERO: every}), None, around=Around(head=head, reads_final=final))
+        b = Observed("B", None, Trace({ZERO: last}), None)
+        ((ours, theirs),) = behind(a, b)
+        assert ours.at == theirs.at == at and np.allclose(ours.made, theirs.made) == (at == LAST)

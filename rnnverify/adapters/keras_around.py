@@ -41,6 +41,8 @@ def find(
     if table_layer and table_layer.config.get("mask_zero") and found.around.embedding:
         masking = replace(found.around.embedding, masks_zero=True)
         found = replace(found, around=replace(found.around, embedding=masking))
+    if found.around.head and not stack[-1].return_sequences:
+        found = replace(found, around=replace(found.around, reads_final=True))
     return found, frozenset(taken | {path for path, dense in more.items() if dense in taken})
 
 

@@ -50,11 +50,15 @@ class GruStep:
 
     def judge(self, terms: Array, h: Array) -> tuple[Array, Array, Array]:
         """For h (b, t, H) after terms (b, t, I+H): the share of the budget used, where h is beyond it, its error."""
-        rows, found = terms.reshape(-1, terms.shape[2]), h.reshape(-1, h.shape[2])
-        exact, allowed = self._step(rows)
-        distance = np.abs(found - exact)
-        shape = h.shape
-        return ratio(distance, allowed).reshape(shape), ~(distance <= allowed).reshape(shape), distance.reshape(shape)
+        exact, allowed = self.enclosed(terms)
+        distance = np.abs(h - exact)
+        return ratio(distance, allowed), ~(distance <= allowed), distance
+
+    def enclosed(self, terms: Array) -> Bounded:
+        """h of every step (b, t, H) after terms (b, t, I+H), and how far a computed one may lie from it."""
+        exact, allowed = self._step(terms.reshape(-1, terms.shape[2]))
+        shape = (*terms.shape[:2], -1)
+        return exact.reshape(shape), allowed.reshape(shape)
 
     def _step(self, rows: Array) -> Bounded:
         x, h = rows[:, : self._I], rows[:, self._I :]

@@ -49,14 +49,18 @@ class LstmStep:
 
     def judge(self, terms: Array, h: Array) -> tuple[Array, Array, Array]:
         """For h (b, t, P) after terms (b, t, I+P): the share of the budget used, where h is beyond it, its error."""
+        exact, allowed = self.enclosed(terms)
+        distance = np.abs(h - exact)
+        return ratio(distance, allowed), ~(distance <= allowed), distance
+
+    def enclosed(self, terms: Array) -> Bounded:
+        """h of every step (b, t, P) after terms (b, t, I+P), and how far a computed one may lie from it."""
         rows = terms.reshape(-1, terms.shape[2])
-        shape = (*h.shape[:2], -1)
+        shape = (*terms.shape[:2], -1)
         count = (np.count_nonzero(terms, axis=2) + 2 + self._looks)[..., None]
         z = (self._product(rows) + self._bias).reshape(shape)
         sizes = (self._product.sizes(rows) + self._bias_size).reshape(shape)
-        exact, allowed = self._through(z, sizes, count)
-        distance = np.abs(h - exact)
-        return ratio(distance, allowed), ~(distance <= allowed), distance
+        return self._through(z, sizes, count)
 
     def _through(self, z: Array, sizes: Array, count: Array) -> Bounded:
         """h of every step (b, t, P), from what its gates read of x and h (b, t, 4H)."""

@@ -73,7 +73,7 @@ def _model(model: ModelOutputs) -> str:
     words = f"{size} behind {model.words}"
     if model.rule:
         same = model.decisions - model.flips
-        words += f"; {model.rule} the same at {same} of {model.decisions} steps"
+        words += f"; {model.rule} the same at {same} of {model.decisions} {model.at}"
     return f"{words}; the layers themselves take {_share(max(model.used))} what rounding allows"
 
 

@@ -211,6 +211,13 @@ def test_keras_by_its_configuration() -> None:
     check_recipe(found)
 
 
+@pytest.mark.parametrize("returned", [True, False])
+def test_keras_says_whether_the_dense_layers_read_final_states(returned: bool) -> None:
+    stack = [rnn("rnn", H, return_sequences=returned), layer("Dense", "head", units=O)]
+    found = keras.read(held(sequential(*stack), {name: KERAS[name] for name in ("rnn", "head")}), None)
+    assert found.around.head and found.around.reads_final == (not returned)
+
+
 @pytest.mark.parametrize(
     ("between", "head"),
     [

@@ -1,4 +1,4 @@
-"""Which weight is wrong, where one side is known by behaviour only: a regression of the residuals of its steps.
+"""The vanilla cell: a regression of the residuals of its steps.
 
 Every recorded state is one step of a row (x_t, h_{t-1}). Undo the activation: if the weights were those of `network`,
 what is left, act^-1(h_t) - z_t, is rounding; if one weight is off by d, it is d times the input of that weight. For
@@ -8,7 +8,7 @@ each unit and each feature f of [x, h, 1], with the rounding's variance v_t as w
 
 A weight is suspected where score > 8 and |estimate| > 4 sum(|f| / sqrt(v)) / sum(f f / v), what rounding four times the
 usual would give if all of it went one way, and > u max|w| of its unit: rounding is slightly systematic, so scores alone
-come up on correct runs, and estimates alone do on short ones. This is a diagnosis, never a verdict.
+come up on correct runs, and estimates alone do on short ones.
 """
 
 from __future__ import annotations
@@ -20,53 +20,16 @@ import numpy as np
 
 from rnnverify.activations import activation as activation_of
 from rnnverify.activations import slope as slope_of
-from rnnverify.canonical import Array, Network
+from rnnverify.canonical import Array
 from rnnverify.precision import UNIT_ROUNDOFF
-from rnnverify.recorded import Steps, recorded_steps
+from rnnverify.recorded import Steps
 from rnnverify.step import activation_error
-from rnnverify.trace import Run
+from rnnverify.suspects.suspect import FEW, SCORE, Suspect
 
-_SCORE, _USUAL = 8.0, 4.0
-_FEW = 3  # suspects in all; where more stand out, no single weight is the mistake
+_USUAL = 4.0
 _ELEMENTS = 2**21  # of the rows of one direction; long runs are thinned out
 _LEFT = 100.0  # times the usual variance, at most, of what the suspects of a unit leave: else something else is wrong
 _LEAST_SLOPE = 0.02  # of states that count: flatter ones are saturated
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """A weight that the residuals point to."""
-
-    where: str  # such as "layer 0"
-    tensor: str  # "kernel", "recurrent kernel" or "bias"
-    index: tuple[int, ...]  # (input, unit), or (unit,) of a bias
-    off_by: float  # an estimate
-    known: float  # the weight of `network`
-
-
-def suspects(network: Network, runs: Sequence[Run], dtype: str) -> tuple[Suspect, ...]:
-    """The few weights that the steps of `runs` say are not those of `network`; empty where none or many stand out.
-
-    `dtype` is the one whose rounding stands in the states.
-    """
-    if any(layer.cell != "rnn" for layer in network.layers):
-        return ()  # gates cannot be undone from a state alone
-    found: list[Suspect] = []
-    with np.errstate(all="ignore"):  # states that overflow are left out
-        for rows in _rows(network, runs):
-            for suspect in _of_direction(rows, dtype):
-                if suspect is None or len(found) == _FEW:
-                    return ()
-                found.append(suspect)
-    return tuple(found)
-
-
-def sentences(found: Sequence[Suspect], side: str, known: str) -> Iterator[str]:
-    """What the report says; `side` is the label that was recorded, `known` the one whose weights are known."""
-    for suspect in found:
-        at = ", ".join(str(i) for i in suspect.index)
-        off = f"seems to be off by {suspect.off_by:.2g} in {side} ({known} has {suspect.known:.3g})"
-        yield f"{suspect.tensor} [{at}] of {suspect.where} {off}"
 
 
 @dataclass(frozen=True)
@@ -78,13 +41,11 @@ class _Rows:
     h: Array  # (N, H)
 
 
-def _rows(network: Network, runs: Sequence[Run]) -> Iterator[_Rows]:
-    """One for each direction that was recorded."""
-    for group in zip(*(recorded_steps(network, run) for run in runs), strict=False):
-        thinned = [_thinned(steps, _ELEMENTS // len(group)) for steps in group]
-        features, states = (np.concatenate(part) for part in zip(*thinned, strict=True))
-        sound = np.isfinite(features).all(axis=1) & np.isfinite(states).all(axis=1)
-        yield _Rows(group[0], features[sound], states[sound])
+def _rows(group: Sequence[Steps]) -> _Rows:
+    thinned = [_thinned(steps, _ELEMENTS // len(group)) for steps in group]
+    features, states = (np.concatenate(part) for part in zip(*thinned, strict=True))
+    sound = np.isfinite(features).all(axis=1) & np.isfinite(states).all(axis=1)
+    return _Rows(group[0], features[sound], states[sound])
 
 
 def _thinned(steps: Steps, elements: int) -> tuple[Array, Array]:
@@ -100,14 +61,15 @@ def _thinned(steps: Steps, elements: int) -> tuple[Array, Array]:
     return features.reshape(-1, features.shape[2]).astype(np.float64), h.reshape(-1, H).astype(np.float64)
 
 
-def _of_direction(rows: _Rows, dtype: str) -> Iterator[Suspect | None]:
-    """The suspects of one direction; None where no few weights explain the residuals of a unit."""
+def of_direction(group: Sequence[Steps], dtype: str) -> Iterator[Suspect | None]:
+    """The suspects of one direction in all runs; None where no few weights explain the residuals of a unit."""
+    rows = _rows(group)
     direction = rows.steps.direction
     weights = np.concatenate([direction.kernel[0], direction.recurrent_kernel[0], direction.bias]).astype(np.float64)
     residual, weight = _residuals(rows, weights, direction.bias_magnitude[0], dtype)
     floor = UNIT_ROUNDOFF[dtype] * np.abs(weights).max(axis=0)  # (H,)
     score, _ = _regress(rows.features, residual, weight, floor)
-    for j in np.nonzero((score > _SCORE).any(axis=0))[0][: _FEW + 1]:
+    for j in np.nonzero((score > SCORE).any(axis=0))[0][: FEW + 1]:
         picked, left = _pursue(rows.features, residual[:, j], weight[:, j], floor[j])
         if left > _LEFT:
             yield None
@@ -172,11 +134,11 @@ def _pursue(features: Array, residual: Array, weight: Array, floor: float) -> tu
     picked: list[int] = []
     left, fitted = residual, np.zeros(0)
     root = np.sqrt(weight)
-    while len(picked) <= _FEW:
+    while len(picked) <= FEW:
         score = _regress(features, left[:, None], weight[:, None], np.array([floor]))[0][:, 0]
         score[picked] = 0.0
         best = int(np.argmax(score))
-        if score[best] <= _SCORE:
+        if score[best] <= SCORE:
             break
         picked.append(best)
         fitted = np.linalg.lstsq(features[:, picked] * root[:, None], residual * root, rcond=None)[0]

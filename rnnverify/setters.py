@@ -90,7 +90,7 @@ SETTERS: Mapping[FrameworkName, Setter] = {
         "",
     ),
     "equinox": Setter(
-        "leaves: the arrays that equinox.tree_serialise_leaves writes, in their order",
+        "leaves: jax.tree_util.tree_leaves(equinox.filter(model, equinox.is_array_like))",
         "leaves[{number}]{part} = ",
         "",
     ),

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from rnnverify.adapters.gate_order import in_order
 from rnnverify.adapters.onnx_parts import Part
 from rnnverify.adapters.onnx_stack import Stack
 from rnnverify.adapters.onnx_values import Values
-from rnnverify.adapters.onnx_weights import Weights
+from rnnverify.adapters.onnx_weights import PEEPHOLES_STORED, STORED, Weights
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.onnx_graph import RECURRENT, Node, OnnxGraph
 from rnnverify.errors import printable
 
-_ROLES = {"W": "kernel (transposed)", "R": "recurrent kernel (transposed)", "B": "biases", "P": "peepholes"}
+_ROLES = {
+    "W": ("kernel (transposed)", "rows"),
+    "R": ("recurrent kernel (transposed)", "rows"),
+    "B": ("biases (input, then recurrent)", ""),
+    "P": ("peepholes", ""),
+}
+"""What the tensors of a node are, and along what their gates lie."""
 _MOVES = {"Identity", "Cast", "Slice", "Split", "Gather", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Expand"}
 _FARTHEST = 64
 _STATES = {"initial_h": 5, "initial_c": 6}
@@ -26,7 +33,9 @@ def roles_of(stack: Stack, weights: Mapping[str, Weights]) -> dict[str, str]:
             both = len(part.ways) == 2
             where = f"layer {k}" + (" reverse" if part.ways == (True,) else "")
             for role, value in weights[part.name].values.items():
-                said = f"{where} {_ROLES[role]}" + (", both directions" if both else "")
+                words, along = _ROLES[role]
+                gates = in_order(PEEPHOLES_STORED if role == "P" else STORED[part.op], along)
+                said = f"{where} {words}{gates}" + (", both directions" if both else "")
                 for leaf in value.leaves:
                     roles[leaf] = f"{roles[leaf]}, {said}" if leaf in roles else said
     return roles

@@ -27,8 +27,9 @@ from rnnverify.inspection import TensorLine
 from rnnverify.jobs import Order
 from rnnverify.native import Runners
 from rnnverify.options import Options
+from rnnverify.origins import Origins
 from rnnverify.output import folder_beside, put_in_place
-from rnnverify.porting_code import porting_code
+from rnnverify.porting_code import porting_code, sources
 from rnnverify.sides import Opened, open_side, parse, parse_all
 from rnnverify.targets import Form, check_place, files_of, form_for
 from rnnverify.verify import compare
@@ -88,16 +89,23 @@ def convert(
     if side.reading is None or side.contents is None:
         raise OptionError(f"{side.source}: is a trace, and holds no weights; give a model file")
     place = check_place(Path(target), form, {"the source": side.contents.path}, force)
-    code = porting_code(side.reading, form.framework) if show_code else ""  # may refuse, before anything is written
-    return replace(write_network(side, Path(target), place, form, options), code=code)
+    given = sources(side) if show_code else None  # may refuse, before anything is written
+    return write_network(side, Path(target), place, form, options, given=given)
 
 
 def write_network(
-    side: Opened, target: Path, place: Path, form: Form, options: Options, names: Sequence[str] = ()
+    side: Opened,
+    target: Path,
+    place: Path,
+    form: Form,
+    options: Options,
+    names: Sequence[str] = (),
+    given: Origins | None = None,
 ) -> Conversion:
     """Write the network of `side`, a model, to `place`, which the report calls `target`, if it proves to be the same.
 
-    `names` are those of the framework's objects, one a layer of the network. Raises as `convert` does.
+    `names` are those of the framework's objects, one a layer of the network; where the weights stand in the file of
+    `side` is `given` where code is wanted, too. Raises as `convert` does.
     """
     assert side.reading is not None
     network = side.reading.network
@@ -110,6 +118,7 @@ def write_network(
         with Runners(options.limits) as runners:
             (made,) = runners.write(Order(printable(target, 300), layout, network.input_size, path, form.name))
         written, part = _read_back(path, layout, network, target)
+        code = porting_code(side, given, layout, written) if given else ""
         judged = Options(  # nothing that lets more pass: no tolerance, no symmetry, the dtype of the weights
             inputs=options.inputs,
             assumed=_assumed(side, written, options.assumed),
@@ -136,6 +145,7 @@ def write_network(
         not_converted=(*side.reading.not_compared, *side.reading.around.words),
         notes=(*layout.notes, *_notes(side)),
         comparison=replace(result, sides=(result.sides[0], replace(result.sides[1], source=shown))),
+        code=code,
     )
 
 

@@ -30,7 +30,7 @@ class FileError(RnnverifyError):
     kind = "file"
 
     def __init__(self, path: str | PurePath, found: str, advice: str = "") -> None:
-        self.path = str(path)
+        self.path, self.found = str(path), found
         super().__init__(f"{printable(path, 300)}: {found}" + (f"; {advice}" if advice else ""))
 
 

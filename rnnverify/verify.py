@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from rnnverify import lengths, reference, search
-from rnnverify.adapters import Reading
 from rnnverify.adequacy import Examiner
 from rnnverify.alignment import aligned
 from rnnverify.around import NOTHING
@@ -69,9 +68,9 @@ def finish(prepared: Prepared, runners: Runners) -> Comparison:
     batches = lengths.cut_batches(prepared.batches)
     observed = _observe(sides, traces, batches, options)
     examiner = Examiner(batches, options.activation_error)
-    readings = {side.source.label: side.reading for side in sides if side.reading}
+    by_label = {side.source.label: side for side in sides if side.reading}
     judged = [(b, _judge(observed[0], b, examiner, options)) for b in observed[1:]]
-    pairs = tuple(_diagnosed(pair, observed[0], b, readings) for b, pair in judged)
+    pairs = tuple(_diagnosed(pair, observed[0], b, by_label) for b, pair in judged)
     if plan:
         pairs = search.with_searched(pairs, plan, traces)
     result = Comparison(
@@ -130,14 +129,14 @@ def _judge(baseline: Observed, candidate: Observed, examiner: Examiner, options:
     return replace(pair, own_reasons=(*pair.own_reasons, words), reasons=(*pair.reasons, words))
 
 
-def _diagnosed(pair: Pair, baseline: Observed, candidate: Observed, readings: Mapping[str, Reading]) -> Pair:
+def _diagnosed(pair: Pair, baseline: Observed, candidate: Observed, sides: Mapping[str, Opened]) -> Pair:
     """`pair` with the mistakes behind a difference, and the lines of code that would have been right."""
     if pair.by_rounding != "DIFFERENT":
         return pair
     findings = diagnose(baseline, candidate)
     words = strangers(baseline, candidate) if not findings else ""
     remarks = (*pair.remarks, words) if words else pair.remarks
-    return replace(pair, findings=with_code(findings, (baseline.label, candidate.label), readings), remarks=remarks)
+    return replace(pair, findings=with_code(findings, (baseline.label, candidate.label), sides), remarks=remarks)
 
 
 def _observe(

@@ -81,7 +81,13 @@ def test_what_the_gates_of_keras_2_computed_cannot_be_written(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+def test_code_comes_with_gates(tmp_path: Path) -> None:
+    made = convert(GENUINE / "torch-1.5.1/gru_ra_bi_sd/model.pt", tmp_path / "port.keras", QUICK, show_code=True)
+    assert made.exit_code == 0 and "reset_after=True" in made.code
+    assert 'source["weight_ih_l0"][5:10].T' in made.code
+
+
 def test_code_is_refused_before_a_file_is_written(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="leave out --show-code"):
-        convert(GENUINE / "keras-2.2.4/gru_ra_bi_h5/model.h5", tmp_path / "port.keras", QUICK, show_code=True)
+        convert(GENUINE / "torch-2.13.0/rnn_a_parametrized/model.pt", tmp_path / "p.keras", QUICK, show_code=True)
     assert not list(tmp_path.iterdir())

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnverify.adapters import equinox_around
+from rnnverify.adapters.gate_order import in_order
 from rnnverify.adapters.jax_cell import Cell
 from rnnverify.adapters.jax_reading import reading_of
 from rnnverify.adapters.jax_restate import restate
@@ -116,4 +117,4 @@ def _role(key: str, gates: str) -> str:
         "bias": "input bias",
         "bias_n": "recurrent bias",
     }
-    return f"{what[key]}, gate{'s' * (key != 'bias_n')} {'n' if key == 'bias_n' else ', '.join(gates)}"
+    return what[key] + (", gate n" if key == "bias_n" else in_order(gates, "rows" * key.startswith("weight")))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnverify.adapters.gate_order import in_order
 from rnnverify.adapters.jax_cell import Cell
 from rnnverify.adapters.jax_weights import Weights, check_shape, finite
 from rnnverify.canonical import GATES, Array, CellKind, Direction, reorder
@@ -97,5 +98,5 @@ def _role(key: str, tree: Tree) -> str:
     if len(tree.gates) == 1:
         return what[kind]
     if len(modules) == 1:
-        return f"{what[kind]}, gates {', '.join(tree.gates)}"
+        return what[kind] + in_order(tree.gates, "columns" if kind == "kernel" else "")
     return f"{what[kind]}, gate {tree.gates[modules.index(module)]}"

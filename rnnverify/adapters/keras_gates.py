@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rnnverify.adapters.gate_order import in_order
 from rnnverify.adapters.keras_cells import Cell
 from rnnverify.canonical import GATES, Array, CellKind, Direction, Layer, reorder
 
@@ -30,6 +31,8 @@ APART: dict[CellKind, str] = {"gru": "zrh", "lstm": "icfo"}
 
 _CANONICAL = {"h": "n", "c": "g"}
 
+_HALVES = " (input, then recurrent)"
+
 Wanted = tuple[str, tuple[int, ...], str]
 """Of one tensor: its role, its shape, and that shape in letters."""
 
@@ -39,7 +42,8 @@ def wanted(cell: Cell, count: int, I: int) -> list[Wanted]:
     H, G = cell.units, len(GATES[cell.kind])
     if _apart(cell, count):
         shapes = [*zip(ROLES, ((I, H), (H, H), (H,)), ("(I, H)", "(H, H)", "(H,)"), strict=True)]
-        return [(f"{role} of gate {gate}", shape, text) for gate in APART[cell.kind] for role, shape, text in shapes]
+        gates = [_CANONICAL.get(gate, gate) for gate in APART[cell.kind]]
+        return [(f"{role} of gate {gate}", shape, text) for gate in gates for role, shape, text in shapes]
     g = str(G) if G > 1 else ""
     bias: Wanted = ("bias", (G * H,), f"({g}H,)")
     if cell.cudnn:
@@ -48,6 +52,14 @@ def wanted(cell: Cell, count: int, I: int) -> list[Wanted]:
         bias = ("bias", (2, G * H), f"(2, {g}H)")
     kernels: list[Wanted] = [("kernel", (I, G * H), f"(I, {g}H)"), ("recurrent_kernel", (H, G * H), f"(H, {g}H)")]
     return [*kernels, bias][:count]
+
+
+def gates_of(cell: Cell, count: int, role: str) -> str:
+    """In what order one of the `count` tensors of a cell holds the gates, for its role; empty where it has one."""
+    if _apart(cell, count):
+        return ""
+    two = role == "bias" and (cell.cudnn or (cell.kind == "gru" and cell.gating.reset_after))
+    return _HALVES * two + in_order(IN_ONE[cell.kind], "columns" if role != "bias" or (two and not cell.cudnn) else "")
 
 
 def direction(cell: Cell, arrays: Sequence[Array], reverse: bool) -> Direction:

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from rnnverify.adapters.keras_cells import Cell
-from rnnverify.adapters.keras_gates import Wanted, direction, wanted
+from rnnverify.adapters.keras_gates import Wanted, direction, gates_of, wanted
 from rnnverify.adapters.keras_layers import KerasLayer
 from rnnverify.canonical import Array, Direction, Layer, Merge
 from rnnverify.containers.contents import Contents
@@ -60,7 +60,7 @@ class NetworkBuilder:
         arrays = [self._values(name) for name in names]
         for (role, *_), name, array in zip(fitting, names, arrays, strict=True):
             self.tensors[name] = array
-            self.roles[name] = f"{where} {role.replace('_', ' ')}"
+            self.roles[name] = f"{where} {role.replace('_', ' ')}{gates_of(cell, len(names), role)}"
         return direction(cell, arrays, reverse)
 
     def _inputs(self, kernel: str) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnverify.adapters.gate_order import in_order
 from rnnverify.adapters.onnx_parts import GATE_COUNT, Part
 from rnnverify.adapters.onnx_values import NotConstantError, Value, Values
 from rnnverify.canonical import GATES, PEEPHOLES, Array, CellKind, Direction, reorder
@@ -28,7 +29,13 @@ PEEPHOLES_STORED = "iof"
 _INPUT, _FORGET = GATES["lstm"].index("i"), GATES["lstm"].index("f")
 INPUTS = {"W": 1, "R": 2, "B": 3, "P": 7}
 """Where the tensors stand among the inputs of a node."""
-_ROLES = {"W": "kernel (transposed)", "R": "recurrent kernel (transposed)", "B": "biases", "P": "peepholes"}
+_ROLES = {
+    "W": ("kernel (transposed)", "rows"),
+    "R": ("recurrent kernel (transposed)", "rows"),
+    "B": ("biases (input, then recurrent)", ""),
+    "P": ("peepholes", ""),
+}
+"""What the tensors of a node are, and along what their gates lie."""
 _ADVICE = "the file contradicts itself: export the model again"
 
 
@@ -52,8 +59,13 @@ def read_weights(path: Path, part: Part, values: Values) -> Weights:
     found = {role: value for role in INPUTS if (value := _input(path, part, role, values)) is not None}
     _check(path, part, {role: value.array for role, value in found.items()})
     directions = tuple(_direction(part, found, d) for d in range(len(part.ways)))
-    roles = tuple((leaf, _ROLES[role]) for role, value in found.items() for leaf in value.leaves)
+    roles = tuple((leaf, _role(part, role)) for role, value in found.items() for leaf in value.leaves)
     return Weights(directions, found, roles)
+
+
+def _role(part: Part, role: str) -> str:
+    words, along = _ROLES[role]
+    return words + in_order(PEEPHOLES_STORED if role == "P" else STORED[part.op], along)
 
 
 def _input(path: Path, part: Part, role: str, values: Values) -> Value | None:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+from rnnverify.adapters.gate_order import in_order
 from rnnverify.adapters.tensorflow_arrays import SAVE_AGAIN, Arrays
 from rnnverify.adapters.tensorflow_gates import LAYOUTS, GateLayout, gating, with_forget_bias
 from rnnverify.adapters.tensorflow_names import Cell
 from rnnverify.canonical import Direction, Gating
 from rnnverify.errors import printable
 
-_WORDS = {
-    "lstm": "i, g, f, o",
-    "coupled": "g, f, o, with i = 1 - f",
-    "gru": "r, z",
-    "cudnn_gru": "r, z",
-    "keras_lstm": "i, f, g, o",
-    "keras_gru": "z, r, n",
-}
-"""The gates in the order in which a kernel has them."""
-
 _PLACES = {
+    "kernel": "kernel",
     "bias": "bias",
     "recurrent_kernel": "recurrent kernel",
     "candidate_kernel": "kernel and recurrent kernel of the candidate",
@@ -52,7 +44,7 @@ def gated_direction(arrays: Arrays, cell: Cell, where: str, forget_bias: float) 
         wanted_shape = layout.shapes(sizes)[role]
         if not (layout.two_biases and role == "bias" and array.shape == (2, *wanted_shape)):
             arrays.check_shape(cell, role, array, wanted_shape, H)
-        arrays.place(cell, role, f"{where} {_PLACES[role]}" if role != "kernel" else _of_kernel(cell, where, I, P))
+        arrays.place(cell, role, f"{where} {_place(layout, role, array.ndim, I, P)}")
     direction = layout.make(found)
     if layout.cell == "lstm" and forget_bias:
         direction = with_forget_bias(cell.kind, direction, forget_bias)
@@ -74,8 +66,12 @@ def _check_complete(arrays: Arrays, cell: Cell, layout: GateLayout) -> None:
         raise arrays.refused(f"{cell.shown} has no {' and no '.join(sorted(missing))}", SAVE_AGAIN)
 
 
-def _of_kernel(cell: Cell, where: str, I: int, P: int) -> str:
-    order = f"of the gates {_WORDS[cell.kind]}"
-    if cell.kind.startswith("keras"):
-        return f"{where} kernel {order}"
-    return f"{where} kernel (rows 0-{I - 1}) and recurrent kernel (rows {I}-{I + P - 1}) {order}"
+def _place(layout: GateLayout, role: str, axes: int, I: int, P: int) -> str:
+    """Where an array of that role goes, and the order of the gates in it where it has several."""
+    words = _PLACES[role]
+    if role == "kernel" and layout.rows != "x":
+        words = f"kernel (rows 0-{I - 1}) and recurrent kernel (rows {I}-{I + P - 1})"
+    if role not in ("kernel", "recurrent_kernel", "bias"):
+        return words
+    tied = ", with i = 1 - f" * (layout.cell == "lstm" and "i" not in layout.stored)
+    return words + in_order(layout.stored, "columns" if axes == 2 else "") + tied

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rnnverify.adapters.keras_gates import IN_ONE
 from rnnverify.canonical import GATES, Array, CellKind, Direction, Gating, reorder
 
 Arrays = Mapping[str, Array]
@@ -30,6 +31,9 @@ Sizes = tuple[int, int, int]
 Shapes = Callable[[Sizes], Mapping[str, tuple[int, ...]]]
 """By role, the shapes of the arrays of a cell of these sizes."""
 
+LSTM = "igfo"
+"""The gates of TensorFlow's own LSTM cells in the order of their columns."""
+
 _PEEPHOLES = ("peephole_i", "peephole_f", "peephole_o")
 
 
@@ -38,12 +42,16 @@ class GateLayout:
     """One layout; `shapes` says what shape each array has that such a cell may hold."""
 
     cell: CellKind
-    gates: int  # beside each other in the kernel
+    stored: str  # the gates that lie beside each other in the kernel, in order
     shapes: Shapes
     optional: tuple[frozenset[str], ...]  # groups that are there whole, or not at all
     make: Callable[[Arrays], Direction]  # one that runs forward, without a forget bias
     rows: str = "[x, h]"  # what the rows of the kernel are over; x where there is a recurrent one
     two_biases: bool = False  # the bias may have two rows
+
+    @property
+    def gates(self) -> int:
+        return len(self.stored)
 
     def sizes(self, kernel: tuple[int, ...], projection: tuple[int, ...] | None) -> Sizes | None:
         """I, P and H, from the shapes of the kernel and the projection; None where no cell can have them."""
@@ -77,7 +85,7 @@ def _split(matrix: Array, gates: int) -> Array:
 
 
 def _lstm(arrays: Arrays) -> Direction:
-    weights, bias = (reorder(_split(arrays[role], 4), "igfo", GATES["lstm"]) for role in ("kernel", "bias"))
+    weights, bias = (reorder(_split(arrays[role], 4), LSTM, GATES["lstm"]) for role in ("kernel", "bias"))
     peephole = np.stack([arrays[role] for role in _PEEPHOLES]) if "peephole_i" in arrays else None
     return _from_rows(weights, bias, np.zeros_like(bias), arrays.get("projection"), peephole)
 
@@ -120,7 +128,9 @@ def _from_rows(
     return Direction(kernel, recurrent, bias, bias_recurrent, peephole=peephole, projection=projection)
 
 
-def _keras(stored: str, wanted: str) -> Callable[[Arrays], Direction]:
+def _keras(cell: CellKind) -> Callable[[Arrays], Direction]:
+    stored, wanted = IN_ONE[cell], GATES[cell]
+
     def make(arrays: Arrays) -> Direction:
         G = len(stored)
         kernel, recurrent = (reorder(_split(arrays[r], G), stored, wanted) for r in ("kernel", "recurrent_kernel"))
@@ -163,14 +173,15 @@ def _keras_shapes(gates: int) -> Shapes:
 
 
 _PROJECTION = frozenset({"projection"})
+_BIAS = (frozenset({"bias"}),)
 LAYOUTS: dict[str, GateLayout] = {
-    "lstm": GateLayout("lstm", 4, _lstm_shapes(4, _PEEPHOLES), (frozenset(_PEEPHOLES), _PROJECTION), _lstm),
+    "lstm": GateLayout("lstm", LSTM, _lstm_shapes(4, _PEEPHOLES), (frozenset(_PEEPHOLES), _PROJECTION), _lstm),
     "coupled": GateLayout(
-        "lstm", 3, _lstm_shapes(3, _PEEPHOLES[1:]), (frozenset(_PEEPHOLES[1:]), _PROJECTION), _coupled
+        "lstm", "gfo", _lstm_shapes(3, _PEEPHOLES[1:]), (frozenset(_PEEPHOLES[1:]), _PROJECTION), _coupled
     ),
-    "gru": GateLayout("gru", 2, _gru_shapes, (), _gru),
-    "cudnn_gru": GateLayout("gru", 2, _cudnn_shapes, (), _cudnn_gru),
-    "keras_lstm": GateLayout("lstm", 4, _keras_shapes(4), (frozenset({"bias"}),), _keras("ifgo", GATES["lstm"]), "x"),
-    "keras_gru": GateLayout("gru", 3, _keras_shapes(3), (frozenset({"bias"}),), _keras("zrn", GATES["gru"]), "x", True),
+    "gru": GateLayout("gru", "rz", _gru_shapes, (), _gru),
+    "cudnn_gru": GateLayout("gru", "rz", _cudnn_shapes, (), _cudnn_gru),
+    "keras_lstm": GateLayout("lstm", IN_ONE["lstm"], _keras_shapes(4), _BIAS, _keras("lstm"), "x"),
+    "keras_gru": GateLayout("gru", IN_ONE["gru"], _keras_shapes(3), _BIAS, _keras("gru"), "x", True),
 }
 """By the kind that `tensorflow_kinds` tells."""

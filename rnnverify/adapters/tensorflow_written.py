@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rnnverify.adapters.layout import one_bias
+from rnnverify.adapters.tensorflow_gates import LSTM
 from rnnverify.canonical import GATES, PEEPHOLES, Array, Direction, Layer, reorder
 
 _FORGET = GATES["lstm"].index("f")
@@ -83,9 +84,8 @@ def arrays_of(layer: Layer, direction: Direction, where: str, target: Path, dtyp
             "candidate/kernel": weights[2].astype(dtype),
             "candidate/bias": bias[2],
         }
-    stored, wanted = GATES["lstm"], "igfo"
-    found = {"kernel": _beside(reorder(weights, stored, wanted), dtype)}
-    found["bias"] = reorder(bias, stored, wanted).reshape(-1)
+    found = {"kernel": _beside(reorder(weights, GATES["lstm"], LSTM), dtype)}
+    found["bias"] = reorder(bias, GATES["lstm"], LSTM).reshape(-1)
     if direction.peephole is not None:
         found |= {f"w_{g}_diag": w.astype(dtype) for g, w in zip(PEEPHOLES, direction.peephole, strict=True)}
     if direction.projection is not None:

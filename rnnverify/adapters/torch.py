@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from rnnverify.adapters import torch_around, torch_facts, torch_gates, torch_hand
+from rnnverify.adapters.gate_order import in_order
 from rnnverify.adapters.reading import Reading, Recipe
+from rnnverify.adapters.torch_gates import ORDERS
 from rnnverify.adapters.torch_parts import Part, find_parts, select
 from rnnverify.adapters.torch_weights import Weights, read_weights, suffixes
 from rnnverify.canonical import Array, Direction, Layer, Network
@@ -112,12 +114,13 @@ def _roles(part: Part, weights: Weights, lowest: int) -> Iterator[tuple[str, str
     for layer, reverse, suffix in suffixes(part.cell, weights.layers, weights.bidirectional):
         where = f"layer {lowest + layer}" + (" reverse" if reverse else "")
         for kind, role in _ROLES.items():
+            gates = "" if kind == "weight_hr" else in_order(ORDERS[part.kind], "rows" * kind.startswith("weight"))
             forms = part.forms.get(f"{kind}{suffix}", {})
             for tensor in forms.values():
                 if part.hand:
                     yield from _roles_by_hand(part, tensor.name, f"{where} {role}")
                 else:
-                    yield tensor.name, f"{where} {role}" + (", as size and direction" if len(forms) > 1 else "")
+                    yield tensor.name, f"{where} {role}{gates}" + (", as size and direction" if len(forms) > 1 else "")
 
 
 def _roles_by_hand(part: Part, name: str, role: str) -> Iterator[tuple[str, str]]:

@@ -54,7 +54,7 @@ def test_the_weights_are_where_the_layout_says(tmp_path: Path) -> None:
         np.testing.assert_array_equal(direction.bias_recurrent[0], arrays["B"][d, 4:])
         assert direction.reverse == bool(d) and direction.has_bias
     assert found.roles["W"] == "layer 0 kernel (transposed), both directions"
-    assert found.roles["B"] == "layer 0 biases, both directions"
+    assert found.roles["B"] == "layer 0 biases (input, then recurrent), both directions"
 
 
 def test_without_biases_and_backward(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_the_gates_of_an_lstm(tmp_path: Path) -> None:
     assert direction.peephole is not None
     for g, letter in enumerate("ifo"):
         np.testing.assert_array_equal(direction.peephole[g], P[letter])
-    assert found.roles["P"] == "layer 0 peepholes"
+    assert found.roles["P"] == "layer 0 peepholes, gates i, o, f"
     stated = ["HardSigmoid", "Relu", "Softsign"]
     (layer,) = reading(lstm(activations=stated, clip=3.0)[1], tmp_path).network.layers
     assert layer.activation == "clip(3)relu"

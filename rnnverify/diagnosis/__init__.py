@@ -23,7 +23,7 @@ from rnnverify.diagnosis import by_behaviour, by_runs, by_weights, digits
 from rnnverify.diagnosis.by_behaviour import Behaviour, finite_part
 from rnnverify.diagnosis.by_outputs import by_outputs
 from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, ROUNDED
-from rnnverify.diagnosis.hypothesis import Hypothesis, Seen, advice_for, touched, words
+from rnnverify.diagnosis.hypothesis import Hypothesis, Seen, advice_for, touched
 from rnnverify.diagnosis.likeness import LIKENESSES, ONE_SIDED, alike, unrelated
 from rnnverify.diagnosis.search import Chain, Search, Step
 from rnnverify.diagnosis.search_outputs import OutputSearch

@@ -129,6 +129,7 @@ class Gating:
     output: str = ""  # LSTM, of the cell state where it becomes h; empty: that of the candidate
     reset_after: bool = True  # GRU: the reset gate acts after the recurrent product, else on h before it
     cell_clip: float = 0.0  # LSTM: no cell state grows beyond it; 0: none
+    forget_added: float = 0.0  # LSTM: added to the forget gate after its activation; only a mistake does that
 
 
 @dataclass(frozen=True)
@@ -179,10 +180,11 @@ class Layer:
     def formula(self) -> tuple[object, ...]:
         """All that decides what a step computes, but for the weights."""
         output = self.gating.output or self.activation
+        added = f" + {self.gating.forget_added:g} in the forget gate" * bool(self.gating.forget_added)
         gates = {
             "rnn": (),
             "gru": (self.gating.activation, self.gating.reset_after),
-            "lstm": (self.gating.activation, output, self.gating.cell_clip),
+            "lstm": (self.gating.activation + added, output, self.gating.cell_clip),
         }
         return (self.cell, self.activation, *gates[self.cell])
 

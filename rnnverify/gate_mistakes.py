@@ -87,12 +87,12 @@ def gates_as_dl4j(network: Network) -> Network | None:
 
 def forget_bias_not_added(network: Network) -> Network | None:
     """the forget bias of 1 that is added at run time is missing"""
-    return in_directions(network, "lstm", lambda d: _with_forget_bias(d, -1))
+    return in_directions(network, "lstm", lambda d: with_forget_bias(d, -1))
 
 
 def forget_bias_added_twice(network: Network) -> Network | None:
     """a forget bias of 1 is added to one that holds it"""
-    return in_directions(network, "lstm", lambda d: _with_forget_bias(d, 1))
+    return in_directions(network, "lstm", lambda d: with_forget_bias(d, 1))
 
 
 def peepholes_ignored(network: Network) -> Network | None:
@@ -177,7 +177,8 @@ def _candidate_biases(network: Network, change: Callable[[Array, Array], tuple[A
     return in_layers(network, "gru", of)
 
 
-def _with_forget_bias(d: Direction, more: float) -> Direction:
+def with_forget_bias(d: Direction, more: float) -> Direction:
+    """`d` with `more` added to the bias of its forget gate, apart from what a file with one bias holds."""
     b_hh = d.bias_recurrent.copy()
     b_hh[GATES["lstm"].index("f")] += np.asarray(more, b_hh.dtype)
     return replace(d, bias_recurrent=b_hh)

@@ -29,6 +29,7 @@ class Steps:
     c0: Array | None = None  # (B, H) of an LSTM; None for zeros
     h_n: Array | None = None  # (B, P): the final state as it was handed out; None where it was not recorded
     c_n: Array | None = None  # (B, H) likewise
+    c0_off: Array | None = None  # (B, H): how far c0 may lie from the true one, where it was not recorded
 
 
 def recorded_steps(network: Network, run: Run, dtype: str = "") -> Iterator[Steps]:

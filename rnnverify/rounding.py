@@ -110,6 +110,13 @@ def explains(
         return all(budget.holds for budget in _run_budgets(network, run, dtype, None, allowed, judges))
 
 
+def explains_steps(steps: Steps, dtype: str) -> bool:
+    """Whether rounding explains every one of `steps`."""
+    judge = judge_of(steps.layer, steps.direction, steps.direction.bias_magnitude, dtype, None)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return _direction_budget(steps, judge, dtype).holds
+
+
 def _run_budgets(
     network: Network, run: Run, dtype: str, other: Network | None, allowed: Allowed | None, judges: Judges
 ) -> Iterator[Budget]:
@@ -194,7 +201,8 @@ def _direction_budget(steps: Steps, judge: Judge, dtype: str) -> Budget:
         rows = slice(first, min(first + at_once, B))
         if isinstance(judge, LstmStep):
             H = steps.direction.hidden_size
-            judge.begin(np.zeros((rows.stop - first, H)) if steps.c0 is None else np.asarray(steps.c0[rows]))
+            c0 = np.zeros((rows.stop - first, H)) if steps.c0 is None else np.asarray(steps.c0[rows])
+            judge.begin(c0, None if steps.c0_off is None else steps.c0_off[rows])
         finals += _add_blocks(tally, steps, rows, max(1, at_once // (rows.stop - first)), judge, dtype)
     return _with_finals(tally.budget(), steps, finals)
 

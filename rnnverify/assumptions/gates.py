@@ -156,9 +156,12 @@ def _with_forget_bias(layer: Layer, value: str) -> Layer:
 
 
 def _coupled(direction: Direction) -> bool:
-    """Whether the input gate is 1 minus the forget gate, which has to stay so."""
-    into, forget = direction.kernel[_INPUT], direction.kernel[_FORGET]
-    return bool(forget.any() and (into == -forget).all())
+    """Whether the input gate is 1 minus the forget gate, in what is added too: then it has to stay so.
+
+    A cell with four gates may hold such weights, and adds to the forget gate alone.
+    """
+    opposite = ((w[_INPUT] == -w[_FORGET]).all() for w in (direction.kernel, direction.bias_recurrent))
+    return bool(direction.kernel[_FORGET].any() and all(opposite))
 
 
 FACTS = (

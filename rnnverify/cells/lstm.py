@@ -5,7 +5,8 @@
     c' = f * c + i * g        o = s(v_o + p_o * c')     h' = (o * out(c')) M
 
 The peepholes p, the projection M and a clip of c' are there where the file has them. A forget bias that is added at run
-time is part of b_hh. Coupled gates are two gates with opposite weights: 1 - s(v) = s(-v).
+time is part of b_hh; one that is added to f itself is a mistake, known by behaviour only. Coupled gates are two gates
+with opposite weights: 1 - s(v) = s(-v).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def formula(
         v_i, v_f, v_g, v_o = (v[..., k * H : (k + 1) * H] for k in range(4))
         if peephole is not None:
             v_i, v_f = v_i + peephole[0] * c, v_f + peephole[1] * c
-        c = gate(v_f) * c + gate(v_i) * act(v_g)
+        c = (gate(v_f) + gating.forget_added) * c + gate(v_i) * act(v_g)
         if gating.cell_clip:
             c = np.clip(c, -gating.cell_clip, gating.cell_clip)
         if peephole is not None:

@@ -11,6 +11,8 @@ As f is at most about 1 and h is read anew at each step, e grows no faster than 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from rnnverify.canonical import Array, Direction, Layer
@@ -18,6 +20,8 @@ from rnnverify.cells.enclosure import Activation, Bounded, Product, operation, r
 from rnnverify.cells.recurrence import side_by_side
 from rnnverify.precision import smallest
 from rnnverify.step import Allowed, ratio
+
+_NEARLY = 1 - 2.0**-24  # beyond it out cannot be turned back
 
 
 class LstmStep:
@@ -27,7 +31,7 @@ class LstmStep:
         self, layer: Layer, direction: Direction, bias_magnitude: Array, dtype: str, allowed: Allowed | None
     ) -> None:
         self._H, self._dtype, self._u = direction.hidden_size, dtype, operation(dtype)
-        self._clip = layer.gating.cell_clip
+        self._clip, self._added = layer.gating.cell_clip, layer.gating.forget_added
         self._act, self._gate, self._out = (
             Activation(name, dtype, allowed)
             for name in (layer.activation, layer.gating.activation, layer.gating.output or layer.activation)
@@ -42,9 +46,9 @@ class LstmStep:
         self._projection = None if M is None else Product(M.astype(np.float64), dtype)
         self.begin(np.zeros((1, self._H)))
 
-    def begin(self, c0: Array) -> None:
-        """What is judged next starts from the cell state c0 (B, H)."""
-        self.cell: Bounded = (c0.astype(np.float64), np.zeros(c0.shape))
+    def begin(self, c0: Array, off: Array | None = None) -> None:
+        """What is judged next starts from the cell state c0 (B, H), or from one within `off` (B, H) of it."""
+        self.cell: Bounded = (c0.astype(np.float64), np.zeros(c0.shape) if off is None else off)
         """(B, H): the cell state after the last step that was judged."""
 
     def judge(self, terms: Array, h: Array) -> tuple[Array, Array, Array]:
@@ -62,6 +66,23 @@ class LstmStep:
         sizes = (self._product.sizes(rows) + self._bias_size).reshape(shape)
         return self._through(z, sizes, count)
 
+    def shown_cell(self, terms: Array, h: Array, inverse: Callable[[Array], Array]) -> Bounded:
+        """The cell state (b, H) that h (b, H) shows, after one step with terms (b, I+H); `inverse` is that of out.
+
+        How far it may be off is infinite where h is too near its bounds. There may be no peepholes and no projection.
+        """
+        rows, count = terms, (np.count_nonzero(terms, axis=1) + 2)[:, None]
+        z, sizes = self._product(rows) + self._bias, self._product.sizes(rows) + self._bias_size
+        o = slice(2 * self._H, 3 * self._H)
+        opened, phi = self._gate(z[:, o], reach(sizes[:, o], count, self._dtype))
+        emitted = h / opened
+        _, rounded = self._out(inverse(np.clip(emitted, -_NEARLY, _NEARLY)), np.zeros(h.shape))
+        off = (np.abs(emitted) * phi + (opened + phi) * rounded + 2 * self._u * np.abs(h)) / (opened - phi)
+        middle, low, high = (inverse(emitted + way * off) for way in (0, -1, 1))
+        wide = np.maximum(high - middle, middle - low)
+        told = np.isfinite(wide) & (opened > phi)
+        return np.where(told, middle, 0.0), np.where(told, wide, np.inf)
+
     def _through(self, z: Array, sizes: Array, count: Array) -> Bounded:
         """h of every step (b, t, P), from what its gates read of x and h (b, t, 4H)."""
         i, f, o, g = (slice(k * self._H, (k + 1) * self._H) for k in range(4))
@@ -71,12 +92,12 @@ class LstmStep:
         if self._looks:
             for t in range(z.shape[1]):
                 let_in, kept = (self._peeping(n, z[:, t, k], sizes[:, t, k], count[:, t]) for n, k in enumerate((i, f)))
-                self._advance(*self._moves(let_in, kept, (candidate[0][:, t], candidate[1][:, t])))
+                self._advance(*self._moves(let_in, self._kept(kept), (candidate[0][:, t], candidate[1][:, t])))
                 cells[:, t], widths[:, t] = self.cell
             opened = self._peeping(2, z[..., o], sizes[..., o], count, (cells, widths))
         else:
             gate, phi = self._gate(z[..., gates], reach(sizes[..., gates], count, self._dtype))
-            moves = self._moves((gate[..., i], phi[..., i]), (gate[..., f], phi[..., f]), candidate)
+            moves = self._moves((gate[..., i], phi[..., i]), self._kept((gate[..., f], phi[..., f])), candidate)
             for t in range(z.shape[1]):
                 self._advance(*(part[:, t] for part in moves))
                 cells[:, t], widths[:, t] = self.cell
@@ -89,6 +110,13 @@ class LstmStep:
         weight = self._peephole[gate]
         off = reach(sizes + np.abs(weight) * (np.abs(c) + e), count, self._dtype)
         return self._gate(z + weight * c, off + np.abs(weight) * e)
+
+    def _kept(self, f: Bounded) -> Bounded:
+        """The forget gate with what is added to it."""
+        if not self._added:
+            return f
+        kept = f[0] + self._added
+        return kept, f[1] + self._u * (np.abs(kept) + f[1])
 
     def _moves(self, i: Bounded, f: Bounded, g: Bounded) -> tuple[Array, Array, Array, Array, Array]:
         """What takes one cell state and its width to the next, as `_advance` has them."""

@@ -23,8 +23,8 @@ from rnnverify.diagnosis import by_behaviour, by_runs, by_weights, digits
 from rnnverify.diagnosis.by_behaviour import Behaviour, finite_part
 from rnnverify.diagnosis.by_outputs import by_outputs
 from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, ROUNDED
-from rnnverify.diagnosis.hypothesis import Hypothesis, Seen, advice_for, touched, words
-from rnnverify.diagnosis.likeness import LIKENESSES, tensors_of, unrelated
+from rnnverify.diagnosis.hypothesis import Hypothesis, Seen, advice_for, touched
+from rnnverify.diagnosis.likeness import LIKENESSES, ONE_SIDED, alike, unrelated
 from rnnverify.diagnosis.search import Chain, Search, Step
 from rnnverify.diagnosis.search_outputs import OutputSearch
 from rnnverify.diagnosis.shown import shown_weights
@@ -84,16 +84,7 @@ def _two_networks(baseline: Observed, candidate: Observed, before: float | None)
         partial = partial or _in_part(best, right.network, wrong, before)
     if partial:
         return partial
-    tensors = tensors_of(a, b)
-    for likeness in LIKENESSES:
-        name, advice = words(likeness)
-        alike = [
-            Finding(name, advice, proof, before, None, where, candidate.label, changed)
-            for where, proof, changed in likeness(tensors)
-        ]
-        if alike:
-            return alike
-    return []
+    return alike(a, b, candidate.label, LIKENESSES, before) or alike(b, a, baseline.label, ONE_SIDED, before)
 
 
 def _search_weights(known: Network, other: Network) -> tuple[Chain | None, Chain]:

@@ -7,6 +7,7 @@ import numpy as np
 from rnnverify import reference
 from rnnverify.canonical import Network
 from rnnverify.deviation import UNIT
+from rnnverify.diagnosis.begun import initial_state_not_zero
 from rnnverify.diagnosis.by_behaviour import recorded
 from rnnverify.diagnosis.families import RUNS
 from rnnverify.diagnosis.hypothesis import words
@@ -28,7 +29,11 @@ def by_runs(network: Network, shown: Observed, before: float | None) -> list[Fin
             name, advice = words(restore)
             after = _left(restore, where, network, runs)
             return [Finding(name, advice, "confirmed", before, after, where, shown.label)]
-    return []
+    left = initial_state_not_zero(network, unexplained, shown.arithmetic)  # explains the least
+    if left is None:
+        return []
+    name, advice = words(initial_state_not_zero)
+    return [Finding(name, advice, "confirmed", before, left, "", shown.label)]
 
 
 def holds(network: Network, run: Run, dtype: str) -> bool:

@@ -15,6 +15,7 @@ from rnnverify.diagnosis import (
     order,
     outputs,
     runs,
+    scales,
     weights,
 )
 from rnnverify.diagnosis.hypothesis import Hypothesis, both_ways
@@ -54,6 +55,7 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
         both_ways(gated_biases.candidate_biases_swapped),
         Hypothesis(gated_biases.forget_bias_not_added, gated_biases.forget_bias_added_twice),
         Hypothesis(gated_biases.forget_bias_added_twice, gated_biases.forget_bias_not_added),
+        both_ways(gated_biases.biases_reshaped, in_pairs=False),
         Hypothesis(gated_biases.biases_cut_elsewhere, None, in_pairs=False),
     ),
     "biases": (
@@ -69,6 +71,7 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
         both_ways(formulas.reset_on_the_other_side),
         both_ways(formulas.gate_activation_is_another),
         both_ways(formulas.output_activation_is_another),
+        Hypothesis(formulas.forget_bias_after_activation, None, in_pairs=False),
         both_ways(formulas.cell_clip_ignored),
         Hypothesis(formulas.peepholes_not_loaded, None),
         both_ways(formulas.peepholes_in_another_order),
@@ -95,7 +98,9 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
     ),
     "digits": (
         ROUNDED,
-        Hypothesis(weights.kernel_scaled, None, in_pairs=False),
+        Hypothesis(scales.kernel_scaled, None, in_pairs=False),
+        Hypothesis(scales.columns_scaled, None, in_pairs=False),
+        Hypothesis(scales.weights_dropped, None, in_pairs=False),
     ),
 }
 """Mistakes in the network: in weights, activations, or the way it is put together."""
@@ -112,9 +117,8 @@ RUNS: tuple[Restore, ...] = (
     runs.layers_not_chained,
     runs.final_state_of_last_step,
     runs.padding_not_masked,
-    runs.initial_state_not_zero,
 )
-"""Mistakes in how a network is run; the last explains the least."""
+"""Mistakes in how a network is run."""
 
 OUTPUTS: tuple[Remake, ...] = (
     outputs.output_turned_round,

@@ -20,7 +20,7 @@ from rnnverify.diagnosis.hypothesis import (
     with_tensors,
     with_words,
 )
-from rnnverify.gate_mistakes import in_directions
+from rnnverify.gate_mistakes import in_directions, with_forget_bias
 
 _GATED: tuple[CellKind, ...] = ("gru", "lstm")
 
@@ -70,6 +70,28 @@ def output_activation_is_another(network: Network, seen: Seen) -> Networks:
     TensorFlow: activation= of the cell is of both.
     """
     yield from _with_gating(network, seen, ("lstm",), "output", ("tanh", "linear", "relu", "sigmoid"))
+
+
+def forget_bias_after_activation(network: Network, seen: Seen) -> Networks:
+    """the forget bias is added after the sigmoid
+
+    A forget bias belongs to what the gate reads, f = sigmoid(v + 1), and here it is added to the gate itself: f =
+    sigmoid(v) + 1 is never below 1, and the cell state grows at each step. Add it before.
+
+    Keras: it is part of bias, so nothing is to be added.
+    PyTorch: it is part of bias_ih_l0, so nothing is to be added.
+    TensorFlow: sigmoid(f + forget_bias) * c, as BasicLSTMCell has it.
+    """
+    if seen.network is not None:
+        return  # no file says so: it is the code of a side that is known by what it did
+    for lower in (1.0, 0.0):  # the bias that is known holds it already, or does not
+
+        def change(layer: Layer, lower: float = lower) -> Layer:
+            directions = tuple(with_forget_bias(d, -lower) for d in layer.directions) if lower else layer.directions
+            return replace(layer, directions=directions, gating=replace(layer.gating, forget_added=1.0))
+
+        words = "for that in the bias" if lower else "beside that in the bias"
+        yield from with_words(words, everywhere_and_in_one_layer(network, ("lstm",), change))
 
 
 def cell_clip_ignored(network: Network, seen: Seen) -> Networks:

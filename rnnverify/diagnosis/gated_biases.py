@@ -18,6 +18,7 @@ from rnnverify.diagnosis.hypothesis import (
     side_by_side,
     with_words,
 )
+from rnnverify.gate_mistakes import with_forget_bias
 
 _FORGET = GATES["lstm"].index("f")
 _USUAL = 1.0
@@ -113,6 +114,36 @@ def biases_cut_elsewhere(network: Network, _: Seen) -> Networks:
                 yield from with_words(f"of {second} the second half, of the others the first", made)
 
 
+def biases_reshaped(network: Network, _: Seen) -> Networks:
+    """two biases are mixed by a reshape
+
+    One array holds both, as two rows or as two columns, and it was reshaped from one to the other where it should be
+    transposed: an offset from step 0 on. Transpose it.
+
+    Keras: bias of GRU with reset_after is (2, 3 H): the input biases are row 0.
+    PyTorch: bias_ih_l0 is one row or column of such an array, bias_hh_l0 the other.
+    TensorFlow: only cells of cuDNN have two.
+    """
+    # keras-team/keras#15915, majianjia/nnom#82
+    for change in (_columns_as_rows, _rows_as_columns):
+        yield from everywhere_and_apart(network, lambda n, c=change: gate_mistakes.in_directions(n, "gru", c))  # type: ignore[misc]  # mypy infers no type for a lambda with a default
+
+
+def _columns_as_rows(d: Direction) -> Direction:
+    """An array (G H, 2) of both, reshaped to (2, G H)."""
+    return _with_rows(d, np.stack([d.bias_input.ravel(), d.bias_recurrent.ravel()], axis=1).reshape(2, -1))
+
+
+def _rows_as_columns(d: Direction) -> Direction:
+    """An array (2, G H) of both, reshaped to (G H, 2)."""
+    return _with_rows(d, np.concatenate([d.bias_input, d.bias_recurrent]).reshape(-1, 2).T)
+
+
+def _with_rows(d: Direction, rows: Array) -> Direction:
+    first, second = (row.reshape(d.bias_input.shape) for row in rows)
+    return replace(d, bias_input=first, bias_recurrent=second)
+
+
 def _each_gated(network: Network, change: object) -> Network | None:
     assert callable(change)
     changed: Network | None = None
@@ -149,7 +180,8 @@ def _forget_bias(network: Network, seen: Seen, lower: bool) -> Networks:
     """A constant taken from the biases of all forget gates, or added to them: 1, or what both files show."""
     sign = -1.0 if lower else 1.0
     made = everywhere_and_apart(
-        network, lambda n: gate_mistakes.in_directions(n, "lstm", lambda d: _with_forget_bias(d, sign * _USUAL))
+        network,
+        lambda n: gate_mistakes.in_directions(n, "lstm", lambda d: with_forget_bias(d, sign * _USUAL)),
     )
     yield from made
     if seen.network is None:
@@ -159,17 +191,10 @@ def _forget_bias(network: Network, seen: Seen, lower: bool) -> Networks:
         if network.layers[place[0]].cell == "lstm":
             value = _constant(ours.bias[_FORGET], theirs.bias[_FORGET])
             if value * sign > 0 and abs(value) != _USUAL:
-                found = placed(found, place, _with_forget_bias(ours, value))
+                found = placed(found, place, with_forget_bias(ours, value))
                 values.append(f"{named(network, place)}: {abs(value):.4g}")
     if values:
         yield ", ".join(values), found
-
-
-def _with_forget_bias(d: Direction, more: float) -> Direction:
-    """Apart from what the file holds where it holds one bias: each is rounded by itself."""
-    b_hh = d.bias_recurrent.copy()
-    b_hh[_FORGET] += np.asarray(more, b_hh.dtype)
-    return replace(d, bias_recurrent=b_hh)
 
 
 def _constant(a: Array, b: Array) -> float:

@@ -5,7 +5,7 @@ An order is written as the letters of `canonical.GATES`: block k of what is read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -93,13 +93,14 @@ def gates_interleaved(network: Network, _: Seen) -> Networks:
     TensorFlow: kernel is (I + H, gates * H), gate after gate.
     """
     # chainer/chainer#2425: its LSTM holds a, i, f, o of one unit after the other
-    for cell, orders in _BY_UNIT.items():
-        for order in orders:
-            for change in (_by_unit, _by_gate):
-                changed = _interleaved(network, cell, order, change)
-                if changed is not None:
-                    words = f"in the order {', '.join(order)}"
-                    yield from with_words(words, everywhere_and_apart(network, lambda _, made=changed: made))  # type: ignore[misc]  # mypy infers no type for a lambda with a default
+    for tensors, which in ((_ALL, ""), (_BIASES, "bias, ")):
+        for cell, orders in _BY_UNIT.items():
+            for order in orders:
+                for change in (_by_unit, _by_gate):
+                    changed = _interleaved(network, cell, order, change, tensors)
+                    if changed is not None:
+                        words = f"{which}in the order {', '.join(order)}"
+                        yield from with_words(words, everywhere_and_apart(network, lambda _, made=changed: made))  # type: ignore[misc]  # mypy infers no type for a lambda with a default
 
 
 def update_gate_complemented(network: Network, _: Seen) -> Networks:
@@ -162,7 +163,8 @@ _SOME: tuple[tuple[tuple[str, ...], str], ...] = (
     (("recurrent_kernel", "bias_input", "bias_recurrent"), "recurrent kernel and bias"),
     (("kernel", "recurrent_kernel"), "both kernels, not the bias"),
 )
-_ALL = ("kernel", "recurrent_kernel", "bias_input", "bias_recurrent")
+_BIASES = ("bias_input", "bias_recurrent")
+_ALL = ("kernel", "recurrent_kernel", *_BIASES)
 
 
 _BY_UNIT: Mapping[CellKind, tuple[str, ...]] = {"gru": ("rzn", "zrn"), "lstm": ("ifgo", "gifo")}
@@ -199,8 +201,13 @@ def _whose(cell: CellKind, order: str) -> str:
     return f" ({name})" if name else ""
 
 
-def _interleaved(network: Network, cell: CellKind, order: str, change: Callable[[Array], Array]) -> Network | None:
-    """`network` in a file that holds the gates in `order`, all of one unit after the other, read gate after gate."""
+def _interleaved(
+    network: Network, cell: CellKind, order: str, change: Callable[[Array], Array], tensors: Sequence[str]
+) -> Network | None:
+    """`network` in a file whose `tensors` hold the gates in `order`, those of one unit together, read gate after gate.
+
+    Or the other way round, as `change` has it.
+    """
     places = [GATES[cell].index(gate) for gate in order]
     back = [order.index(gate) for gate in GATES[cell]]
     before, after = (places, slice(None)) if change is _by_unit else (slice(None), back)
@@ -209,7 +216,7 @@ def _interleaved(network: Network, cell: CellKind, order: str, change: Callable[
         return np.asarray(change(w[before])[after])
 
     def of(d: Direction) -> Direction:
-        return with_tensors(d, {name: moved(getattr(d, name)) for name in _ALL})
+        return with_tensors(d, {name: moved(getattr(d, name)) for name in tensors})
 
     return gate_mistakes.in_directions(network, cell, of)
 

@@ -6,32 +6,48 @@ two networks: no cause is named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rnnverify.canonical import GATE_NAMES, Array, Network
 from rnnverify.diagnosis.biases import bias_is_another
-from rnnverify.finding import Proof
+from rnnverify.diagnosis.fresh import initialised_by
+from rnnverify.diagnosis.hypothesis import words
+from rnnverify.finding import Finding, Proof
 
 _FEW = 4  # weights
 _RELATED = 0.9  # correlation
+_TINY = 0.02  # of the size of the other side's: no initialiser is so small beside trained weights, biases included
 
 
 @dataclass(frozen=True)
 class Tensor:
     """One tensor of both networks, float64; biases are added up."""
 
-    name: str
+    where: str  # such as "layer 0 reverse"
+    gate: str  # empty where there is one, or a tensor is of all
+    kind: str  # such as "recurrent kernel"
     ours: Array  # (rows, columns)
     theirs: Array
+
+    @property
+    def name(self) -> str:
+        """Such as `layer 0 reverse forget gate kernel`."""
+        return " ".join(filter(None, (self.where, self.gate, self.kind)))
 
     @property
     def differing(self) -> Array:
         """(rows, columns) bool; the bias may differ by the rounding of a sum."""
         slack = 2.0**-22 * np.abs(self.ours).max() if self.name.endswith("bias") else 0.0
         return np.asarray(np.abs(self.ours - self.theirs) > slack)
+
+    @property
+    def size(self) -> float:
+        """How large theirs is beside ours."""
+        ours = float(np.linalg.norm(self.ours))
+        return float(np.linalg.norm(self.theirs)) / ours if ours > 0 else np.inf
 
     @property
     def correlation(self) -> float:
@@ -42,6 +58,8 @@ class Tensor:
 
 Likeness = Iterator[tuple[str, Proof, tuple[str, ...]]]
 """Where, how sure, and which tensors."""
+
+Alike = Callable[[list[Tensor]], Likeness]
 
 
 def few_weights_changed(tensors: list[Tensor]) -> Likeness:
@@ -78,12 +96,14 @@ def one_line_changed(tensors: list[Tensor]) -> Likeness:
 def optimizer_slot(tensors: list[Tensor]) -> Likeness:
     """these look like an optimizer's numbers, not like weights
 
-    None is negative, and all are small: TensorFlow keeps the second moment of Adam or RMSProp under the variable's name
-    with a suffix. Read `kernel`, not `kernel/Adam_1`: match the whole name.
+    All are close to zero, or small and none negative: TensorFlow keeps the moments of Adam or RMSProp under the
+    variable's name with a suffix. Read `kernel`, not `kernel/Adam` or `kernel/Adam_1`: match the whole name.
     """
     kernels = [t for t in tensors if not t.name.endswith("bias")]
     signs = all(t.theirs.size > 8 and (t.theirs >= 0).all() and (t.ours < 0).any() for t in kernels)
-    if signs and all(np.median(t.theirs) < 0.2 * np.median(np.abs(t.ours)) for t in kernels):
+    tiny = all(t.theirs.any() and t.size < _TINY for t in tensors if t.ours.any())
+    moments = tiny and not any(abs(t.correlation) > _RELATED for t in kernels)
+    if moments or (signs and all(t.size < 0.2 for t in kernels)):
         yield "", "suspected", tuple(t.name for t in tensors)
 
 
@@ -118,18 +138,21 @@ def partially_loaded(tensors: list[Tensor]) -> Likeness:
 def never_loaded(tensors: list[Tensor]) -> Likeness:
     """the weights look as if they were never loaded
 
-    Biases are zero and recurrent kernels orthogonal, as Keras initialises them; the other side was trained. Names were
-    not found. Print what the loader did not find.
+    They are as a framework initialises them (biases of zeros and orthogonal kernels, or uniform within its bounds); the
+    other side was trained. Names were not found. Print what the loader did not find.
 
     Keras: by_name=True skips in silence.
     PyTorch: strict=False skips in silence, a prefix such as "module." is enough.
     TensorFlow: restore reports nothing: assert_consumed() does.
     """
     # keras-team/keras#3488 and #20322, salesforce/awd-lstm-lm#99, tensorflow/tensorflow#44387
-    recurrent = [t for t in tensors if t.name.endswith("recurrent kernel")]
-    fresh = all(_is_orthogonal(t.theirs) and not _is_orthogonal(t.ours) for t in recurrent)
-    if fresh and not any(t.theirs.any() for t in tensors if t.name.endswith("bias")):
-        yield "", "suspected", tuple(t.name for t in tensors)
+    ours, theirs = (
+        {(t.where, t.gate, t.kind): getattr(t, side) for t in tensors if t.kind != "recurrent bias"}
+        for side in ("ours", "theirs")
+    )
+    framework = initialised_by(theirs)
+    if framework and not initialised_by(ours):
+        yield f"as {framework} initialises them", "suspected", tuple(t.name for t in tensors)
 
 
 def another_state_of_training(tensors: list[Tensor]) -> Likeness:
@@ -153,6 +176,9 @@ def unrelated(ours: Network, theirs: Network) -> str:
         return ""
     return "the kernels have nothing in common but their shapes: another training run, or another network"
 
+
+ONE_SIDED = (optimizer_slot, never_loaded)
+"""Those that say which of the two sides is the wrong one."""
 
 LIKENESSES = (
     few_weights_changed,
@@ -186,9 +212,20 @@ def tensors_of(ours: Network, theirs: Network) -> list[Tensor]:
 
 
 def _tensor(where: str, gate: str, kind: str, ours: Array, theirs: Array) -> Tensor:
-    return Tensor(" ".join(filter(None, (where, gate, kind))), ours.astype(np.float64), theirs.astype(np.float64))
+    return Tensor(where, gate, kind, ours.astype(np.float64), theirs.astype(np.float64))
 
 
-def _is_orthogonal(U: Array) -> bool:
-    H = min(U.shape)
-    return H > 1 and U.shape[0] == U.shape[1] and bool(np.abs(U @ U.T - np.eye(H)).max() < 1e-4)
+def alike(
+    right: Network, wrong: Network, side: str, likenesses: Sequence[Alike], before: float | None
+) -> list[Finding]:
+    """What the difference of two networks looks like first; `side` is the label of the wrong one."""
+    tensors = tensors_of(right, wrong)
+    for likeness in likenesses:
+        name, advice = words(likeness)
+        found = [
+            Finding(name, advice, proof, before, None, where, side, changed)
+            for where, proof, changed in likeness(tensors)
+        ]
+        if found:
+            return found
+    return []

@@ -81,7 +81,7 @@ def halves_exchanged(y: Array, _: Array, directions: int) -> Outputs:
 def directions_interleaved(y: Array, _: Array, directions: int) -> Outputs:
     """the outputs of the two directions are interleaved
 
-    ONNX gives Y as (T, directions, B, H): it was reshaped before the direction axis stood beside H. Transpose to (T, B,
+    ONNX gives Y as (T, directions, B, H): it was reshaped before the direction axis stood before H. Transpose to (T, B,
     directions, H) first: Y.transpose(0, 2, 1, 3).reshape(T, B, -1).
     """
     # pytorch/pytorch#10838, onnx/onnx#921
@@ -89,6 +89,8 @@ def directions_interleaved(y: Array, _: Array, directions: int) -> Outputs:
         B, T, F = y.shape
         yield "", y.reshape(B, T, 2, F // 2).swapaxes(2, 3).reshape(B, T, F)
         yield "", y.reshape(B, T, F // 2, 2).swapaxes(2, 3).reshape(B, T, F)
+        yield "", y.reshape(B, T, 2, F // 2).transpose(1, 2, 0, 3).reshape(T, B, F).swapaxes(0, 1)
+        yield "", y.swapaxes(0, 1).reshape(T, 2, B, F // 2).transpose(2, 0, 1, 3).reshape(B, T, F)
 
 
 def dropout_active(y: Array, seen: Array, _: int) -> Outputs:

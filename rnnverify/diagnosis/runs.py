@@ -82,26 +82,6 @@ def state_carried(network: Network, run: Run) -> Runs:
     yield "from an earlier call", network, replace(run, batch=batch)
 
 
-def initial_state_not_zero(network: Network, run: Run) -> Runs:
-    """the initial state is not zero
-
-    Every step follows from the one before, but the first does not follow from zeros: the initial state is random,
-    learned, left over, or baked into an export. Record with the same initial state on both sides.
-    """
-    # pytorch/pytorch#24235, Tencent/ncnn#3861
-    restored = all(layer.time_restored for layer in network.layers)
-    given = list(states_of(network, run))
-    if run.batch.h0 is not None or run.y.shape[1] < 4 or not restored or len(given) < _count(network):
-        return
-    if any(layer.cell == "lstm" for layer in network.layers):
-        return  # c after the first step is not recorded
-    ways = [d.reverse for _, _, d in network.directions()]
-    start = tuple(h[:, -1] if reverse else h[:, 0] for h, reverse in zip(given, ways, strict=True))
-    inner = slice(1, -1)
-    batch = Batch(ZERO, run.batch.x[:, inner], start)
-    yield "", network, Run(batch, run.y[:, inner], (), tuple(s[:, inner] for s in run.states))
-
-
 def initial_state_ignored(network: Network, run: Run) -> Runs:
     """the initial state is ignored
 

@@ -13,7 +13,6 @@ from rnnverify.diagnosis.hypothesis import (
     Networks,
     Seen,
     everywhere_and_apart,
-    named,
     placed,
     side_by_side,
     with_tensor,
@@ -146,32 +145,6 @@ def one_kernel_for_both(network: Network, _: Seen) -> Networks:
     """
     yield from everywhere_and_apart(network, lambda n: mistakes.each(n, lambda d: _tied(d, first=True)))
     yield from everywhere_and_apart(network, lambda n: mistakes.each(n, lambda d: _tied(d, first=False)))
-
-
-def kernel_scaled(network: Network, seen: Seen) -> Networks:
-    """a tensor is multiplied by a constant
-
-    Every number of it is the same multiple of what it should be: a scale that one side folds into the weights and the
-    other applies when it runs, a weight norm not folded, a sign. Divide by it where the tensor is loaded.
-    """
-    if seen.network is None:
-        return
-    for place, ours, theirs in side_by_side(network, seen.network):
-        for name, words in (("kernel", "kernel"), ("recurrent_kernel", "recurrent kernel")):
-            factor = _factor(getattr(ours, name), getattr(theirs, name))
-            if factor is not None:
-                changed = with_tensor(ours, name, getattr(theirs, name))
-                yield f"{named(network, place)} {words}, {factor:.4g} times", placed(network, place, changed)
-
-
-def _factor(a: Array, b: Array) -> float | None:
-    """c where b is c a to the last digits of float32, and c is not 1."""
-    at = np.unravel_index(int(np.argmax(np.abs(a))), a.shape)
-    if a.size < 4 or a.shape != b.shape or a[at] == 0 or a[at] == b[at] or b[at] == 0:
-        return None
-    factor = float(b[at]) / float(a[at])
-    close = np.abs(a.astype(np.float64) * factor - b) <= 2.0**-21 * np.abs(b)
-    return factor if close.all() else None
 
 
 def _tied(d: Direction, first: bool) -> Direction:

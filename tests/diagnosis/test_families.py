@@ -6,12 +6,19 @@ from collections.abc import Callable
 import pytest
 
 from rnnverify.diagnosis import weights
+from rnnverify.diagnosis.begun import initial_state_not_zero
 from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, OUTPUTS, RUNS
 from rnnverify.diagnosis.hypothesis import advice_for, words
 from rnnverify.diagnosis.likeness import LIKENESSES
 
 HYPOTHESES = [hypothesis for family in (*FAMILIES.values(), LAST_RESORT) for hypothesis in family]
-FUNCTIONS: list[Callable[..., object]] = [*(h.make for h in HYPOTHESES), *RUNS, *OUTPUTS, *LIKENESSES]
+FUNCTIONS: list[Callable[..., object]] = [
+    *(h.make for h in HYPOTHESES),
+    *RUNS,
+    initial_state_not_zero,
+    *OUTPUTS,
+    *LIKENESSES,
+]
 WORDS = [words(function) for function in FUNCTIONS]
 
 

@@ -85,7 +85,12 @@ LOOKS: dict[str, tuple[Network, str, str, str]] = {
     "average": (average(), "the weights look like another state of the same training", "", "suspected"),
     "bias": (changed(redrawn, "bias_input"), "only the bias is another one", "layer 0 bias", "certain"),
     "slots": (changed(slots), "these look like an optimizer's numbers, not like weights", "", "suspected"),
-    "fresh": (fresh(), "the weights look as if they were never loaded", "", "suspected"),
+    "fresh": (
+        fresh(),
+        "the weights look as if they were never loaded",
+        "as Keras initialises them",
+        "suspected",
+    ),
 }
 
 

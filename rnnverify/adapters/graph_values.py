@@ -15,9 +15,11 @@ from rnnverify.adapters.graph_activation import ELEMENTWISE, is_transposed
 from rnnverify.adapters.graph_walk import joined, origin, origins, scalar, stored
 from rnnverify.canonical import Array
 from rnnverify.containers.protobuf import MalformedError
+from rnnverify.containers.tf_constant import constant
 from rnnverify.containers.tf_graph import Graph, Node, producer
 
 _MOST_VISITS = 120  # tensors; a step has some forty
+_DEEPEST = 4  # parts of parts
 WIDEST = 1024  # columns of a tensor: a graph may join a tensor with itself again and again
 _sigmoid = ACTIVATIONS["sigmoid"]
 
@@ -44,6 +46,57 @@ def weights_of(graph: Graph, tensor: str) -> tuple[str, ...]:
     return tuple(part.name for part in parts if part) if all(parts) else ()
 
 
+PARTS = {"Split": 1, "SplitV": 0, "Unpack": 0, "StridedSlice": 0}
+"""Operation that takes a tensor apart to the input which that is."""
+
+
+def whole_of(graph: Graph, tensor: str) -> str:
+    """What `tensor` was taken out of; itself where it is whole."""
+    for _ in range(_DEEPEST):
+        node = origin(graph, tensor)
+        if node is None or node.op not in PARTS or len(node.inputs) <= PARTS[node.op]:
+            break
+        tensor = node.inputs[PARTS[node.op]]
+    return tensor
+
+
+def part_of(graph: Graph, node: Node, whole: Array, index: int, units: int, H: int) -> Array:
+    """Output `index` of `node`, one of `PARTS`, of a weight whose last axis has gates of `H` columns, `units` in the
+    graph. Raises LookupError, TypeError, ValueError, ArithmeticError or MalformedError where that cannot be told."""
+    if node.op == "Unpack":
+        return np.asarray(np.moveaxis(whole, node.attribute("axis").number(3), 0)[index])
+    if node.op != "StridedSlice":
+        return np.split(whole, ends_of(graph, node, units, H), axis=-1)[index]
+    if any(node.attribute(name).number(3) for name in ("ellipsis_mask", "new_axis_mask")):
+        raise ValueError(node.name)
+    begin, end, step = (constant(found).tolist() for t in node.inputs[1:4] if (found := origin(graph, t)))
+    drop, *masks = (node.attribute(name).number(3) for name in ("shrink_axis_mask", "begin_mask", "end_mask"))
+    picked: list[slice | int] = []
+    for axis in range(len(begin)):
+        ends = [None if mask >> axis & 1 else at[axis] for mask, at in zip(masks, (begin, end), strict=True)]
+        if axis == whole.ndim - 1:
+            ends = [at if at is None else _scaled(at, units, H) for at in ends]
+        if step[axis] != 1:
+            raise ValueError(node.name)
+        picked.append(begin[axis] if drop >> axis & 1 else slice(*ends))
+    return np.asarray(whole[tuple(picked)])
+
+
+def ends_of(graph: Graph, node: Node, units: int, H: int) -> int | Sequence[int]:
+    """As np.split takes it, where a Split or SplitV divides the last axis: how many times, or after which columns."""
+    sizes = origin(graph, node.inputs[1]) if node.op == "SplitV" else None
+    if sizes is None or not units or sizes.op != "Const":
+        return node.attribute("num_split").number(3)
+    return [_scaled(at, units, H) for at in constant(sizes)[:-1].cumsum().tolist()]
+
+
+def _scaled(at: int, units: int, H: int) -> int:
+    """Where a slice begins or ends that is at so many gates in the graph."""
+    if not units or at % units:
+        raise ValueError(at)
+    return at // units * H
+
+
 class Step:
     """The tensors of one step, as far as they depend on `inside`; any other one but those given is the cell state."""
 
@@ -54,8 +107,10 @@ class Step:
         given: Mapping[Key, Array],  # (B, n)
         weights: Mapping[str, Array],  # by variable
         cell_state: Array,  # (B, H)
+        units: int = 0,  # of the cell in the graph, where slices of so many columns are to be slices of H; 0: unknown
     ) -> None:
         self._graph, self._inside, self._weights, self._cell_state = graph, inside, weights, cell_state
+        self._units = units
         self._known = dict(given)
         self._left = _MOST_VISITS
         self.carried: Key | None = None  # where the cell state comes from
@@ -84,12 +139,12 @@ class Step:
             self.constants.add(float(number))
             return number.astype(np.float64)
         if self._stored(at):
-            return self._weight(weights_of(self._graph, at))
+            return self._weight(at)
         self.operations.add(node.op)
         if node.op == "MatMul":
             if is_transposed(node):
                 raise UnknownError
-            return np.asarray(self.value(node.inputs[0]) @ self._weight(weights_of(self._graph, node.inputs[1])))
+            return np.asarray(self.value(node.inputs[0]) @ self._weight(node.inputs[1]))
         outputs = self._computed(node)
         index = int(at.partition(":")[2] or 0)
         if index >= len(outputs):
@@ -106,7 +161,8 @@ class Step:
         return node.op in ("Mul", "Add", "AddV2", "BiasAdd") and any(map(self._stored, node.inputs))
 
     def _stored(self, tensor: str) -> bool:
-        return bool(weights_of(self._graph, tensor))
+        """Whether `tensor` is a weight, or a part of one."""
+        return bool(weights_of(self._graph, whole_of(self._graph, tensor)))
 
     def _state(self, key: Key) -> Array:
         if self.carried is not None:
@@ -114,10 +170,20 @@ class Step:
         self.carried = key
         return self._cell_state
 
-    def _weight(self, names: Sequence[str]) -> Array:
-        if not names or any(name not in self._weights for name in names):
+    def _weight(self, tensor: str) -> Array:
+        """The weight that `tensor` is, or the part of it."""
+        node = origin(self._graph, tensor)
+        names = weights_of(self._graph, tensor)
+        if names and all(name in self._weights for name in names):
+            return np.concatenate([self._weights[name] for name in names])
+        if node is None or node.op not in PARTS:
             raise UnknownError
-        return np.concatenate([self._weights[name] for name in names])
+        whole = self._weight(node.inputs[PARTS[node.op]])
+        index = int(origins(self._graph, tensor)[0].partition(":")[2] or 0)
+        try:
+            return part_of(self._graph, node, whole, index, self._units, self._cell_state.shape[1])
+        except (LookupError, TypeError, ValueError, ArithmeticError, MalformedError) as error:
+            raise UnknownError from error
 
     def _computed(self, node: Node) -> Sequence[Array]:
         """The outputs of `node`."""
@@ -126,7 +192,7 @@ class Step:
                 return _WHOLE_CELLS[node.op](self, node)
             if node.op in ("Split", "SplitV"):
                 value = self.value(node.inputs[node.op == "Split"])
-                return np.split(value, node.attribute("num_split").number(3), axis=-1)
+                return np.split(value, ends_of(self._graph, node, self._units, self._cell_state.shape[1]), axis=-1)
             if 0 < len(joined(node)) <= WIDEST:
                 return (np.concatenate([self.value(part) for part in joined(node)], axis=-1),)
             inputs = [self.value(tensor) for tensor in node.inputs]

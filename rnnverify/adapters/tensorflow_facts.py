@@ -16,6 +16,7 @@ from typing import cast
 
 from rnnverify.adapters.graph_around import Found, find_around
 from rnnverify.adapters.graph_gates import find_gated
+from rnnverify.adapters.graph_keras import find_keras
 from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences, merged, without_place
 from rnnverify.adapters.graph_walk import TangledError
 from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, shadowed
@@ -81,6 +82,7 @@ def read_facts(contents: Contents) -> Facts:
         unnamed = find_gated(graph, unnamed_lstms(contents.tensors, named))
         found = {kernel: ways for kernel, ways in unnamed.items() if all(way.activation for way in ways)}
         found |= {**find_recurrences(graph), **find_gated(graph, [cell for cell in named if cell.kind])}
+        found |= find_keras(graph, named, {name: tensor.shape for name, tensor in contents.tensors.items()})
     except (TangledError, IndexError):  # IndexError: an operation lacks an input that its kind needs
         return Facts(notes=(f"{source} was not used: it is too tangled to be read",))
     usable = {kernel: way for kernel, ways in found.items() if (way := _one(ways))}
@@ -126,7 +128,8 @@ def _one(ways: set[Recurrence]) -> Recurrence | None:
 
 def _computes(way: Recurrence) -> tuple[object, ...]:
     """All that decides what a step computes."""
-    return way.recurrent, way.biases, way.state_first, way.activation, way.forget_bias, way.cell_clip
+    gates = way.gate_activation, way.reset_after, way.forget_bias, way.cell_clip
+    return way.recurrent, way.biases, way.state_first, way.activation, *gates
 
 
 def _fits(graph: Graph, name: str, contents: Contents) -> bool:

@@ -16,10 +16,11 @@ import numpy as np
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.adapters.graph_activation import is_transposed
 from rnnverify.adapters.graph_gates import carried_on, named, same
+from rnnverify.adapters.graph_parts import whole_of
 from rnnverify.adapters.graph_recurrence import Recurrence, apart, is_added
 from rnnverify.adapters.graph_states import NEXT, states_before
 from rnnverify.adapters.graph_time import joins, reads_lengths, restores_time, trace_input
-from rnnverify.adapters.graph_values import Step, UnknownError, key_of, weights_of, whole_of
+from rnnverify.adapters.graph_values import Step, UnknownError, key_of, weights_of
 from rnnverify.adapters.graph_walk import FARTHEST, Bounded, Readers
 from rnnverify.adapters.tensorflow_gates import LAYOUTS, gating
 from rnnverify.adapters.tensorflow_names import Cell
@@ -28,6 +29,7 @@ from rnnverify.cells import recurrence
 from rnnverify.containers.tf_graph import Graph, Node, producer
 
 _B, _I, _H = 64, 2, 3  # of the step that is computed, on inputs small and large
+_ENDS = {*NEXT, "Merge", "RefMerge"}  # of a step: a loop may be laid out without a NextIteration
 _MOST_USES = 16  # products with one weight: a loop has one, or one for each gate
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -68,7 +70,7 @@ def _is_plain(cell: Cell, shapes: Shapes) -> bool:
 def _recurrences(
     graph: Graph, readers: Readers, cell: Cell, shapes: Shapes, over_x: Sequence[Node], over_h: Sequence[Node]
 ) -> Iterator[Recurrence]:
-    after = {node.name: readers.after(node, lambda n: n.op in NEXT) for node in (*over_x, *over_h)}
+    after = {node.name: readers.after(node, lambda n: n.op in _ENDS) for node in (*over_x, *over_h)}
     units = shapes[cell.variables["recurrent_kernel"][0]][0]
     arrays = _arrays(cell, len(shapes.get(cell.variables.get("bias", [""])[0], ())))
     weights = {cell.variables[role][0]: array for role, array in arrays.items()}

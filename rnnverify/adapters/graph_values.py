@@ -12,14 +12,13 @@ import numpy as np
 
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.adapters.graph_activation import ELEMENTWISE, is_transposed
+from rnnverify.adapters.graph_parts import PARTS, ends_of, part_of, whole_of
 from rnnverify.adapters.graph_walk import joined, origin, origins, scalar, stored
 from rnnverify.canonical import Array
 from rnnverify.containers.protobuf import MalformedError
-from rnnverify.containers.tf_constant import constant
 from rnnverify.containers.tf_graph import Graph, Node, producer
 
 _MOST_VISITS = 120  # tensors; a step has some forty
-_DEEPEST = 4  # parts of parts
 WIDEST = 1024  # columns of a tensor: a graph may join a tensor with itself again and again
 _sigmoid = ACTIVATIONS["sigmoid"]
 
@@ -44,57 +43,6 @@ def weights_of(graph: Graph, tensor: str) -> tuple[str, ...]:
     node = origin(graph, tensor)
     parts = [stored(graph, part) for part in joined(node)] if node else []
     return tuple(part.name for part in parts if part) if all(parts) else ()
-
-
-PARTS = {"Split": 1, "SplitV": 0, "Unpack": 0, "StridedSlice": 0}
-"""Operation that takes a tensor apart to the input which that is."""
-
-
-def whole_of(graph: Graph, tensor: str) -> str:
-    """What `tensor` was taken out of; itself where it is whole."""
-    for _ in range(_DEEPEST):
-        node = origin(graph, tensor)
-        if node is None or node.op not in PARTS or len(node.inputs) <= PARTS[node.op]:
-            break
-        tensor = node.inputs[PARTS[node.op]]
-    return tensor
-
-
-def part_of(graph: Graph, node: Node, whole: Array, index: int, units: int, H: int) -> Array:
-    """Output `index` of `node`, one of `PARTS`, of a weight whose last axis has gates of `H` columns, `units` in the
-    graph. Raises LookupError, TypeError, ValueError, ArithmeticError or MalformedError where that cannot be told."""
-    if node.op == "Unpack":
-        return np.asarray(np.moveaxis(whole, node.attribute("axis").number(3), 0)[index])
-    if node.op != "StridedSlice":
-        return np.split(whole, ends_of(graph, node, units, H), axis=-1)[index]
-    if any(node.attribute(name).number(3) for name in ("ellipsis_mask", "new_axis_mask")):
-        raise ValueError(node.name)
-    begin, end, step = (constant(found).tolist() for t in node.inputs[1:4] if (found := origin(graph, t)))
-    drop, *masks = (node.attribute(name).number(3) for name in ("shrink_axis_mask", "begin_mask", "end_mask"))
-    picked: list[slice | int] = []
-    for axis in range(len(begin)):
-        ends = [None if mask >> axis & 1 else at[axis] for mask, at in zip(masks, (begin, end), strict=True)]
-        if axis == whole.ndim - 1:
-            ends = [at if at is None else _scaled(at, units, H) for at in ends]
-        if step[axis] != 1:
-            raise ValueError(node.name)
-        picked.append(begin[axis] if drop >> axis & 1 else slice(*ends))
-    return np.asarray(whole[tuple(picked)])
-
-
-def ends_of(graph: Graph, node: Node, units: int, H: int) -> int | Sequence[int]:
-    """As np.split takes it, where a Split or SplitV divides the last axis: how many times, or after which columns."""
-    sizes = origin(graph, node.inputs[1]) if node.op == "SplitV" else None
-    if sizes is None or not units or sizes.op != "Const":
-        return node.attribute("num_split").number(3)
-    return [_scaled(at, units, H) for at in constant(sizes)[:-1].cumsum().tolist()]
-
-
-def _scaled(at: int, units: int, H: int) -> int:
-    """Where a slice begins or ends that is at so many gates in the graph."""
-    if not units or at % units:
-        raise ValueError(at)
-    return at // units * H
 
 
 class Step:
@@ -178,9 +126,12 @@ class Step:
             return np.concatenate([self._weights[name] for name in names])
         if node is None or node.op not in PARTS:
             raise UnknownError
+        self._left -= 1
+        if self._left < 0:
+            raise UnknownError
         whole = self._weight(node.inputs[PARTS[node.op]])
-        index = int(origins(self._graph, tensor)[0].partition(":")[2] or 0)
         try:
+            index = int(origins(self._graph, tensor)[0].partition(":")[2] or 0)
             return part_of(self._graph, node, whole, index, self._units, self._cell_state.shape[1])
         except (LookupError, TypeError, ValueError, ArithmeticError, MalformedError) as error:
             raise UnknownError from error
@@ -193,6 +144,10 @@ class Step:
             if node.op in ("Split", "SplitV"):
                 value = self.value(node.inputs[node.op == "Split"])
                 return np.split(value, ends_of(self._graph, node, self._units, self._cell_state.shape[1]), axis=-1)
+            if node.op == "StridedSlice":
+                return (
+                    part_of(self._graph, node, self.value(node.inputs[0]), 0, self._units, self._cell_state.shape[1]),
+                )
             if 0 < len(joined(node)) <= WIDEST:
                 return (np.concatenate([self.value(part) for part in joined(node)], axis=-1),)
             inputs = [self.value(tensor) for tensor in node.inputs]

@@ -47,6 +47,7 @@ def computed(found: Reading, tokens: Array) -> tuple[Array, Array]:
         ("projected", [("softmax_w", "linear")]),
         ("projected_in_functions", [("softmax_w", "linear")]),
         ("dropped", [("fc", "linear")]),
+        ("switched", [("fc", "linear")]),
     ],
 )
 def test_what_a_graph_shows_computes_its_outputs(name: str, dense: list[tuple[str, str]]) -> None:

@@ -29,7 +29,7 @@ from rnnverify.cells import recurrence
 from rnnverify.containers.tf_graph import Graph, Node, producer
 
 _B, _I, _H = 64, 2, 3  # of the step that is computed, on inputs small and large
-_ENDS = {*NEXT, "Merge", "RefMerge"}  # of a step: a loop may be laid out without a NextIteration
+ENDS = {*NEXT, "Merge", "RefMerge"}  # of a step: a loop may be laid out without a NextIteration
 _MOST_USES = 16  # products with one weight: a loop has one, or one for each gate
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -46,17 +46,23 @@ def find_keras(graph: Graph, cells: Sequence[Cell], shapes: Shapes) -> dict[str,
         return {}
     graph = Bounded(graph)
     readers = Readers(graph)
-    products: dict[str, list[Node]] = {}
-    for node in graph.values():
-        if node.op == "MatMul" and not is_transposed(node):
-            for name in weights_of(graph, whole_of(graph, node.inputs[1])):
-                products.setdefault(name, []).append(node)
+    products = products_with(graph)
     found = {}
     for kernel, cell in kept.items():
         over_x, over_h = (products.get(cell.variables[role][0], []) for role in ("kernel", "recurrent_kernel"))
         if max(len(over_x), len(over_h)) <= _MOST_USES:
             found[kernel] = apart(_recurrences(graph, readers, cell, shapes, over_x, over_h))
     return {kernel: ways for kernel, ways in found.items() if ways}
+
+
+def products_with(graph: Graph) -> Mapping[str, list[Node]]:
+    """By the name of a weight, the products with it, or with parts of it, on the right."""
+    products: dict[str, list[Node]] = {}
+    for node in graph.values():
+        if node.op == "MatMul" and not is_transposed(node):
+            for name in weights_of(graph, whole_of(graph, node.inputs[1])):
+                products.setdefault(name, []).append(node)
+    return products
 
 
 def _is_plain(cell: Cell, shapes: Shapes) -> bool:
@@ -70,7 +76,7 @@ def _is_plain(cell: Cell, shapes: Shapes) -> bool:
 def _recurrences(
     graph: Graph, readers: Readers, cell: Cell, shapes: Shapes, over_x: Sequence[Node], over_h: Sequence[Node]
 ) -> Iterator[Recurrence]:
-    after = {node.name: readers.after(node, lambda n: n.op in _ENDS) for node in (*over_x, *over_h)}
+    after = {node.name: readers.after(node, lambda n: n.op in ENDS) for node in (*over_x, *over_h)}
     units = shapes[cell.variables["recurrent_kernel"][0]][0]
     arrays = _arrays(cell, len(shapes.get(cell.variables.get("bias", [""])[0], ())))
     weights = {cell.variables[role][0]: array for role, array in arrays.items()}

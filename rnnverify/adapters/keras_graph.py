@@ -11,9 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from rnnverify.adapters.graph_keras import Shapes, find_keras
-from rnnverify.adapters.graph_parts import whole_of
-from rnnverify.adapters.graph_values import weights_of
+from rnnverify.adapters.graph_keras import Shapes, find_keras, products_with
 from rnnverify.adapters.graph_walk import TangledError
 from rnnverify.adapters.tensorflow_names import Cell
 from rnnverify.canonical import GATES, CellKind, Gating
@@ -46,7 +44,7 @@ def with_gates(contents: Contents) -> Contents:
         shapes = dict(_shapes(graph))
         cells = list(_cells(shapes))
         found = find_keras(graph, cells, shapes)
-        used = _used(graph)
+        used = products_with(graph)
     except (FileError, TangledError, MalformedError, IndexError):  # IndexError: an operation lacks an input
         return contents
     shown: dict[_Place, set[Formula | None]] = {}
@@ -101,9 +99,3 @@ def _cells(shapes: Shapes) -> Iterator[Cell]:
         if kind:
             variables = {role: [name] for role, name in named.items()}
             yield Cell(place, place, kind=f"keras_{kind}", variables=variables)
-
-
-def _used(graph: Graph) -> set[str]:
-    """The variables that products are with."""
-    products = (node for node in graph.values() if node.op == "MatMul")
-    return {name for node in products for name in weights_of(graph, whole_of(graph, node.inputs[1]))}

@@ -185,29 +185,33 @@ def _of_gradients(node: Node) -> bool:
 
 
 def _embedding(graph: Graph, first: Sequence[Recurrence]) -> Names | None:
-    """The one table whose rows the first cells read."""
-    inputs = sorted({tensor for cell in first for tensor in cell.inputs})
-    tables = {_table(graph, tensor) for tensor in inputs}
-    name = tables.pop() if len(tables) == 1 else ""
+    """The one table whose rows the first cells read, whichever way they come: a dropout may be one of two."""
+    tables: set[str] = set()
+    left = sorted({tensor for cell in first for tensor in cell.inputs})
+    seen = set(left)
+    while left and len(seen) < _FARTHEST:
+        for source in origins(graph, left.pop()):
+            node = producer(graph, source)
+            onward = _onward(graph, node) if node is not None else ""
+            if onward:
+                left += [onward] * (onward not in seen)
+                seen.add(onward)
+            else:
+                tables.add(_table(graph, node))
+    name = tables.pop() if len(tables) == 1 and not left else ""
     return Names(layer_name(name), name) if name else None
 
 
-def _table(graph: Graph, tensor: str) -> str:
-    for _ in range(_FARTHEST):
-        sources = origins(graph, tensor)
-        node = producer(graph, sources[0]) if len(sources) == 1 else None
-        if node is None:
-            return ""
-        if node.op in _LOOKUPS:
-            table = stored(graph, node.inputs[0])
-            return table.name if table and _first_axis(graph, node) else ""
-        if within := before_dropout(graph, node):
-            tensor = within
-        elif node.op in _BACK and len(node.inputs) > _BACK[node.op]:
-            tensor = node.inputs[_BACK[node.op]]
-        else:
-            return ""
-    return ""
+def _onward(graph: Graph, node: Node) -> str:
+    """What `node` moves about, or drops a part of; empty where it does something else."""
+    at = _BACK.get(node.op)
+    return node.inputs[at] if at is not None and len(node.inputs) > at else before_dropout(graph, node)
+
+
+def _table(graph: Graph, node: Node | None) -> str:
+    """The variable of which `node` picks rows; empty for none."""
+    table = stored(graph, node.inputs[0]) if node is not None and node.op in _LOOKUPS else None
+    return table.name if node is not None and table is not None and _first_axis(graph, node) else ""
 
 
 def _first_axis(graph: Graph, node: Node) -> bool:

@@ -15,15 +15,15 @@ import numpy as np
 
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.adapters.graph_recurrence import Recurrence, apart, is_added, reversed_in_time, states_of
+from rnnverify.adapters.graph_states import NEXT, states_before
 from rnnverify.adapters.graph_time import joins, reads_lengths, restores_time, trace_input
 from rnnverify.adapters.graph_values import WIDEST, Key, Step, UnknownError, key_of, weights_of
-from rnnverify.adapters.graph_walk import FARTHEST, Bounded, Readers, joined, origin, origins
+from rnnverify.adapters.graph_walk import FARTHEST, Bounded, Readers, joined, origin
 from rnnverify.adapters.tensorflow_gates import LAYOUTS, gating, with_forget_bias
 from rnnverify.adapters.tensorflow_names import Cell, ordered
 from rnnverify.canonical import Array, Layer
 from rnnverify.cells import recurrence
 from rnnverify.containers.protobuf import MalformedError
-from rnnverify.containers.tf_constant import constant
 from rnnverify.containers.tf_graph import Graph, Node, producer
 
 _MOST_USES = 64  # steps of one cell: an unrolled graph has each of them
@@ -33,7 +33,6 @@ _H = 3
 _KERNEL = {"MatMul": 1, "LSTMBlockCell": 3, "GRUBlockCell": 2, "BlockLSTM": 4, "BlockLSTMV2": 4}
 """Operation that has a kernel to the input which that is."""
 _CLIPS = {"ClipByValue", "Minimum", "Maximum", "LSTMBlockCell"}
-_NEXT = ("NextIteration", "RefNextIteration")
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,8 @@ def find_gated(graph: Graph, cells: Sequence[Cell]) -> dict[str, set[Recurrence]
 
 
 def _may_be_computed(cell: Cell) -> bool:
-    return "kernel" in cell.variables and sum(map(len, cell.variables.values())) < WIDEST // 2
+    over_both = "kernel" in cell.variables and "recurrent_kernel" not in cell.variables  # not as Keras has it
+    return over_both and sum(map(len, cell.variables.values())) < WIDEST // 2
 
 
 def _use(graph: Graph, node: Node) -> list[_Use]:
@@ -100,15 +100,15 @@ def _recurrences(graph: Graph, readers: Readers, cell: Cell, uses: Sequence[_Use
             yield from _fused(graph, readers, cell, use)
             continue
         choices: list[Node] = []
-        found = _computed_by(graph, _before(graph, use.h, choices), by_name)
+        found = _computed_by(graph, states_before(graph, use.h, choices), by_name)
         if found is None:
             continue
         tensor, other = found
-        inside = readers.after(other.node, lambda n: n.op in _NEXT or n.name in by_name)
+        inside = readers.after(other.node, lambda n: n.op in NEXT or n.name in by_name)
         step = _step(graph, other, inside, probe)
         try:
             values = step.value(tensor)
-            carried = _carried(graph, step, inside)
+            carried = carried_on(graph, step, inside)
             activation, forget_bias, clip = _held(cell, probe, step, values, step.value(carried) if carried else None)
         except UnknownError:
             continue
@@ -118,7 +118,7 @@ def _recurrences(graph: Graph, readers: Readers, cell: Cell, uses: Sequence[_Use
         read = trace_input(graph, use.x)
         reverse = reversed_in_time(read, trace_input(graph, other.x))
         yield replace(
-            _named(cell),
+            named(cell),
             activation=activation,
             operations=("proj_clip",) if state.op in _CLIPS and not activation else tuple(sorted(step.operations)),
             forget_bias=forget_bias,
@@ -133,7 +133,7 @@ def _recurrences(graph: Graph, readers: Readers, cell: Cell, uses: Sequence[_Use
         )
 
 
-def _named(cell: Cell) -> Recurrence:
+def named(cell: Cell) -> Recurrence:
     """What is known of a cell by its names: which variables it has."""
     gated = tuple((role, name) for role, names in cell.variables.items() for name in names)
     return Recurrence(cell.variables["kernel"][0], gated=gated)
@@ -151,7 +151,7 @@ def _fused(graph: Graph, readers: Readers, cell: Cell, use: _Use) -> Iterator[Re
         return
     read = trace_input(graph, use.x)
     yield replace(
-        _named(cell),
+        named(cell),
         activation="tanh" if looks == ("peephole_i" in cell.variables) else "",
         operations=(use.node.op,),
         forget_bias=forget_bias,
@@ -162,32 +162,6 @@ def _fused(graph: Graph, readers: Readers, cell: Cell, use: _Use) -> Iterator[Re
         states=frozenset({use.node.name}),
         inputs=frozenset({use.x}),
     )
-
-
-def _before(graph: Graph, tensor: str, choices: list[Node]) -> list[str]:
-    """What a state may be that a step starts from: its initial value, or what the step before computed.
-
-    A state that is no tuple is one tensor [c, h], which a cell splits or slices.
-    """
-    found = origins(graph, tensor, choices)
-    node = producer(graph, found[0]) if len(found) == 1 else None
-    if node is None or node.op not in ("Split", "Slice"):
-        return found
-    second = _is_second(graph, node, found[0])
-    both = origins(graph, node.inputs[1 if node.op == "Split" else 0], choices)
-    parts = [joined(each) for t in both if (each := producer(graph, t))]
-    return [t for pair in parts if len(pair) == 2 for t in origins(graph, pair[second], choices)]
-
-
-def _is_second(graph: Graph, node: Node, tensor: str) -> bool:
-    """Whether `tensor` is the second part of what a Split or Slice takes apart."""
-    if node.op == "Split":
-        return tensor.endswith(":1")
-    begin = producer(graph, node.inputs[1])
-    try:
-        return bool(begin is not None and begin.op == "Const" and constant(begin)[-1] > 0)
-    except (MalformedError, IndexError):
-        return False
 
 
 def _computed_by(graph: Graph, tensors: Sequence[str], uses: Mapping[str, _Use]) -> tuple[str, _Use] | None:
@@ -203,7 +177,7 @@ def _nearest(graph: Graph, tensor: str, uses: Mapping[str, _Use]) -> Iterator[tu
         onward: list[str] = []
         for at in level:
             node = producer(graph, at)
-            if node is None or node.op in _NEXT:
+            if node is None or node.op in NEXT:
                 continue
             if node.name in uses:
                 yield distance, uses[node.name]
@@ -236,10 +210,10 @@ def _step(graph: Graph, use: _Use, inside: set[str], probe: _Probe) -> Step:
     return Step(graph, inside, given, probe.weights, probe.c)
 
 
-def _carried(graph: Graph, step: Step, inside: set[str]) -> str:
+def carried_on(graph: Graph, step: Step, inside: set[str]) -> str:
     """The cell state after the step, where the loop shows which tensor that is."""
     before: Key = step.carried or frozenset()
-    found = {t for tensor in before for t in _before(graph, tensor, [])}
+    found = {t for tensor in before for t in states_before(graph, tensor, [])}
     after = [t for t in found if (node := producer(graph, t)) and node.name in inside]
     return after[0] if len(after) == 1 and len(found) > 1 else ""
 
@@ -262,10 +236,10 @@ def _held(cell: Cell, probe: _Probe, step: Step, h: Array, c: Array | None) -> t
         state = (probe.h, probe.c) if layout.cell == "lstm" else (probe.h,)
         with np.errstate(all="ignore"):
             found = formula.step(formula.project(probe.x), state)
-        if _same(found[0], h) and (c is None or _same(found[1], c)):
+        if same(found[0], h) and (c is None or same(found[1], c)):
             return name, forget_bias, clip
     return "", 0.0, 0.0
 
 
-def _same(found: Array, wanted: Array) -> bool:
+def same(found: Array, wanted: Array) -> bool:
     return found.shape == wanted.shape and bool(np.allclose(found, wanted, rtol=1e-6, atol=1e-9, equal_nan=True))

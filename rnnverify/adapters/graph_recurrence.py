@@ -39,6 +39,8 @@ class Recurrence:
     gated: tuple[tuple[str, str], ...] = ()  # every variable of a gated cell, with its role
     forget_bias: float = 0.0
     cell_clip: float = 0.0  # 0: none
+    gate_activation: str = "sigmoid"
+    reset_after: bool | None = None  # of a GRU; None: as its layout has it
 
     @property
     def variables(self) -> dict[str, list[str]]:

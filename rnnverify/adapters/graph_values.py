@@ -12,6 +12,7 @@ import numpy as np
 
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.adapters.graph_activation import ELEMENTWISE, is_transposed
+from rnnverify.adapters.graph_parts import PARTS, ends_of, part_of, whole_of
 from rnnverify.adapters.graph_walk import joined, origin, origins, scalar, stored
 from rnnverify.canonical import Array
 from rnnverify.containers.protobuf import MalformedError
@@ -54,8 +55,10 @@ class Step:
         given: Mapping[Key, Array],  # (B, n)
         weights: Mapping[str, Array],  # by variable
         cell_state: Array,  # (B, H)
+        units: int = 0,  # of the cell in the graph, where slices of so many columns are to be slices of H; 0: unknown
     ) -> None:
         self._graph, self._inside, self._weights, self._cell_state = graph, inside, weights, cell_state
+        self._units = units
         self._known = dict(given)
         self._left = _MOST_VISITS
         self.carried: Key | None = None  # where the cell state comes from
@@ -84,12 +87,12 @@ class Step:
             self.constants.add(float(number))
             return number.astype(np.float64)
         if self._stored(at):
-            return self._weight(weights_of(self._graph, at))
+            return self._weight(at)
         self.operations.add(node.op)
         if node.op == "MatMul":
             if is_transposed(node):
                 raise UnknownError
-            return np.asarray(self.value(node.inputs[0]) @ self._weight(weights_of(self._graph, node.inputs[1])))
+            return np.asarray(self.value(node.inputs[0]) @ self._weight(node.inputs[1]))
         outputs = self._computed(node)
         index = int(at.partition(":")[2] or 0)
         if index >= len(outputs):
@@ -106,7 +109,8 @@ class Step:
         return node.op in ("Mul", "Add", "AddV2", "BiasAdd") and any(map(self._stored, node.inputs))
 
     def _stored(self, tensor: str) -> bool:
-        return bool(weights_of(self._graph, tensor))
+        """Whether `tensor` is a weight, or a part of one."""
+        return bool(weights_of(self._graph, whole_of(self._graph, tensor)))
 
     def _state(self, key: Key) -> Array:
         if self.carried is not None:
@@ -114,10 +118,23 @@ class Step:
         self.carried = key
         return self._cell_state
 
-    def _weight(self, names: Sequence[str]) -> Array:
-        if not names or any(name not in self._weights for name in names):
+    def _weight(self, tensor: str) -> Array:
+        """The weight that `tensor` is, or the part of it."""
+        node = origin(self._graph, tensor)
+        names = weights_of(self._graph, tensor)
+        if names and all(name in self._weights for name in names):
+            return np.concatenate([self._weights[name] for name in names])
+        if node is None or node.op not in PARTS:
             raise UnknownError
-        return np.concatenate([self._weights[name] for name in names])
+        self._left -= 1
+        if self._left < 0:
+            raise UnknownError
+        whole = self._weight(node.inputs[PARTS[node.op]])
+        try:
+            index = int(origins(self._graph, tensor)[0].partition(":")[2] or 0)
+            return part_of(self._graph, node, whole, index, self._units, self._cell_state.shape[1])
+        except (LookupError, TypeError, ValueError, ArithmeticError, MalformedError) as error:
+            raise UnknownError from error
 
     def _computed(self, node: Node) -> Sequence[Array]:
         """The outputs of `node`."""
@@ -126,7 +143,11 @@ class Step:
                 return _WHOLE_CELLS[node.op](self, node)
             if node.op in ("Split", "SplitV"):
                 value = self.value(node.inputs[node.op == "Split"])
-                return np.split(value, node.attribute("num_split").number(3), axis=-1)
+                return np.split(value, ends_of(self._graph, node, self._units, self._cell_state.shape[1]), axis=-1)
+            if node.op == "StridedSlice":
+                return (
+                    part_of(self._graph, node, self.value(node.inputs[0]), 0, self._units, self._cell_state.shape[1]),
+                )
             if 0 < len(joined(node)) <= WIDEST:
                 return (np.concatenate([self.value(part) for part in joined(node)], axis=-1),)
             inputs = [self.value(tensor) for tensor in node.inputs]

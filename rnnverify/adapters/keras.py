@@ -8,6 +8,7 @@ from dataclasses import replace
 from rnnverify.adapters import keras_around, keras_beside, keras_weights
 from rnnverify.adapters.keras_cells import CELLS, Cell, Config
 from rnnverify.adapters.keras_config import Address, Placed, layers_of
+from rnnverify.adapters.keras_graph import with_gates
 from rnnverify.adapters.keras_layers import OF_ONE_CELL, KerasLayer, LayerReader
 from rnnverify.adapters.keras_masks import masking, masks
 from rnnverify.adapters.keras_names import cells_in, tensors_of
@@ -84,6 +85,7 @@ def _surveyed(contents: Contents) -> tuple[Contents, Survey]:
     model = contents.metadata.get("model_config")
     if isinstance(model, dict):
         return contents, _survey(contents, model)
+    contents = with_gates(contents)
     beside = keras_beside.architecture(contents)
     if beside is None:
         yaml = keras_beside.unread_yaml(contents)

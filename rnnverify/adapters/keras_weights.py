@@ -9,6 +9,7 @@ from itertools import pairwise, permutations
 
 from rnnverify.adapters.keras_cells import Cell
 from rnnverify.adapters.keras_config import Address
+from rnnverify.adapters.keras_graph import formula_of
 from rnnverify.adapters.keras_layers import KerasLayer
 from rnnverify.adapters.keras_listed import Listed, layers_in
 from rnnverify.adapters.keras_names import CellNames
@@ -159,8 +160,13 @@ def _cells_chain(contents: Contents, order: Sequence[CellNames]) -> bool:
 def _cell(contents: Contents, names: CellNames) -> Cell:
     cell = by_shapes(contents, names.in_order)
     assert cell is not None  # `_refusal` let it pass
-    shown = contents.metadata.get("activation")
-    return replace(cell, activation=str(shown), stated=True) if shown and cell.kind == "rnn" else cell
+    if cell.kind == "rnn":
+        shown = contents.metadata.get("activation")
+        return replace(cell, activation=str(shown), stated=True) if shown else cell
+    formula = formula_of(contents, names.tensors.get("kernel", ""))
+    if formula is None:
+        return cell
+    return replace(cell, activation=formula[0], stated=True, gating=formula[1], reset_stated=True)
 
 
 def _stacks(contents: Contents, block: Sequence[KerasLayer], groups: dict[Address, str]) -> list[Stack]:

@@ -120,6 +120,11 @@ class _Reader:
             names = ", ".join(sorted(name + f" with a cell_clip of {clip:g}" * bool(clip) for name, clip in formulas))
             found = f"the directions of {cells[0].shown} compute differently: {names}"
             raise UnsupportedError(self._contents.path, found, "this version compares layers with one activation")
+        if len({gating for _, gating in read}) > 1:
+            found = f"the gates of {cells[0].shown} compute differently in its two directions"
+            raise UnsupportedError(
+                self._contents.path, found, "this version compares layers whose directions are alike"
+            )
         activation, clip = formulas.pop()
         merge, _ = self._facts.merge(cells, self._contents.tensors) or ("concat", True)
         return Layer(
@@ -137,6 +142,9 @@ class _Reader:
         known = self._known(cell)
         if cell.kind:
             direction, gating = gated_direction(self.arrays, cell, where, self.forget_bias(cell))
+            if known:
+                reset = gating.reset_after if known.reset_after is None else known.reset_after
+                gating = replace(gating, activation=known.gate_activation, reset_after=reset)
         else:
             state_first = bool(known and known.state_first)
             direction, gating = vanilla_direction(self.arrays, cell, where, state_first), Gating()

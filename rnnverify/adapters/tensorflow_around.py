@@ -34,7 +34,16 @@ def find(
         table, chain = _by_shape(contents, recurrent, shadows, sizes)
         return surroundings(contents.tensors, table, chain, *sizes, by_shape=True)
     table = _averaged(contents, shown.embedding, shadows) if shown.embedding else None
-    return surroundings(contents.tensors, table, [_averaged(contents, each, shadows) for each in shown.dense], *sizes)
+    table = table if table and _is_held(contents, table) else None
+    dense = (_averaged(contents, names, shadows) for names in shown.dense)
+    return surroundings(
+        contents.tensors, table, list(itertools.takewhile(lambda names: _is_held(contents, names), dense)), *sizes
+    )
+
+
+def _is_held(contents: Contents, names: Names) -> bool:
+    """Whether the file has the variables of a layer: a graph may have more than were saved."""
+    return names.kernel in contents.tensors and (not names.bias or names.bias in contents.tensors)
 
 
 def _averaged(contents: Contents, names: Names, shadows: bool) -> Names:

@@ -10,19 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import cast
 
 from rnnverify.adapters.graph_around import Found, find_around
 from rnnverify.adapters.graph_gates import find_gated
+from rnnverify.adapters.graph_keras import find_keras
 from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences, merged, without_place
+from rnnverify.adapters.graph_unnamed import find_unnamed
 from rnnverify.adapters.graph_walk import TangledError
 from rnnverify.adapters.tensorflow_names import SHADOW, Cell, find_cells, shadowed
 from rnnverify.adapters.tensorflow_unnamed import unnamed_lstms
 from rnnverify.canonical import Merge
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.protobuf import MalformedError
+from rnnverify.containers.tf_frozen import FROZEN
 from rnnverify.containers.tf_graph import Graph, read_graph
 from rnnverify.containers.tf_tensors import read_shape
 from rnnverify.errors import FileError, printable
@@ -38,6 +41,7 @@ class Facts:
     source: str = ""  # the graph, for notes; empty where there is none
     notes: tuple[str, ...] = ()
     graph: Graph | None = None  # where it shows any of the cells
+    unnamed: Mapping[str, Cell] = field(default_factory=dict)  # by kernel, cells of Keras that no name tells
 
     def of(self, cell: Cell, names: Collection[str]) -> Recurrence | None:
         """What is known of `cell`, whose weights may be moving averages of the graph's variables."""
@@ -81,6 +85,11 @@ def read_facts(contents: Contents) -> Facts:
         unnamed = find_gated(graph, unnamed_lstms(contents.tensors, named))
         found = {kernel: ways for kernel, ways in unnamed.items() if all(way.activation for way in ways)}
         found |= {**find_recurrences(graph), **find_gated(graph, [cell for cell in named if cell.kind])}
+        shapes = {name: tensor.shape for name, tensor in contents.tensors.items()}
+        found |= find_keras(graph, named, shapes)
+        told = {name for cell in named if "kernel" in cell.variables for name in chain(*cell.variables.values())}
+        proved = list(find_unnamed(graph, shapes, {*told, *found})) if contents.form == FROZEN else []
+        found |= {cell.variables["kernel"][0]: ways for cell, ways in proved}
     except (TangledError, IndexError):  # IndexError: an operation lacks an input that its kind needs
         return Facts(notes=(f"{source} was not used: it is too tangled to be read",))
     usable = {kernel: way for kernel, ways in found.items() if (way := _one(ways))}
@@ -91,12 +100,16 @@ def read_facts(contents: Contents) -> Facts:
     if usable and not fitting:
         other = printable(next(iter(usable)))
         notes = (*notes, f"{source} was not used: it has other variables, or of other shapes, such as {other}")
-    return Facts(fitting, source, notes, graph if fitting else None)
+    cells = {kernel: cell for cell, _ in proved if (kernel := cell.variables["kernel"][0]) in fitting}
+    return Facts(fitting, source, notes, graph if fitting else None, cells)
 
 
 def cells_of(contents: Contents, facts: Facts, shadows: bool) -> list[Cell]:
     """The cells of the file: those that names tell, and those that only the graph shows."""
-    cells = find_cells(contents.tensors, shadows)
+    proved = {name for cell in facts.unnamed.values() for group in cell.variables.values() for name in group}
+    cells = [
+        cell for cell in find_cells(contents.tensors, shadows) if proved.isdisjoint(chain(*cell.variables.values()))
+    ]
     claimed = {_plain(name, contents.tensors) for cell in cells for group in cell.variables.values() for name in group}
     unnamed = {cell.variables["kernel"][0]: cell for cell in unnamed_lstms(contents.tensors, cells)}
     for recurrence in facts.recurrences.values():
@@ -106,6 +119,8 @@ def cells_of(contents: Contents, facts: Facts, shadows: bool) -> list[Cell]:
         if all(name in contents.tensors for group in variables.values() for name in group):
             scope = _scope(recurrence)
             cell = unnamed.get(recurrence.kernel) or Cell(scope, scope, alone=scope, by_graph=True)
+            if recurrence.kernel in facts.unnamed:
+                cell = replace(cell, kind=facts.unnamed[recurrence.kernel].kind)
             cells.append(replace(cell, variables=variables))
     for cell in cells:
         way = _KERAS_WAY.fullmatch(cell.scope)
@@ -126,7 +141,8 @@ def _one(ways: set[Recurrence]) -> Recurrence | None:
 
 def _computes(way: Recurrence) -> tuple[object, ...]:
     """All that decides what a step computes."""
-    return way.recurrent, way.biases, way.state_first, way.activation, way.forget_bias, way.cell_clip
+    gates = way.gate_activation, way.reset_after, way.forget_bias, way.cell_clip
+    return way.recurrent, way.biases, way.state_first, way.activation, *gates
 
 
 def _fits(graph: Graph, name: str, contents: Contents) -> bool:

@@ -64,6 +64,7 @@ def as_keras(contents: Contents, nodes: Sequence[Node], saved: SavedModel | None
         metadata["why_not"] = "to load a SavedModel, TensorFlow runs the functions in it"
         activation = activation_in(saved.graph) if not model.config else ""
         metadata |= {"activation": activation} if activation else {}
+        metadata |= {"graph": contents.metadata["graph"]} if not model.config else {}  # which alone says more
     written = f"Keras {printable(model.version, 40)}, {contents.writer}" if model.version else contents.writer
     return replace(contents, framework="keras", tensors=tensors, writer=written, metadata=metadata)
 

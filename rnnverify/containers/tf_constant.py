@@ -1,7 +1,8 @@
 """The constants of a TensorFlow graph (tensorflow/core/framework/tensor.proto, TensorFlow 0.12 to 2.21).
 
 TensorProto: dtype = 1, tensor_shape = 2, tensor_content = 4 with the values as they lie in memory, little-endian, or
-one field for each kind of number. Where these fields hold fewer values than the shape wants, the last one repeats.
+one field for each kind of number. Where these fields hold fewer values than the shape wants, the last one repeats, and
+where they hold none, all are 0 (FromProtoField in tensorflow/core/framework/tensor.cc): Grappler writes zeros so.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def constant(node: Node) -> Array:
         return header.array(np.frombuffer(content, dtype=dtype))
     values = numbers(header, tensor)
     if len(values) != header.elements:
-        if not 0 < len(values) < header.elements <= _MOST_FILLED:
+        if not len(values) < header.elements <= _MOST_FILLED:
             raise MalformedError(f"{printable(node.name)} has {len(values)} values for its shape {header.shape}")
-        values = np.concatenate([values, np.repeat(values[-1:], header.elements - len(values))])
+        last = values[-1:] if len(values) else np.zeros(1, values.dtype)
+        values = np.concatenate([values, np.repeat(last, header.elements - len(values))])
     return header.array(values)

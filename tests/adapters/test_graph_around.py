@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from rnnverify import reference
 from rnnverify.adapters.graph_around import Found, find_around
 from rnnverify.adapters.graph_recurrence import find_recurrences
 from rnnverify.adapters.reading import Reading
+from rnnverify.adapters.tensorflow import read
 from rnnverify.around import apply, features
 from rnnverify.canonical import Array
+from rnnverify.containers import open_model
 from rnnverify.containers.tf_graph import Node
 from rnnverify.sides import open_side, parse
 from rnnverify.trace import ZERO, Batch
@@ -47,6 +50,7 @@ def computed(found: Reading, tokens: Array) -> tuple[Array, Array]:
         ("projected", [("softmax_w", "linear")]),
         ("projected_in_functions", [("softmax_w", "linear")]),
         ("dropped", [("fc", "linear")]),
+        ("switched", [("fc", "linear")]),
     ],
 )
 def test_what_a_graph_shows_computes_its_outputs(name: str, dense: list[tuple[str, str]]) -> None:
@@ -78,6 +82,16 @@ def test_a_graph_of_training_leaves_the_last_activation_open() -> None:
     assert (dense.name, dense.activation, dense.stated) == ("softmax_w", "linear", False)
     assert found.roles["softmax_b"] == "dense softmax_w bias" and found.roles["words"] == "embedding table"
     assert found.unused["softmax_w/Adam"] == "state of the optimizer or the trainer"
+
+
+def test_a_layer_that_was_not_saved_is_none() -> None:
+    """The graph beside a checkpoint may have more variables than the file."""
+    contents = open_model(HEADS / "training.ckpt")
+    for missing in ("softmax_w", "softmax_b", "words"):
+        rest = {name: tensor for name, tensor in contents.tensors.items() if not name.startswith(missing)}
+        found = read(replace(contents, tensors=rest), None)
+        assert (found.around.head is None) == (missing != "words")
+        assert (found.around.embedding is None) == (missing == "words")
 
 
 def shown(*nodes: Node) -> Found:

@@ -28,8 +28,8 @@ REFUSED = {
     "proj_clip": r"computes something else than such a cell in its graph \(proj_clip\)",
     "hard_gates": "computes something else than such a cell in its graph .*; this version compares cells without",
     "residual_lstm": "its input added to its output",
+    "keras_lstm_sine": r"computes something else than such a cell in its graph \(.*Sin.*\)",
 }
-KERAS = {"keras_lstm", "keras_gru", "keras_gru_before"}  # of which the graph is not asked
 RUN = sorted({path.stem for path in GATES.glob("*.pb")} - REFUSED.keys())
 
 
@@ -46,8 +46,7 @@ def recorded(name: str) -> tuple[Batch, Array]:
 def test_a_frozen_graph_is_the_network_that_tensorflow_ran(name: str) -> None:
     found = reading(GATES / f"{name}.pb")
     batch, y = recorded(name)
-    assert found.activation_stated == (name not in KERAS)
-    assert found.open == (frozenset({"gate_activation"}) if name in KERAS else frozenset())
+    assert found.activation_stated and not found.open and not found.assumptions
     assert np.abs(reference.run(found.network, (batch,)).runs["zero"].y - y).max() < 1e-6
 
 
@@ -74,6 +73,32 @@ def test_what_a_graph_says_of_an_lstm(name: str, activation: str, clip: float, a
     for direction in layer.directions:
         rest = np.delete(direction.bias_recurrent, (0, 1) if name == "coupled" else 1, axis=0)
         assert not rest.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("keras_gru", ("gru", "tanh", "sigmoid", True)),
+        ("keras_gru_before", ("gru", "tanh", "sigmoid", False)),
+        ("keras_gru_bare", ("gru", "tanh", "sigmoid", False)),
+        ("keras_gru_bare_after", ("gru", "tanh", "sigmoid", True)),
+        ("keras_gru_by_gate", ("gru", "relu", "keras2_hard_sigmoid", True)),
+        ("keras_gru_before_by_gate", ("gru", "tanh", "sigmoid", False)),
+        ("keras_lstm_by_gate", ("lstm", "softsign", "keras2_hard_sigmoid", "softsign", 0.0)),
+        ("keras_lstm_in_functions", ("lstm", "relu", "sigmoid", "relu", 0.0)),
+        ("keras_layer_lstm", ("lstm", "tanh", "keras2_hard_sigmoid", "tanh", 0.0)),
+    ],
+)
+def test_what_a_graph_says_of_a_cell_of_keras(name: str, formula: tuple[object, ...]) -> None:
+    (layer,) = reading(GATES / f"{name}.pb").network.layers
+    assert layer.formula == formula
+
+
+def test_which_way_a_cell_of_keras_runs() -> None:
+    (layer,) = reading(GATES / "keras_gru_backwards.pb").network.layers
+    assert layer.directions[0].reverse and layer.time_restored
+    (both,) = reading(GATES / "keras_layer_gru_both_ways.pb").network.layers
+    assert both.merge == "sum" and [d.reverse for d in both.directions] == [False, True]
 
 
 def test_what_else_a_graph_says() -> None:

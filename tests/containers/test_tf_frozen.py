@@ -85,9 +85,16 @@ def test_the_last_number_repeats() -> None:
     np.testing.assert_array_equal(constant(const_node(tensor + values)), [[1, 5], [5, 5]])
 
 
+def test_no_numbers_at_all_are_zeros() -> None:
+    """As TensorFlow itself reads them, whose Grappler leaves them out."""
+    for sizes in ([], [2, 2]):
+        read = constant(const_node(number(1, DTYPES["float32"]) + chunk(2, shape(sizes))))
+        assert read.shape == tuple(sizes) and not read.any()
+
+
 @pytest.mark.parametrize(
     ("sizes", "values"),
-    [([1 << 30], chunk(5, bytes(4))), ([2], b""), ([1], chunk(5, bytes(8))), ([3], chunk(4, bytes(8)))],
+    [([1 << 30], chunk(5, bytes(4))), ([1 << 30], b""), ([1], chunk(5, bytes(8))), ([3], chunk(4, bytes(8)))],
 )
 def test_numbers_that_do_not_fill_the_shape_are_refused(sizes: list[int], values: bytes) -> None:
     with pytest.raises(MalformedError, match="for its shape"):

@@ -15,10 +15,14 @@ from fuzz_values import FIXTURES, Sample, fixture, mutated_bytes, mutated_json
 _FROZEN = (
     *(f"graphs/{name}.pb" for name in ("clip", "reversed", "keras_both_ways", "scan", "partitioned", "mixed")),
     *(f"gates/{name}.pb" for name in ("all_of_lstm_flat", "static_lstm", "block", "fused_reversed", "mixed", "named")),
+    *(f"gates/{name}.pb" for name in ("keras_gru_before_by_gate", "keras_lstm", "keras_layer_gru_both_ways")),
+    *(f"heads/{name}.pb" for name in ("two_layers", "both_ways", "dropped", "static", "tied")),
+    "exports/frozen_functions.pb",
 )
 _WITH_GRAPH = (
     "graphs/relu.ckpt",
     "gates/lstm.ckpt",
+    "heads/training.ckpt",
     "genuine/tf-1.15.5/rnn_a_seqlen/model.ckpt",
     "genuine/tf-1.1.0/rnn_multi_v2/model.ckpt",
 )
@@ -26,6 +30,7 @@ _SAVED = (
     "genuine/tf.keras-2.1.4/rnn_a_savedmodel/saved_model",
     "genuine/tf.keras-2.15.1/rnn_bi_savedmodel_nt/saved_model",
     "genuine/keras-3.15.1/rnn_a_export/exported",
+    "exports/bare",
 )
 _OBJECTS = (
     "genuine/tf.keras-2.1.4/rnn_bi_tfweights/weights",

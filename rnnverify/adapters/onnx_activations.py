@@ -2,8 +2,8 @@
 
 The two lists are consumed in order, by those functions alone that take such a number (onnx/docs/Operators.md; so does
 onnxruntime 1.32). Where they end, the defaults of the operators of the same name hold; Affine and ScaledTanh are no
-operators, and for ThresholdedRelu runtimes take other numbers: there the file has to state them. An Affine without beta,
-as keras2onnx 1.7 writes what is linear, adds nothing (measured with onnxruntime 1.32).
+operators, and for ThresholdedRelu runtimes take other numbers: there the file has to state them. An Affine without
+beta, as keras2onnx 1.7 writes what is linear, adds nothing (measured with onnxruntime 1.32).
 """
 
 from __future__ import annotations

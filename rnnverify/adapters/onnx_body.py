@@ -84,9 +84,9 @@ class Body:
         found = {}
         for node in self.graph.nodes:
             data = node.input(0)
-            if node.op == "Gather" and not node.domain and node.integer("axis", 0) == 0 and data not in self.inside:
-                if self.counts(node.input(1)) and self.constant(data) is None:
-                    found[node.output(0)] = data
+            picks = node.op == "Gather" and not node.domain and node.integer("axis", 0) == 0 and data not in self.inside
+            if picks and self.counts(node.input(1)) and self.constant(data) is None:
+                found[node.output(0)] = data
         return found
 
     def _behind(self, tensor: str) -> str:
@@ -113,7 +113,7 @@ class Body:
         return tensor
 
     def _drops_nothing(self, node: Node) -> bool:
-        """Whether a node multiplies by ones in the shape of something: what recurrent_dropout is where nobody trains."""
+        """Whether a node multiplies by ones of some shape: what recurrent_dropout is where nobody trains."""
         ones = self.graph.producers.get(node.input(1)) if node.op == "Mul" else None
         value = self.constant(ones.input(0)) if ones and ones.op == "Expand" and not ones.domain else None
         return value is not None and value.array.tolist() in (1, [1])

@@ -18,7 +18,10 @@ Candidates = Callable[[Body, Mapping[Key, Form]], Iterator[Layer]]
 _LIKELY = ("tanh", "sigmoid", "relu", "linear")
 _FUNCTIONS = (*_LIKELY, *(name for name in ACTIVATIONS if name not in _LIKELY))
 _NEAR = 1e-6  # constants such as 0.2 are stored as float32
-_ORDERS = ((0, 1, 2, 3), (0, 2, 1, 3))  # i, f, g, o among gates as Keras keeps them, and TensorFlow's cells (i, g, f, o)
+_ORDERS = (
+    (0, 1, 2, 3),
+    (0, 2, 1, 3),
+)  # i, f, g, o among gates as Keras keeps them, and TensorFlow's cells (i, g, f, o)
 
 
 def _rnn(body: Body, forms: Mapping[Key, Form]) -> Iterator[Layer]:
@@ -85,9 +88,10 @@ def _direction(sums: Sequence[Form]) -> Direction:
         return np.stack([zeros if (bias := getattr(form, which)) is None else bias for form in sums])
 
     has_bias = any(form.bias_input is not None or form.bias_recurrent is not None for form in sums)
-    kernels = (np.stack([getattr(form, which) for form in sums]) for which in ("x", "h"))
+    kernel, recurrent = (np.stack([getattr(form, which) for form in sums]) for which in ("x", "h"))
     rounded = any(form.rounded for form in sums)
-    return Direction(*kernels, biases("bias_input"), biases("bias_recurrent"), has_bias=has_bias, rebuilt=rounded)
+    into, fed_back = biases("bias_input"), biases("bias_recurrent")
+    return Direction(kernel, recurrent, into, fed_back, has_bias=has_bias, rebuilt=rounded)
 
 
 def _functions(body: Body, key: Key) -> Sequence[str]:

@@ -102,7 +102,9 @@ class Flows:
         axis = turned_axis(node, self._values)
         if axis is not None:
             flow = self._flow(node.input(0), left)
-            return flow.around() if flow and axis in (flow.axes.find("T"), flow.axes.find("T") - len(flow.axes)) else None
+            return (
+                flow.around() if flow and axis in (flow.axes.find("T"), flow.axes.find("T") - len(flow.axes)) else None
+            )
         if node.op in ("Slice", "Split", "Gather"):
             return self._cut(node, tensor, left)
         if tensor != node.output(0):
@@ -140,10 +142,10 @@ class Flows:
             starts, ends, axes, steps = (self._listed(node, k, name) for k, name in enumerate(_SLICE, 1))
             whole = starts == [-1] and ends and ends[0] >= _MANY and steps in (None, [1])
             return replace(flow, blocks=last) if whole and axes in ([at], [at - len(flow.axes)]) else None
-        if node.op == "Gather" and node.integer("axis", 0) % len(flow.axes) == at:
-            if self._values.integers(node.input(1)) == [-1] and self._values.value(node.input(1)).array.ndim == 0:
-                return replace(flow, axes=flow.axes.replace("T", ""), blocks=last)
-        return None
+        picks = node.op == "Gather" and node.integer("axis", 0) % len(flow.axes) == at
+        one = picks and self._values.integers(node.input(1)) == [-1]
+        alone = one and self._values.value(node.input(1)).array.ndim == 0
+        return replace(flow, axes=flow.axes.replace("T", ""), blocks=last) if alone else None
 
     def _one_direction(self, node: Node, tensor: str, flow: Flow) -> Flow | None:
         at = flow.axes.find("D")

@@ -9,14 +9,13 @@ kernel each, or [x, h] by one. All of that ends in the same forms, with the file
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnverify.adapters.onnx_body import PASSES, Body
 from rnnverify.canonical import Array
 from rnnverify.containers.onnx_graph import Node
-
 
 Key = tuple[str, int]
 """The tensor that a sum is, and the first of its columns that are meant."""
@@ -39,12 +38,13 @@ class Form:
     @property
     def width(self) -> int:
         arrays = (self.x, self.h, self.other, self.bias_input)
-        return next(array.shape[-1] for array in arrays if array is not None)
+        return int(next(array.shape[-1] for array in arrays if array is not None))
 
     def columns(self, some: slice) -> Form:
         """The same sum, of some of its columns."""
-        arrays = (self.x, self.h, self.other, self.bias_input, self.bias_recurrent)
-        return Form(*(None if a is None else a[..., some] for a in arrays), self.leaves, self.rounded)
+        names = ("x", "h", "other", "bias_input", "bias_recurrent")
+        arrays = {name: array for name in names if (array := getattr(self, name)) is not None}
+        return replace(self, **{name: array[..., some] for name, array in arrays.items()})
 
 
 class Forms:
@@ -63,7 +63,9 @@ class Forms:
 
     def final(self) -> dict[Key, Form]:
         """Those that something else than a longer sum reads, gate by gate."""
-        read = {name for node in self._body.graph.nodes if not set(node.outputs) & set(self.all) for name in node.inputs}
+        read = {
+            name for node in self._body.graph.nodes if not set(node.outputs) & set(self.all) for name in node.inputs
+        }
         read |= set(self._body.graph.outputs)
         once = {id(form): name for name, form in reversed(self.all.items()) if name in read}  # under the first name
         found: dict[Key, Form] = {}
@@ -99,7 +101,9 @@ class Forms:
             rest = len(weight) - self._width
             if inputs.count(True) != 1 or rest <= 0:
                 return None
-            cuts = (slice(0, rest), slice(rest, None)) if inputs[0] else (slice(0, self._width), slice(self._width, None))
+            cuts = (
+                (slice(0, rest), slice(rest, None)) if inputs[0] else (slice(0, self._width), slice(self._width, None))
+            )
             known = tuple((leaf, "kernel") for leaf in leaves)
             pieces = [self._single(part, weight[cut]) for part, cut in zip(parts, cuts, strict=True)]
             x, h, other = (next((p[k] for p in pieces if p[k] is not None), None) for k in range(3))

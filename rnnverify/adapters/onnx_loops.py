@@ -9,14 +9,14 @@ no pattern of any converter.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rnnverify.adapters.onnx_body import LOOPS, Body, Carried, NotReadError
-from rnnverify.adapters.onnx_cells import KINDS, Candidates
+from rnnverify.adapters.onnx_cells import KINDS
 from rnnverify.adapters.onnx_forms import Form, Forms, widths
 from rnnverify.canonical import Array, Layer
 from rnnverify.cells import recurrence
@@ -102,7 +102,9 @@ class _Step:
             with np.errstate(all="ignore"):
                 projected = step.project(given[self.x][:, None])[:, 0]
                 expected = step.step(projected, tuple(given[name] for name in names))
-            if all(a.shape == b.shape and np.allclose(a, b, _NEAR, _NEAR) for a, b in zip(after, expected, strict=True)):
+            if all(
+                a.shape == b.shape and np.allclose(a, b, _NEAR, _NEAR) for a, b in zip(after, expected, strict=True)
+            ):
                 return layer
         return None
 

@@ -81,7 +81,21 @@ def _folded(function: np.ufunc) -> Operation:
 
 _MOST_ELEMENTS = 1 << 24
 _SHARED = {
-    *("Tanh", "Relu", "Sigmoid", "Softplus", "Softsign", "Exp", "Log", "Sqrt", "Erf", "Neg", "Abs", "Pow", "Reciprocal"),
+    *(
+        "Tanh",
+        "Relu",
+        "Sigmoid",
+        "Softplus",
+        "Softsign",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Erf",
+        "Neg",
+        "Abs",
+        "Pow",
+        "Reciprocal",
+    ),
     *("Add", "Sub", "Mul", "Div"),
 }
 """Those that TensorFlow calls by the same name, and means the same by."""

@@ -1,7 +1,8 @@
 """The recurrent nodes of an ONNX graph, one by one: what each is called and states of itself.
 
-A Loop or Scan that computes what one of them does counts as one (`onnx_loops`). Operators RNN, GRU and LSTM (onnx/docs/Operators.md and Changelog.md, operator sets 1 to 23). What an attribute states
-and this version or the operator itself cannot mean is refused by name.
+A Loop or Scan that computes what one of them does counts as one (`onnx_loops`). Operators RNN, GRU and LSTM are those
+of onnx/docs/Operators.md and Changelog.md, operator sets 1 to 23. What an attribute states and this version or the
+operator itself cannot mean is refused by name.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def _part(path: Path, node: Node, name: str) -> Part:
         raise UnsupportedError(path, f"{shown} states layout {layout}", "known are 0 and 1")
     if "clip" in node.attributes and not 0 < clip < float("inf"):
         raise UnsupportedError(path, f"{shown} states clip {clip:g}", "wanted a number above 0")
-    return Part(node, name, _WAYS[direction.lower()], layout == 1, clip, *(flag != 0 for flag in flags))
+    return Part(node, name, _WAYS[direction.lower()], layout == 1, clip, flags[0] != 0, flags[1] != 0)
 
 
 def refuse_without(path: Path, graph: OnnxGraph) -> None:

@@ -8,7 +8,19 @@ from __future__ import annotations
 from rnnverify.adapters.onnx_values import NotConstantError, Values
 from rnnverify.containers.onnx_graph import Node, OnnxGraph
 
-_KEEP = {"Identity", "Cast", "Dropout", "Transpose", "Slice", "Split", "Concat", "MatMul", "Add", "ReverseSequence", "ReverseV2"}
+_KEEP = {
+    "Identity",
+    "Cast",
+    "Dropout",
+    "Transpose",
+    "Slice",
+    "Split",
+    "Concat",
+    "MatMul",
+    "Add",
+    "ReverseSequence",
+    "ReverseV2",
+}
 _FARTHEST = 16  # operations behind the shape that a Reshape reads
 
 

@@ -1,7 +1,7 @@
 """Whether a Reshape of an ONNX graph leaves the axes of steps and of sequences as they are.
 
-A port that takes one for the other, by a reshape where a transposition was meant, has the right shape and is wrong. So a
-shape counts only where each number of it says which axis it is: 0, the size of an axis of a tensor whose axes are
+A port that takes one for the other, by a reshape where a transposition was meant, has the right shape and is wrong.
+So a shape counts only where each number of it says which axis it is: 0, the size of an axis of a tensor whose axes are
 known, or a fixed size that no other axis has.
 """
 
@@ -68,7 +68,9 @@ class Shapes:
             if numbers is not None and len(numbers) != 1:
                 return None
             size = numbers[0] if numbers else None
-            stated.append(self._size(piece, node.input(0), axes) if size is None else axes[k] if size == 0 else self._fixed(size))
+            stated.append(
+                self._size(piece, node.input(0), axes) if size is None else axes[k] if size == 0 else self._fixed(size)
+            )
         return stated
 
     def _fixed(self, size: int) -> str:

@@ -59,7 +59,7 @@ def rewire_loop(source: Any, node: Any, initial: Any, loop: dict[str, Any]) -> A
         node.output.append(y)
     kinds_of = {each.name: each.type.tensor_type.elem_type for each in source.graph.input}
     more = {STEPS: onnx.TensorProto.INT64, GO_ON: onnx.TensorProto.BOOL} if node.op_type == "Loop" else {}
-    more.update({name: onnx.TensorProto.BOOL for name in loop["masks"]})
+    more.update(dict.fromkeys(loop["masks"], onnx.TensorProto.BOOL))
     more.update({name: kinds_of.get(name) or onnx.TensorProto.INT32 for name in loop["lengths"]})
     return [y, *(node.output[k] for k in loop["states"])], more
 
@@ -88,6 +88,6 @@ def control(node: dict[str, Any], shape: Any, lengths: Any) -> Any:
     count = np.full(b, t, np.int32) if lengths is None else lengths
     mask = (np.arange(t)[:, None] < count)[:, :, None]  # (t, b, 1)
     fed = {STEPS: np.array(t, np.int64), GO_ON: np.array(True)}
-    fed.update({name: mask[::-1] if node["turned"] else mask for name in node["loop"]["masks"]})
-    fed.update({name: count for name in node["loop"]["lengths"]})
+    fed.update(dict.fromkeys(node["loop"]["masks"], mask[::-1] if node["turned"] else mask))
+    fed.update(dict.fromkeys(node["loop"]["lengths"], count))
     return fed

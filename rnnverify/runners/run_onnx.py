@@ -37,9 +37,10 @@ DENSE: Any = {
 
 
 def run(job: dict[str, Any]) -> Any:
-    model = Model(job, onnx.load(job["path"], load_external_data=False))
+    source = onnx.load(job["path"], load_external_data=False)
+    model = Model(job, source)
     outputs = run_batches(job, model)
-    names = sorted({node["op"] for layer in job["layers"] for node in layer["nodes"]})
+    names = sorted({source.graph.node[node["index"]].op_type for layer in job["layers"] for node in layer["nodes"]})
     layer = "/".join(names) + " of the CPU provider"
     return {"outputs": outputs, "loaded": "onnx.load" + model.said, "why_not": "", "layer": layer}
 
@@ -97,7 +98,9 @@ class Model:
         """As `run`, by the operators' own `sequence_lens`, and by the lengths or the mask that a loop reads."""
         loops = [node["loop"] for level in self.levels for node in level.nodes if node["loop"]]
         if not all(loop["masks"] or loop["lengths"] for loop in loops):
-            raise ValueError("sequences of different length are not run by this loop: it reads neither lengths nor a mask")
+            raise ValueError(
+                "sequences of different length are not run by this loop: it reads neither lengths nor a mask"
+            )
         if not self.padded:
             self.padded = [self.session(segment, LENGTHS) for segment in self.segments]
         return self.through(self.padded, x, states, lengths.astype(np.int32))
@@ -135,7 +138,8 @@ class Model:
     @property
     def layers(self) -> Any:
         return [
-            (level.merge, level.restored, [way for node in level.nodes for way in self.one_by_one(node)]) for level in self.levels
+            (level.merge, level.restored, [way for node in level.nodes for way in self.one_by_one(node)])
+            for level in self.levels
         ]
 
     def one_by_one(self, node: Any) -> Any:

@@ -123,7 +123,7 @@ def test_a_loop_is_read_by_what_it_computes(tmp_path: Path) -> None:
     ],
 )
 def test_a_loop_that_computes_something_else_is_refused(name: str, old: bytes, new: bytes, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="a (Loop|Scan) over steps") as caught:
+    with pytest.raises(UnsupportedError, match=r"a (Loop|Scan) over steps") as caught:
         opened(changed(name, old, new, tmp_path))
     assert "\n" not in str(caught.value)
 

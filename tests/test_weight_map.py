@@ -21,6 +21,10 @@ def test_a_bias_is_one_row() -> None:
     assert weight_map(a, a).baseline == (tuple(range(8)),) and weight_map(a, a).shape == (1, 8)
 
 
+def test_a_bias_of_a_dense_layer_is_one_row() -> None:
+    assert weight_map(np.arange(3.0), np.ones(3)).candidate == ((1.0, 1.0, 1.0),)
+
+
 @pytest.mark.parametrize("G", [1, 4])
 @given(I=st.integers(1, 100), H=st.integers(1, 100), data=st.data())
 def test_a_difference_is_seen_in_one_cell(G: int, I: int, H: int, data: st.DataObject) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnverify.adapters.onnx_parts import Part
 from rnnverify.adapters.onnx_ranks import Ranks
-from rnnverify.adapters.onnx_stack import Stack
+from rnnverify.adapters.onnx_stack import Level, Stack
 from rnnverify.adapters.onnx_values import NotConstantError, Values
 from rnnverify.adapters.surroundings import Names, Surroundings, surroundings
 from rnnverify.canonical import Array
@@ -47,7 +47,7 @@ def find(graph: OnnxGraph, stack: Stack, values: Values, sizes: tuple[int, int])
     """What stands around `stack`, whose input and output sizes are `sizes`."""
     finder = _Finder(graph, values)
     embedding = finder.embedding(stack.levels[0].parts)
-    dense = list(finder.dense(stack.levels[-1].parts))
+    dense = list(finder.dense(stack.levels[-1]))
     return surroundings(finder.tensors, embedding, dense, *sizes)
 
 
@@ -73,10 +73,11 @@ class _Finder:
             tensor = node.input(0)
         return None
 
-    def dense(self, parts: Sequence[Part]) -> Iterator[Names]:
-        """One layer after another, as far as nothing else reads what is between them."""
-        starts: dict[str, int | None] = {}
-        for part in parts:  # Y (T, D, B, H) and Y_h (D, B, H); of a loop without D
+    def dense(self, level: Level) -> Iterator[Names]:
+        """One layer after another behind `level`, as far as nothing else reads what is between them."""
+        starts: dict[str, int | None] = {level.merged: len(level.axes)} if level.merged else {}
+        alone = level.parts if not level.merged or level.merge == "concat" else ()
+        for part in alone:  # Y (T, D, B, H) and Y_h (D, B, H); of a loop without D
             ranks = {part.gives: 4 - (part.loop is not None), part.last: 3 - (part.loop is not None)}
             starts |= {name: rank for name, rank in ranks.items() if name}
         found = self._next(starts)

@@ -212,6 +212,8 @@ class Flows:
     def _halved(self, node: Node, left: list[int]) -> Flow | None:
         """The mean of two directions: their sum by 0.5, or over 2."""
         factor = 0.5 if node.op == "Mul" else 2.0
+        if len(node.inputs) != 2:
+            return None
         for summed, other in (node.inputs, node.inputs[::-1]) if node.op == "Mul" else (node.inputs,):
             try:
                 halves = self._values.value(other).array.ravel().tolist() == [factor]

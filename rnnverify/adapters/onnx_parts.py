@@ -27,6 +27,10 @@ _OPS = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
 _INPUTS = {"RNN": 6, "GRU": 6, "LSTM": 8}
 _AGAIN = "the file is damaged or was made for another runtime: export the model again"
 _QUANTIZED = {"DynamicQuantizeLSTM", "DynamicQuantizeGRU", "QLSTM"}
+_KEPT = (
+    "keep a layer one operator, as torch.onnx.export(..., dynamo=False) keeps nn.RNN, and tf2onnx a Keras layer "
+    "without unroll=True; or compare a trace of it"
+)
 _UNROLLED = 8  # activations from which a graph is taken for an unrolled network
 
 
@@ -136,14 +140,14 @@ def refuse_without(path: Path, graph: OnnxGraph) -> None:
         raise UnsupportedError(path, f"has {op}, which is quantised while it runs", "compare the model before that")
     if kinds["Scan"] or kinds["Loop"]:
         loop = "Scan" if kinds["Scan"] else "Loop"
-        found = f"has no RNN, GRU or LSTM node, but a {loop} over steps written out in other operations"
-        raise UnsupportedError(path, found, "export the recurrent layer as one operator, or compare a trace of it")
-    steps = kinds["Tanh"] + kinds["Relu"] + kinds["Sigmoid"]
-    if steps >= _UNROLLED and kinds["MatMul"] + kinds["Gemm"] >= _UNROLLED:
+        found = f"has no RNN, GRU or LSTM node, but a {loop} over steps written out in other operations than theirs"
+        raise UnsupportedError(path, found, "export each recurrent layer as one operator, or compare a trace of it")
+    steps, products = kinds["Tanh"] + kinds["Relu"] + kinds["Sigmoid"], kinds["MatMul"] + kinds["Gemm"]
+    if steps >= _UNROLLED and products >= _UNROLLED:
         found = f"has no RNN, GRU or LSTM node: its steps are written out one by one, {steps} activations in all"
-        advice = (
-            "export it with torch.onnx.export(..., dynamo=False), which keeps nn.RNN as one node, or compare a trace"
-        )
-        raise UnsupportedError(path, found, advice)
+        raise UnsupportedError(path, found, _KEPT)
+    if steps and products:
+        found = f"has no RNN, GRU or LSTM node: if it is recurrent, its steps are written out ({steps} activations)"
+        raise UnsupportedError(path, found, _KEPT)
     listed = ", ".join(printable(op, 40) for op, _ in kinds.most_common(6)) or "none"
     raise UnsupportedError(path, f"has no RNN, GRU or LSTM node; its operations are {listed}", "give a recurrent model")

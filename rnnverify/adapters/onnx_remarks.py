@@ -113,6 +113,8 @@ def notes(contents: Contents, stack: Stack, weights: Mapping[str, Weights]) -> I
     """What the user should know of the weights."""
     yield from contents.notes
     for part in (part for level in stack.levels for part in level.parts):
+        if part.loop:
+            yield f"{printable(part.name, 80)} is a {part.node.op}, whose step computes what that of {part.op} does"
         if part.coupled:
             shown = printable(part.name, 80)
             yield f"{shown} states input_forget: its forget gate is 1 - its input gate, and its weights are not used"

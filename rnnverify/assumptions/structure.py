@@ -1,4 +1,8 @@
-"""Merge mode and direction, which a file of weights alone leaves open in Keras, Flax and Equinox."""
+"""Merge mode and direction, which a file of weights alone leaves open in Keras, Flax and Equinox.
+
+Nor do weights of PyTorch state whether a model turns the steps of its input around before `nn.RNN`. Where an ONNX
+graph does, that makes a layer that runs backwards beside Keras, and is something before the network beside PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rnnverify.adapters import restate
+from rnnverify.adapters.onnx_restate import turned_layers, without_turns
 from rnnverify.assumptions.labelled import by_label
 from rnnverify.errors import OptionError, printable
 from rnnverify.sides import Opened
@@ -33,7 +38,7 @@ def settle_structure(
         if asked and not open_question:
             raise OptionError(f"{asked[0]}: {side.source} is no Keras, Flax or Equinox file of weights only")
         if not open_question:
-            settled.append(side)
+            settled.append(_beside_torch(side, sides))
         elif label in merges or "" in merges or label in backwards:
             merge = merges.get(label, merges.get(""))
             changed = _restate(side, merge, label in backwards or None, "set by options")
@@ -66,6 +71,23 @@ def _borrow_structure(side: Opened, donor: Opened | None) -> Opened:
         return side
     merge = merges.pop() if len(merges) == 1 else None
     return _restate(side, merge, True in backwards or None, f"borrowed from {donor.source.label}")
+
+
+def _beside_torch(side: Opened, sides: Sequence[Opened]) -> Opened:
+    """An ONNX side as PyTorch has it, where the first side that is no ONNX is weights of layers that run forward."""
+    reading = side.reading
+    if reading is None or reading.recipe.framework != "onnx" or not (around := turned_layers(reading)):
+        return side
+    readings = [other.reading for other in sides if other.reading and other.reading.recipe.framework != "onnx"]
+    if not readings or readings[0].recipe.framework != "torch":
+        return side
+    theirs = readings[0].network.layers
+    alike = len(theirs) == len(reading.network.layers)
+    if not alike or any(len(theirs[k].directions) != 1 or theirs[k].directions[0].reverse for k in around):
+        return side
+    changed = without_turns(reading)
+    words = "the graph turns the steps around before a layer, taken for no part of it: weights of PyTorch cannot say"
+    return replace(side, reading=replace(changed, assumptions=(*changed.assumptions, words)))
 
 
 def _restate(side: Opened, merge: str | None, go_backwards: bool | None, why: str) -> Opened:

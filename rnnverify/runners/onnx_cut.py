@@ -73,7 +73,7 @@ def cut_out(source: Any, levels: Any, lengths: str) -> Any:
         for name, kind in stand_ins(own, loop).items():
             if not is_given(graph, nodes, {*fed, *more}, name):
                 level.stand_ins[name] = kind
-                more[name] = kind.elem_type
+                more[name] = FLOAT if kind.elem_type in NARROW else kind.elem_type
     ends = wanted + [levels[-1].merged] * bool(levels[-1].merged)
     kept, constants = needed(graph, nodes, {*fed, *more}, ends)
     opset, said = opset_of(source, kept)
@@ -152,16 +152,22 @@ def opset_of(source: Any, kept: Any) -> Any:
 
 
 def widen(graph: Any) -> bool:
-    """Store narrow floats as float32, which holds their values; whether there were any."""
+    """Store narrow floats as float32, which holds their values, also in bodies; whether there were any."""
     tensors = list(graph.initializer)
-    casts = []
+    casts, bodies = [], []
     for node in graph.node:
         tensors += [a.t for a in node.attribute if a.HasField("t")]
         casts += [a for a in node.attribute if node.op_type == "Cast" and a.name == "to" and a.i in NARROW]
+        bodies += [a.g for a in node.attribute if a.HasField("g")]
+    for body in bodies:
+        for each in [*body.input, *body.output, *body.value_info]:
+            if each.type.tensor_type.elem_type in NARROW:
+                each.type.tensor_type.elem_type = FLOAT
+    inside = [widen(body) for body in bodies]
     found = [tensor for tensor in tensors if tensor.data_type in NARROW]
     for tensor in found:
         array = onnx.numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
     for each in casts:
         each.i = FLOAT
-    return bool(found)
+    return bool(found) or any(inside)

@@ -42,7 +42,7 @@ def run(job: dict[str, Any]) -> Any:
     unfold(source.graph, job["layers"][0]["bodies"])
     model = Model(job, source)
     outputs = run_batches(job, model)
-    names = sorted({node["op"] for layer in job["layers"] for node in layer["nodes"]})
+    names = sorted({source.graph.node[node["index"]].op_type for layer in job["layers"] for node in layer["nodes"]})
     layer = "/".join(names) + " of the CPU provider"
     return {"outputs": outputs, "loaded": "onnx.load" + model.said, "why_not": "", "layer": layer}
 

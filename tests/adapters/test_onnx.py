@@ -199,6 +199,10 @@ def test_a_node_without_a_name_is_called_by_its_output(tmp_path: Path) -> None:
     [
         ([node("Gemm", ["X", "W"], ["Y"])], "has no RNN, GRU or LSTM node; its operations are Gemm; give"),
         ([], "its operations are none"),
+        (
+            [node("Gemm", ["X", "W"], ["Z"]), node("Tanh", ["Z"], ["Y"])],
+            r"if it is recurrent, its steps are written out \(1 activations\); keep a layer one operator",
+        ),
         ([node("Loop", ["X"], ["Y"])], "but a Loop over steps written out"),
         (
             [node("DynamicQuantizeLSTM", ["X"], ["Y"], domain="com.microsoft")],
@@ -207,7 +211,7 @@ def test_a_node_without_a_name_is_called_by_its_output(tmp_path: Path) -> None:
         ([node("RNN", ["X"], ["Y"], domain="mine")], "its operations are RNN"),
         (
             [node(op, ["X"], [f"{op}{k}"]) for k in range(9) for op in ("MatMul", "Tanh")],
-            r"its steps are written out one by one, 9 activations in all; export it with .*dynamo=False",
+            r"its steps are written out one by one, 9 activations in all; keep a layer .*dynamo=False",
         ),
     ],
 )

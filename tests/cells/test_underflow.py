@@ -7,6 +7,7 @@ import pytest
 
 from rnnverify import rounding
 from rnnverify.canonical import Array, Direction, Gating, Layer, Network
+from rnnverify.rounding import _merge_budget
 from rnnverify.trace import FROM_H0, Batch, Run
 
 F = np.float32
@@ -55,10 +56,6 @@ def test_what_underflow_may_take_is_next_to_nothing() -> None:
 
 @pytest.mark.parametrize(("found", "holds"), [(0.0, True), (-6.581109e-39, True), (1e-30, False)])
 def test_a_mean_of_two_directions_that_is_flushed_to_zero_is_explained(found: float, holds: bool) -> None:
-    directions = [Direction(*[np.zeros((1, 1, 1), F)] * 2, *[np.zeros((1, 1), F)] * 2, reverse=way) for way in (0, 1)]
-    layer = Layer(tuple(directions), merge="ave")
-    parts = (np.zeros((1, 1, 1), F), np.full((1, 1, 1), -1.3162216e-38, F))
-    h0 = (np.zeros((1, 1), F),) * 2
-    run = Run(Batch(FROM_H0, np.zeros((1, 1, 1), F), h0), np.full((1, 1, 1), found, F), parts)
-    budget = rounding.check(Network((layer,)), [run], "float32")
-    assert budget is not None and budget.holds == holds
+    parts = (np.zeros((1, 1, 1), F), np.full((1, 1, 1), -1.3162216e-38, F))  # as tf.keras 2.13 gave them, and 0
+    mean = np.full((1, 1, 1), -6.581109e-39, F)
+    assert _merge_budget("layer 0 outputs", parts, mean, np.full((1, 1, 1), found, F), "float32").holds == holds

@@ -16,6 +16,10 @@ _GENUINE = tuple(
     f"genuine/onnx-from-torch-{case}/model.onnx"
     for case in ("1.12.1/rnn_2l_onnx", "1.12.1/rnn_bi_onnx", "1.6.0/gru_ra_onnx", "2.13.0/lstm_bi_onnx")
 )
+_GENUINE += tuple(
+    f"converted/{name}.onnx"
+    for name in ("keras_rnn_both_ways", "keras_gru_hard", "keras_lstm_masked", "frozen_gru", "frozen_rnn_lengths")
+)
 _OPERATIONS = (
     *("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Concat", "Slice", "Split", "Gather"),
     *("DequantizeLinear", "Neg", "Add", "Sub", "Mul", "Div", "Expand", "Loop"),

@@ -37,8 +37,11 @@ corpus: $(INSTALLED)  ## every genuine, wrong and hostile file of a corpus, CORP
 	PYTHONPATH=tests/corpus $(BIN)/python tests/corpus/corpus.py $(CORPUS)
 
 TRIALS ?= 100
+GATED ?= 12
 diagnosis: $(INSTALLED)  ## porting mistakes planted in random networks, and how many are named: fails below the goals
 	PYTHONPATH=tests $(BIN)/python tests/diagnosis_experiment/experiment.py $(TRIALS)
+	PYTHONPATH=tests $(BIN)/python tests/diagnosis_experiment/experiment.py $(GATED) 0 gru
+	PYTHONPATH=tests $(BIN)/python tests/diagnosis_experiment/experiment.py $(GATED) 0 lstm
 
 fixtures: $(INSTALLED)  ## write the fixtures again, with the installed frameworks
 	$(BIN)/python fixtures/make.py

@@ -149,8 +149,10 @@ def _one_network(known: Observed, shown: Observed, before: float | None, known_i
     wrong, right = (shown.label, known.label) if known_is_right else (known.label, shown.label)
     pairs_tried = _pairs(known.network, of_steps=True)
     attempts = [(not known_is_right, wrong, every, pairs_tried), (known_is_right, right, every, 0)]
-    if behaviour.shows_steps(known.network) and all(layer.cell == "rnn" for layer in known.network.layers):
-        attempts.append((not known_is_right, wrong, [*every, *LAST_RESORT], pairs_tried))
+    if behaviour.shows_steps(known.network):
+        gated = any(layer.cell != "rnn" for layer in known.network.layers)  # whose biases take long to fit
+        last = ([*LAST_RESORT], 0) if gated else ([*every, *LAST_RESORT], pairs_tried)
+        attempts.append((not known_is_right, wrong, *last))
     for undone, side, hypotheses, pairs in attempts:
         found = _search_steps(known.network, behaviour, hypotheses, undone, pairs)
         if found is not None:

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from rnnverify import gate_mistakes, mistakes
-from rnnverify.canonical import Array, Direction, Network
+from rnnverify.canonical import Array, Direction, Layer, Network
 from rnnverify.diagnosis.by_behaviour import steps_at
 from rnnverify.diagnosis.hypothesis import (
     Networks,
@@ -19,6 +19,7 @@ from rnnverify.diagnosis.hypothesis import (
     side_by_side,
 )
 from rnnverify.diagnosis.shown import INVERSES, turned_back
+from rnnverify.diagnosis.shown_biases import shown_biases
 
 
 def bias_missing(network: Network, _: Seen) -> Networks:
@@ -44,10 +45,10 @@ def bias_missing_back(network: Network, seen: Seen) -> Networks:
         if seen.network is not None:
             found = placed(found, place, _with_bias_of(d, seen.network.layers[place[0]].directions[place[1]]))
             continue
-        shown = _shown_bias(network, seen, n, network.layers[place[0]].activation, d)
+        shown = _shown(network, seen, n, network.layers[place[0]], d)
         if shown is None:
             return
-        found = placed(found, place, replace(d, bias_input=shown[None]))
+        found = placed(found, place, shown)
     if empty:
         yield ("" if len(empty) == len(places) else ", ".join(named(network, place) for _, place, _ in empty)), found
 
@@ -66,16 +67,24 @@ def bias_is_another(network: Network, seen: Seen) -> Networks:
         return
     found = network
     for k, (place, d, _) in enumerate(side_by_side(network, network)):
-        shown = _shown_bias(network, seen, k, network.layers[place[0]].activation, d)
+        shown = _shown(network, seen, k, network.layers[place[0]], d)
         if shown is None:
             return
-        found = placed(found, place, replace(d, bias_input=shown[None], bias_recurrent=np.zeros_like(d.bias_recurrent)))
+        found = placed(found, place, shown)
     yield "", found
+
+
+def _shown(network: Network, seen: Seen, k: int, layer: Layer, d: Direction) -> Direction | None:
+    """Direction k with the biases that recorded states show."""
+    if layer.cell != "rnn":
+        return shown_biases(network, seen.runs, seen.dtype, k)
+    bias = _shown_bias(network, seen, k, layer.activation, d)
+    return bias if bias is None else replace(d, bias_input=bias[None], bias_recurrent=np.zeros_like(d.bias_recurrent))
 
 
 def _shown_bias(network: Network, seen: Seen, k: int, activation: str, d: Direction) -> Array | None:
     """The bias (H,) of direction k that recorded states show: what the kernels leave over, at the median."""
-    if activation not in INVERSES or len(d.kernel) > 1:
+    if activation not in INVERSES:
         return None
     left = []
     for run in seen.runs:

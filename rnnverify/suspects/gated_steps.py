@@ -28,9 +28,9 @@ class Recorded:
     allowed: Array  # (B, T, P): how far rounding may carry each from the exact step; infinite where nothing is known
 
 
-def recorded(steps: Steps, length: int, dtype: str) -> Recorded:
-    """The first `length` steps."""
-    parts = list(_blocks(steps, steps.direction, dtype, length))
+def recorded(steps: Steps, length: int, dtype: str, direction: Direction | None = None) -> Recorded:
+    """The first `length` steps; what rounding allows is that of the weights of `direction`, or those that are known."""
+    parts = list(_blocks(steps, direction or steps.direction, dtype, length))
     terms, h, allowed = (np.concatenate([part[k] for part in parts], axis=1) for k in (0, 1, 3))
     known = np.isfinite(terms).all(axis=2, keepdims=True) & np.isfinite(h) & (allowed > 0)
     I = steps.direction.input_size

@@ -8,7 +8,8 @@ stack         the same, and of several layers or directions only the outputs wer
 original      the right side is a recording, the wrong one a model file
 
 First is the share of trials in which the findings are the mistakes made, and no others. Where two mistakes are one and
-the same function for a network, either name counts. Correct ports and simply different networks must get no name.
+the same function for a network, either name counts. Correct ports and simply different networks must get no name, and
+no trial one that does not lead from the right network to the wrong one.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ LOST = {
 """What the right weights were is in no file, where the right side is a recording."""
 
 SETTINGS = ("files", "port", "stack", "original")
+GOALS: dict[CellKind, dict[int, float]] = {"rnn": {1: 0.95, 2: 0.80}, "gru": {1: 0.90}, "lstm": {1: 0.90}}
+"""The least share that is right, by the number of mistakes at once; pairs in cells with gates are counted alone."""
+
 HYPOTHESES = [hypothesis for family in FAMILIES.values() for hypothesis in family]
 
 
@@ -144,6 +148,11 @@ def is_right(trial: Trial, names: tuple[str, ...], wrong: Observed) -> bool:
     return 0 < len(names) <= len(trial.names) and leads_to(trial.right, trial.wrong, names, wrong)
 
 
+def is_false(trial: Trial, names: tuple[str, ...], wrong: Observed) -> bool:
+    """Whether `names` hold a mistake that was not made, and that does not lead to the wrong network with the others."""
+    return bool(set(names) - set(trial.names)) and not leads_to(trial.right, trial.wrong, names, wrong)
+
+
 def leads_to(network: Network, wanted: Network, names: tuple[str, ...], wrong: Observed) -> bool:
     """Whether mistakes of these names, in some order, make `wanted` of `network`, by weights or by all that was run."""
     if not names:
@@ -162,7 +171,8 @@ def leads_to(network: Network, wanted: Network, names: tuple[str, ...], wrong: O
 
 def planted_trials(
     count: int, trials: int, setting: str, seed: int, cell: CellKind = "rnn"
-) -> Iterator[tuple[Trial, bool, tuple[str, ...], float]]:
+) -> Iterator[tuple[Trial, bool, bool, tuple[str, ...], float]]:
+    """Each trial, whether the names are right, whether one is false, the names, and the seconds that it took."""
     rng = np.random.default_rng([seed, count, SETTINGS.index(setting)])
     done = 0
     while done < trials:
@@ -180,7 +190,8 @@ def planted_trials(
                 names = with_lost_bias(trial, names)
             full = side("B", trial.wrong, tuple(run.batch for run in wrong.trace.runs.values()), rng)
             full = recording(full, states=False) if setting == "stack" else full
-            yield trial, is_right(trial, names, full), names, seconds
+            right_names = is_right(trial, names, full)
+            yield trial, right_names, not right_names and is_false(trial, names, full), names, seconds
             done += 1
 
 
@@ -278,25 +289,24 @@ def main(argv: list[str]) -> int:
     verbose = "-v" in argv
     chosen = [setting for setting in SETTINGS if setting in argv] or SETTINGS
     cell: CellKind = "gru" if "gru" in argv else "lstm" if "lstm" in argv else "rnn"
-    goals = {1: 0.95, 2: 0.80}
-    missed = 0
+    missed = false = 0
     for count in (1, 2):
         for setting in chosen:
-            good, slowest = [], 0.0
+            good, misled, slowest = [], 0, 0.0
             by_name: dict[str, list[bool]] = defaultdict(list)
-            for trial, right, names, seconds in planted_trials(count, trials, setting, seed, cell):
+            for trial, right, wrong, names, seconds in planted_trials(count, trials, setting, seed, cell):
                 good.append(right)
+                misled += wrong
                 slowest = max(slowest, seconds)
                 for name in trial.names:
                     by_name[name].append(right)
                 if verbose and not right:
                     print(f"    {trial.names} -> {names}")
             rate = float(np.mean(good))
-            missed += rate < goals[count]
-            print(
-                f"{count} planted, {setting:10} {rate:7.1%} of {len(good)} right   slowest {slowest:.2f} s of CPU",
-                flush=True,
-            )
+            missed += rate < GOALS[cell].get(count, 0.0)
+            false += misled
+            words = f"{rate:7.1%} of {len(good)} right, {misled} with a false cause"
+            print(f"{count} planted, {setting:10} {words}   slowest {slowest:.2f} s of CPU", flush=True)
             for name, each in sorted(by_name.items()):
                 if not all(each):
                     print(f"      {np.mean(each):6.0%} of {len(each):3}  {name}")
@@ -306,7 +316,7 @@ def main(argv: list[str]) -> int:
         if verbose and not right:
             print(f"    {name} -> {names}")
     rate = float(np.mean([each for one in run_results.values() for each in one]))
-    missed += rate < goals[1]
+    missed += rate < GOALS[cell][1]
     print(f"1 planted, how run    {rate:7.1%} of {sum(len(one) for one in run_results.values())} right")
     for name, each in run_results.items():
         print(f"      {np.mean(each):6.0%} of {len(each):3}  {name}")
@@ -314,7 +324,7 @@ def main(argv: list[str]) -> int:
     print(f"{len(wrongly)} of {10 * trials} correct ports and different networks were given a cause")
     for kind, names in wrongly[:10]:
         print(f"      {kind}: {'; '.join(names)}")
-    return 1 if missed or wrongly else 0
+    return 1 if missed or false or wrongly else 0
 
 
 if __name__ == "__main__":

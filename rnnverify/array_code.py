@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -58,6 +59,11 @@ class Call:
 
     def __str__(self) -> str:
         return self.head + ", ".join(map(str, self.arguments)) + self.tail
+
+
+def quoted(name: str) -> str:
+    """A name as a string of Python, on one line and in ASCII."""
+    return json.dumps(name) if name.isascii() else ascii(name)
 
 
 def expression(wanted: Wanted, cuts: Sequence[Sequence[int]], shelf: Shelf) -> str | Call | None:

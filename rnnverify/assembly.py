@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnverify.array_code import Call, Shelf, Wanted, expression, subscript
+from rnnverify.array_code import Call, Shelf, Wanted, expression, quoted, subscript
 from rnnverify.canonical import GATES, Array, Direction, Layer, Network
 from rnnverify.origins import Origins
 from rnnverify.weights import compare_biases
@@ -73,7 +72,7 @@ def assemble(source: Origins, right: Network, target: Origins, wrong: Network, h
         (half.where, part)
         for half in halves
         for part in PARTS
-        if half.has(part) and not ((half.where, part) in held and _fits(sums, half, part))
+        if half.has(part) and not ((half.where, part) in held | half.none and _fits(sums, half, part))
     )
     return Assembly(tuple(found), frozenset(beyond))
 
@@ -113,6 +112,11 @@ class _Half:
         """Whether one of both has such weights."""
         name = PARTS[part][0]
         return any(getattr(side.numbers, name) is not None for side in (self.source, self.target))
+
+    @property
+    def none(self) -> frozenset[Part]:
+        """What needs no line: a bias that is not there, as long as it is to be zeros."""
+        return frozenset() if self.target.numbers.has_bias else frozenset({(self.where, "bias")})
 
     @property
     def apart(self) -> bool:
@@ -192,7 +196,7 @@ def _fits(sums: _Sums, half: _Half, part: str) -> bool:
 def _assignments(
     sums: _Sums, source: Origins, target: Origins, wheres: Sequence[str], holder: str
 ) -> Iterator[Assignment]:
-    shelf = Shelf(tuple(f"{holder}[{json.dumps(name)}]" for name in source.names), source.shapes, source.starts)
+    shelf = Shelf(tuple(f"{holder}[{quoted(name)}]" for name in source.names), source.shapes, source.starts)
     cuts = _cuts(target)
     for k, (name, shape) in enumerate(zip(target.names, target.shapes, strict=True)):
         span = slice(target.starts[k], target.starts[k + 1])

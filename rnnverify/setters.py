@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rnnverify.adapters.keras_gates import APART, ROLES
 from rnnverify.adapters.reading import Reading
-from rnnverify.array_code import Call
+from rnnverify.array_code import Call, quoted
 from rnnverify.assembly import Assignment
 from rnnverify.canonical import CellKind
 from rnnverify.containers.contents import FrameworkName
@@ -33,7 +32,7 @@ def set_to(assignment: Assignment, reading: Reading) -> str | None:
     name, place = assignment.name, setter.places(reading).get(assignment.name, "")
     if ("{place}" in setter.before and not place) or ("{part}" not in setter.before and assignment.subscript):
         return None
-    words = {"name": json.dumps(name), "number": name.rpartition(" ")[2], "place": place, "part": assignment.subscript}
+    words = {"name": quoted(name), "number": name.rpartition(" ")[2], "place": place, "part": assignment.subscript}
     return "\n".join(Call(setter.before.format(**words), (assignment.value,), setter.after).lines())
 
 
@@ -51,7 +50,7 @@ def _keras_places(reading: Reading) -> dict[str, str]:
 
 def _keras_cell(spec: Mapping[str, Any], direction: int, cell: int) -> str:
     """Where a layer keeps the variables of one of its cells; Keras 1 and the layers of cuDNN have no cell."""
-    layer = "model" + "".join(f".get_layer({json.dumps(str(name))})" for name in spec["path"])
+    layer = "model" + "".join(f".get_layer({quoted(str(name))})" for name in spec["path"])
     layer += ((".forward_layer", ".backward_layer")[direction]) * spec["bidirectional"]
     stacked = f".cells[{cell}]" * (len(spec["cells"]) > 1)
     alone = spec["cells"][cell]["cudnn"] or len(spec["tensors"][direction][cell]) > len(ROLES)

@@ -104,6 +104,12 @@ def test_what_one_side_lacks_is_beyond(fixtures: Path) -> None:
     assert made and ("layer 0", "peephole") in made.beyond and ("layer 0", "kernel") not in made.beyond
 
 
+def test_a_bias_that_neither_has_needs_no_line(fixtures: Path) -> None:
+    without = opened(fixtures / "genuine/torch-2.13.0/rnn_nobias_sd/model.pt")
+    made = assembled(without, without)
+    assert made and not made.beyond and len(made.assignments) == 2
+
+
 def test_networks_of_other_shapes_have_no_assembly(fixtures: Path) -> None:
     side = plain("lstm")
     places = origins(side)

@@ -109,6 +109,7 @@ class _Count:
         return replace(tensor, read=read)
 
 
+@np.errstate(invalid="ignore")  # what was computed from places may be no number any more
 def _places(numbered: Direction, own: Direction, values: Array) -> dict[str, Array]:
     """The places of every tensor of a direction, those left out whose numbers do not stand there."""
     found, named = {}, dict(own.tensors())

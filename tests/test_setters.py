@@ -22,7 +22,7 @@ HOLDS = frozenset({("layer 0", "kernel")})
         (
             "genuine/keras-1.2.2/gru_rb_weights/weights.h5",
             "gru_1/gru_1_U_h:0",
-            'model.get_layer("gru_1").U_h.assign(v)',
+            'keras.backend.set_value(model.get_layer("gru_1").U_h, v)',
         ),
         ("basic_rnn_cell.ckpt", "rnn/basic_rnn_cell/bias", 'variables["rnn/basic_rnn_cell/bias"].load(v, session)'),
         ("simple_cell.msgpack", "params/cell/i/kernel", 'flat["params/cell/i/kernel"] = v'),

@@ -113,8 +113,9 @@ class _Count:
 def _places(numbered: Direction, own: Direction, values: Array) -> dict[str, Array]:
     """The places of every tensor of a direction, those left out whose numbers do not stand there."""
     found, named = {}, dict(own.tensors())
-    for name, array in numbered.tensors():
+    for name, narrow in numbered.tensors():
         stored: Array | bool = True
+        array = narrow.astype(np.float64, copy=False)
         if array.min() >= _FIRST:
             places = array.astype(np.int64) - _FIRST
             exact = bool((places + _FIRST == array).all())

@@ -36,3 +36,8 @@ def weight_map(a: Array, b: Array) -> WeightMap:
             found[:, i, k] = x[most], y[most]
     drawn = [tuple(tuple(float(f"{value:.4g}") for value in row) for row in side) for side in found]
     return WeightMap(a.shape, *drawn)
+
+
+def _flat(tensor: Array) -> Array:
+    columns = tensor.shape[0] * tensor.shape[-1]
+    return np.asarray(tensor.swapaxes(0, -2).reshape(-1 if tensor.ndim == 3 else 1, columns))

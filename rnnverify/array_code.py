@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -60,6 +61,11 @@ class Call:
         return self.head + ", ".join(map(str, self.arguments)) + self.tail
 
 
+def quoted(name: str) -> str:
+    """A name as a string of Python, on one line and in ASCII."""
+    return json.dumps(name) if name.isascii() else ascii(name)
+
+
 def expression(wanted: Wanted, cuts: Sequence[Sequence[int]], shelf: Shelf) -> str | Call | None:
     """An expression for `wanted`, of one axis or two, from the arrays of `shelf`; None where there is none.
 
@@ -88,9 +94,9 @@ def _cuts(wanted: Wanted, axis: int, given: Sequence[int], shelf: Shelf) -> list
     """Where `wanted` may be cut along `axis`, its two ends among them."""
     found = {0, wanted.constant.shape[axis], *given}
     for places in wanted.places:
-        holder = np.moveaxis(np.searchsorted(shelf.starts, np.abs(places), side="right"), axis, 0)
-        changed = (holder[1:] != holder[:-1]).reshape(len(holder) - 1, -1).any(axis=1)
-        found.update(int(k) + 1 for k in np.flatnonzero(changed))
+        lines = np.moveaxis(places, axis, 0).reshape(len(np.moveaxis(places, axis, 0)), -1)[:, [0, -1]]
+        holder = np.searchsorted(shelf.starts, np.abs(lines), side="right")
+        found.update(int(k) + 1 for k in np.flatnonzero((holder[1:] != holder[:-1]).any(axis=1)))
     return sorted(found)
 
 
@@ -129,21 +135,22 @@ def _single(wanted: Wanted, shelf: Shelf) -> str | None:
 
 def _slice(places: Array, shelf: Shelf) -> str | None:
     """The slice of one array that holds what is wanted at `places`, turned or reshaped as it has to be."""
-    wanted = np.abs(places)
-    k = int(np.searchsorted(shelf.starts, wanted.min(), side="right")) - 1
-    if not ((places > 0).all() or (places < 0).all()) or wanted.max() >= shelf.starts[k + 1]:
+    ends = [abs(int(places.flat[0])), abs(int(places.flat[-1]))]  # of what is turned, too, the least and the largest
+    k, last = (int(each) - 1 for each in np.searchsorted(shelf.starts, ends, side="right"))
+    if k != last or 0 in ends:
         return None
     shape, first = shelf.shapes[k], int(shelf.starts[k])
-    index = np.unravel_index(wanted - first, shape)
-    window = [(int(each.min()), int(each.max()) + 1) for each in index]
-    if np.prod([end - start for start, end in window]) != wanted.size:
+    corners = zip(*(np.unravel_index(end - first, shape) for end in ends), strict=True)
+    window = [(int(start), int(end) + 1) for start, end in corners]
+    sizes = [end - start for start, end in window]
+    if min(sizes) < 1 or np.prod(sizes) != places.size:
         return None
-    held = np.arange(first, first + int(np.prod(shape))).reshape(shape)[tuple(slice(*both) for both in window)]
-    alone = [axis for axis, size in enumerate(held.shape) if size == 1][: held.ndim - wanted.ndim]
-    if held.ndim - len(alone) != wanted.ndim:
+    alone = [axis for axis, size in enumerate(sizes) if size == 1][: len(sizes) - places.ndim]
+    if len(sizes) - len(alone) != places.ndim:
         return None
-    held = held.squeeze(tuple(alone))
-    sign = "-" if places.flat[0] < 0 else ""
+    grid = np.ogrid[tuple(slice(*both) for both in window)]
+    held = np.ravel_multi_index(tuple(grid), shape).squeeze(tuple(alone)) + first
+    sign, wanted = ("-", -places) if places.flat[0] < 0 else ("", places)
     for array, turned in _turned(held, wanted.shape):
         if np.array_equal(array, wanted):
             return f"{sign}{shelf.texts[k]}{subscript(window, alone, shape)}{turned}"

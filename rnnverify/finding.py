@@ -21,4 +21,4 @@ class Finding:
     side: str  # label of the side that holds the mistake
     tensors: tuple[str, ...] = ()  # what the mistake changed, such as "layer 0 recurrent kernel", "layer 1 activation"
     names: tuple[str, ...] = ()  # what the file of that side calls those tensors; empty for a trace
-    code: tuple[str, ...] = ()  # lines, in the framework of that side, that would have been right, where both are files
+    code: tuple[str, ...] = ()  # statements, in the framework of that side, that would have been right, of two files

@@ -23,10 +23,10 @@ def with_code(
 
     In the code `A[name]` is the array that side A holds under that name; a comment says so.
     """
-    if not findings:
-        return ()
-    places = {label: origins(sides[label]) for label in labels if label in sides}
-    readings = {label: sides[label].reading for label in places}
+    readings = {label: sides[label].reading for label in labels if label in sides}
+    networks = [(each, reading.network) for each in findings if (reading := readings.get(each.side))]
+    about_tensors = any(any(_parts(each.tensors, network)) for each, network in networks)
+    places = {label: origins(sides[label]) if about_tensors else None for label in readings}
     return tuple(_with_code(each, labels[each.side == labels[0]], readings, places) for each in findings)
 
 

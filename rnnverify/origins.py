@@ -35,7 +35,7 @@ class Origins:
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[str, ...]  # of NumPy, in which they are read
     starts: Array  # (tensors + 1,) int64: the first place of each, and of what would follow
-    values: Array  # (1 + numbers,) float64, by place; nothing stands at 0
+    values: Array  # (1 + numbers,) by place; nothing stands at 0
     directions: tuple[Mapping[str, Array], ...]
     """Of each direction the tensors of `Direction.tensors` by name, int64: at which place of the file a number stands,
     negative where it is negated, 0 where it is no number of the file. A tensor that was computed is left out."""
@@ -61,7 +61,8 @@ def origins(side: Opened) -> Origins | None:
     except RnnverifyError:  # what is read depends on the values
         return None
     numbered, own = ([d for _, _, d in r.network.directions()] for r in (read, side.reading))
-    values = np.concatenate([np.zeros(1), *(tensor.read().ravel().astype(np.float64) for tensor in count.tensors)])
+    stored = [tensor.read().ravel() for tensor in count.tensors]
+    values = np.concatenate([np.zeros(1, np.result_type(*stored)), *stored])
     if len(numbered) != len(own):
         return None
     return Origins(
@@ -80,7 +81,7 @@ class _Count:
 
     tensors: list[StoredTensor] = field(default_factory=list)
     starts: list[int] = field(default_factory=lambda: [1])
-    made: dict[str, Array] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)  # place of each
 
     def numbered(self, contents: Contents) -> Contents:
         """`contents` with places in every tensor of floating-point numbers."""
@@ -97,31 +98,36 @@ class _Count:
             return tensor
 
         def read() -> Array:
-            if tensor.name not in self.made:
-                start, size = self.starts[-1], int(np.prod(tensor.shape))
-                places = np.arange(start, start + size, dtype=np.float64) + _FIRST
-                self.made[tensor.name] = places.reshape(tensor.shape)
+            size = int(np.prod(tensor.shape))
+            if tensor.name not in self.first:
+                self.first[tensor.name] = self.starts[-1]
                 self.tensors.append(tensor)
-                self.starts.append(start + size)
-            return np.array(self.made[tensor.name])
+                self.starts.append(self.starts[-1] + size)
+            start = _FIRST + self.first[tensor.name]
+            return np.arange(start, start + size, dtype=np.float64).reshape(tensor.shape)
 
         return replace(tensor, read=read)
 
 
+@np.errstate(invalid="ignore")  # what was computed from places may be no number any more
 def _places(numbered: Direction, own: Direction, values: Array) -> dict[str, Array]:
     """The places of every tensor of a direction, those left out whose numbers do not stand there."""
     found, named = {}, dict(own.tensors())
-    for name, array in numbered.tensors():
-        wide = array.astype(np.float64)
-        stored = np.abs(wide) >= _FIRST
-        places = np.where(stored, np.sign(wide) * (np.abs(wide) - _FIRST), 0)
-        added = wide[~stored]  # a forget bias, or zeros where there is no bias
-        if (added.size and not name.startswith("bias")) or (np.abs(added) >= _LARGEST_ADDED).any():
+    for name, narrow in numbered.tensors():
+        stored: Array | bool = True
+        array = narrow.astype(np.float64, copy=False)
+        if array.min() >= _FIRST:
+            places = array.astype(np.int64) - _FIRST
+            exact = bool((places + _FIRST == array).all())
+        else:
+            stored = np.abs(array) >= _FIRST
+            added = array[~stored]  # a forget bias, or zeros where there is no bias
+            places = np.where(stored, np.rint(np.sign(array) * (np.abs(array) - _FIRST)), 0).astype(np.int64)
+            exact = bool((np.abs(places) + _FIRST == np.abs(array))[stored].all())
+            exact &= not added.size or (name.startswith("bias") and float(np.abs(added).max()) < _LARGEST_ADDED)
+        if not exact or name not in named or np.abs(places).max() >= len(values):
             continue
-        if np.abs(places).max(initial=0) >= len(values) or (places != np.rint(places)).any():
-            continue
-        whole = places.astype(np.int64)
-        there = np.sign(whole) * values[np.abs(whole)]
-        if name in named and np.array_equal(there[stored], named[name].astype(np.float64)[stored]):
-            found[name] = whole
+        same = np.sign(places) * values[np.abs(places)] == named[name]
+        if bool(np.where(stored, same, True).all()):
+            found[name] = places
     return found

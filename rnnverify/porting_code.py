@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 
 from rnnverify.adapters.layouts import Layout
 from rnnverify.adapters.onnx_weights import INPUTS
 from rnnverify.adapters.reading import Reading
-from rnnverify.array_code import Call
+from rnnverify.array_code import Call, quoted
 from rnnverify.assembly import Assembly, Assignment, assemble
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import UnsupportedError
@@ -113,7 +112,7 @@ def _onnx(layout: Layout, values: Values, _: Reading) -> Iterator[str]:
             read = ["X", "", "", "", "", "", "", ""]
             for name in node["tensors"]:
                 read[INPUTS[name.rpartition(".")[2]]] = name
-                after = f", {json.dumps(name)}))"
+                after = f", {quoted(name)}))"
                 yield from Call("tensors.append(numpy_helper.from_array(", (values[name],), after).lines()
             while not read[-1]:
                 read.pop()
@@ -132,7 +131,7 @@ def _tensorflow(layout: Layout, values: Values, _: Reading) -> Iterator[str]:
     yield "values = {"
     for name in layout.tensors:
         first, *more = _argument(values[name])
-        yield from (f"    {json.dumps(name)}: {first.strip()}", *more)
+        yield from (f"    {quoted(name)}: {first.strip()}", *more)
     yield "}"
     yield "for variable in tf.compat.v1.global_variables():"
     yield "    variable.load(values[variable.op.name], session)"

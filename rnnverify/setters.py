@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rnnverify.adapters.keras_gates import APART, ROLES
 from rnnverify.adapters.reading import Reading
-from rnnverify.array_code import Call
+from rnnverify.array_code import Call, quoted
 from rnnverify.assembly import Assignment
 from rnnverify.canonical import CellKind
 from rnnverify.containers.contents import FrameworkName
@@ -18,13 +17,13 @@ from rnnverify.containers.contents import FrameworkName
 @dataclass(frozen=True)
 class Setter:
     """How one framework does it; `{name}` is the tensor as the file calls it, quoted, `{number}` the last word of it,
-    `{place}` the variable of the model, `{part}` the subscript of what is set."""
+    `{place}` what `places` has for it, `{part}` the subscript of what is set."""
 
     held: str  # what the lines take for granted
     before: str
     after: str
     places: Callable[[Reading], Mapping[str, str]] = lambda _: {}
-    """Of a reading: tensor to the variable of the model that holds it."""
+    """Of a reading: tensor to how the variable of the model is set that holds it."""
 
 
 def set_to(assignment: Assignment, reading: Reading) -> str | None:
@@ -33,7 +32,7 @@ def set_to(assignment: Assignment, reading: Reading) -> str | None:
     name, place = assignment.name, setter.places(reading).get(assignment.name, "")
     if ("{place}" in setter.before and not place) or ("{part}" not in setter.before and assignment.subscript):
         return None
-    words = {"name": json.dumps(name), "number": name.rpartition(" ")[2], "place": place, "part": assignment.subscript}
+    words = {"name": quoted(name), "number": name.rpartition(" ")[2], "place": place, "part": assignment.subscript}
     return "\n".join(Call(setter.before.format(**words), (assignment.value,), setter.after).lines())
 
 
@@ -44,18 +43,22 @@ def _keras_places(reading: Reading) -> dict[str, str]:
         kinds = [next(cells) for _ in listed(spec["cells"])]
         for direction, names in enumerate(listed(spec["tensors"])):
             for k, (kind, of_cell) in enumerate(zip(kinds, names, strict=True)):
-                where = _keras_cell(spec, direction, k)
-                found |= zip(of_cell, (where.format(v) for v in _keras_variables(kind, len(of_cell))), strict=False)
+                before, after = _keras_cell(spec, direction, k)
+                variables = (before + each + after for each in _keras_variables(kind, len(of_cell)))
+                found |= zip(of_cell, variables, strict=False)
     return found
 
 
-def _keras_cell(spec: Mapping[str, Any], direction: int, cell: int) -> str:
-    """Where a layer keeps the variables of one of its cells; Keras 1 and the layers of cuDNN have no cell."""
-    layer = "model" + "".join(f".get_layer({json.dumps(str(name))})" for name in spec["path"])
+def _keras_cell(spec: Mapping[str, Any], direction: int, cell: int) -> tuple[str, str]:
+    """What stands before the name of a variable of one cell of a layer where it is set, and behind it.
+
+    Keras 1 and the layers of cuDNN have no cell, and variables that are set by the backend only.
+    """
+    layer = "model" + "".join(f".get_layer({quoted(str(name))})" for name in spec["path"])
     layer += ((".forward_layer", ".backward_layer")[direction]) * spec["bidirectional"]
     stacked = f".cells[{cell}]" * (len(spec["cells"]) > 1)
     alone = spec["cells"][cell]["cudnn"] or len(spec["tensors"][direction][cell]) > len(ROLES)
-    return f"{layer}.{{}}" if alone else f"{layer}.cell{stacked}.{{}}"
+    return (f"keras.backend.set_value({layer}.", ", ") if alone else (f"{layer}.cell{stacked}.", ".assign(")
 
 
 def _keras_variables(kind: CellKind, count: int) -> Iterator[str]:
@@ -73,7 +76,7 @@ def listed(value: object) -> Sequence[Any]:
 
 SETTERS: Mapping[FrameworkName, Setter] = {
     "torch": Setter("state_dict: what is loaded or saved", "state_dict[{name}]{part} = torch.from_numpy(", ")"),
-    "keras": Setter("model: the Keras model", "{place}.assign(", ")", _keras_places),
+    "keras": Setter("model: the Keras model", "{place}", ")", _keras_places),
     "onnx": Setter(
         "tensors: {t.name: numpy_helper.to_array(t).copy() for t in model.graph.initializer}",
         "tensors[{name}]{part} = ",

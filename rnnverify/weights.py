@@ -78,7 +78,7 @@ def compare_weights(baseline: Network, candidate: Network) -> tuple[tuple[Tensor
             continue
         split = layer.cell == "gru" and layer.gating.reset_after and other_layer.gating.reset_after
         tensors += _kernel_differences(where, ours, other)
-        tensors += _bias_differences(where, ours, other, split)
+        tensors += compare_biases(where, ours, other, split)
     return tuple(tensors), tuple(reasons)
 
 
@@ -104,7 +104,7 @@ def _kernel_differences(where: str, ours: Direction, other: Direction) -> Iterat
         yield _difference(f"{where} {name.replace('_', ' ')}", a, b, allowed)
 
 
-def _bias_differences(where: str, ours: Direction, other: Direction, split: bool) -> Iterator[TensorDifference]:
+def compare_biases(where: str, ours: Direction, other: Direction, split: bool) -> Iterator[TensorDifference]:
     """The sum of the two biases; where they are `split`, those of the candidate (the last gate) one by one."""
     dtype, allowed = _narrower(ours, other), _allowed(ours, other)
     if not split:

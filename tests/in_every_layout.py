@@ -161,6 +161,20 @@ class Spot:
         self._assigned[self._path] = value
 
 
+class Backend:
+    """What stands in for keras.backend."""
+
+    @staticmethod
+    def set_value(variable: Spot, value: Array) -> None:
+        variable.assign(value)
+
+
+class Keras:
+    """What stands in for keras."""
+
+    backend = Backend
+
+
 class Variable:
     """What stands in for a variable of TensorFlow."""
 
@@ -188,12 +202,17 @@ def after(code: Sequence[str], right: Opened, wrong: Opened, holder: str = "A") 
     numbered = {int(name.split()[1]): array for name, array in held.items() if name.startswith("leaf ")}
     names: dict[str, Any] = {holder: arrays_of(right), "np": np, "torch": Torch, "session": None, "leaves": numbered}
     names |= dict.fromkeys(("state_dict", "tensors", "flat"), held)
-    names |= {"variables": {name: Variable(held, name) for name in held}, "model": Spot("model", assigned)}
+    names |= {
+        "variables": {name: Variable(held, name) for name in held},
+        "model": Spot("model", assigned),
+        "keras": Keras,
+    }
     exec("\n".join(code), names)
     held |= {f"leaf {k}": array for k, array in numbered.items()}
     if wrong.reading.recipe.framework == "keras":
-        of_variable = {place: name for name, place in places(wrong.reading).items()}
-        held |= {of_variable[path]: value for path, value in assigned.items()}
+        set_so = {place: name for name, place in places(wrong.reading).items()}
+        for path, value in assigned.items():
+            held[set_so.get(f"{path}.assign(") or set_so[f"keras.backend.set_value({path}, "]] = value
     assert {name: array.shape for name, array in held.items()} == shapes
 
     def reading(name: str) -> Callable[[], Array]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnverify.array_code import Call, Shelf, Wanted, expression
+from rnnverify.array_code import Call, Shelf, Wanted, expression, quoted
 from rnnverify.canonical import Array
 
 SHAPES = ((2, 12), (4, 6), (12,), (2, 3, 4))
@@ -72,6 +72,11 @@ def test_blocks_in_any_order(columns: list[int], rows: list[int], turned: bool) 
     cuts = ((2, 4), (1, 2, 3))
     text = made(wanted.T, cuts=cuts[::-1]) if turned else made(wanted, cuts=cuts)
     assert text
+
+
+def test_names_are_strings_of_python() -> None:
+    for name in ("a/b:0", 'with "quotes"', "line\nbreak", "é", "\U0001f600"):
+        assert eval(quoted(name)) == name and quoted(name).isascii() and "\n" not in quoted(name)
 
 
 def test_long_calls_take_several_lines() -> None:

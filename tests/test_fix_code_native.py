@@ -98,7 +98,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str
 
 @pytest.mark.parametrize("framework", IN)
 def test_the_lines_make_the_model_right(framework: str, files: dict[tuple[str, str], str], tmp_path: Path) -> None:
-    cases, sources = [], []
+    cases: list[dict[str, str]] = []
+    sources = []
     for (name, layout), source in files.items():
         wrong = files.get((f"{name[:-1]}2", framework))
         if not name.endswith("1") or layout == framework or not wrong:

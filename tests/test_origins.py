@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from in_every_layout import arrays_of, opened
+from onnx_files import node, recurrent, weights
 
 from rnnverify.origins import Origins, origins
 
@@ -56,6 +57,14 @@ def test_tied_gates_share_their_places(fixtures: Path) -> None:
 def test_what_is_computed_has_none(fixtures: Path) -> None:
     (direction,) = found("genuine/torch-2.13.0/rnn_a_parametrized/model.pt", fixtures).directions
     assert "recurrent_kernel" not in direction and direction["kernel"].all()
+
+
+@pytest.mark.parametrize("dtype", [1, 10])  # float32, which places do not fit in, and float16, where they are infinite
+def test_what_is_cast_has_none(dtype: int, tmp_path: Path) -> None:
+    before = node("Cast", ["W"], ["W.cast"], to=dtype)
+    (tmp_path / "m.onnx").write_bytes(recurrent(weights(), before, inputs=["X", "W.cast", "R", "B"]))
+    (direction,) = found("m.onnx", tmp_path).directions
+    assert "kernel" not in direction and "recurrent_kernel" in direction
 
 
 def test_a_tensor_is_found_by_its_places(fixtures: Path) -> None:

@@ -235,10 +235,12 @@ def mistake(finding: Finding) -> str:
 
 
 def remedy(finding: Finding, most: int) -> list[str]:
-    """The lines of code that would have been right, `most` of them; else which tensors of the file are wrong."""
+    """The code that would have been right, `most` statements of it, fewer of long ones; else what is wrong."""
     if finding.code:
-        left = len(finding.code) - most
-        return [*finding.code[:most], *[f"# and {left} lines more like these; the JSON has them all"] * (left > 0)]
+        lines = [sum(1 + each.count("\n") for each in finding.code[: k + 1]) for k in range(len(finding.code))]
+        shown = max(2, sum(count <= 3 * most for count in lines[:most]))
+        left = len(finding.code) - shown
+        return [*finding.code[:shown], *[f"# and {left} more like these; the JSON has them all"] * (left > 0)]
     if finding.names:
         left = len(finding.names) - most
         names = ", ".join(printable(name) for name in finding.names[:most])

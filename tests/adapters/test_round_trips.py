@@ -16,7 +16,7 @@ from tf_cells import holding
 
 from rnnverify.adapters import keras, onnx, tensorflow
 from rnnverify.adapters.layouts import Layout, lay_out
-from rnnverify.canonical import GATES, CellKind, Direction, Gating, Layer, Network
+from rnnverify.canonical import GATES, Array, CellKind, Direction, Gating, Layer, Network
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.weights import compare_weights
 
@@ -56,7 +56,7 @@ def arrived(network: Network, framework: FrameworkName) -> Network:
     return Network(tuple(replace(a, activation=b.activation, gating=b.gating) for a, b in pairs))
 
 
-def kept(d: Direction) -> list[np.ndarray]:  # type: ignore[type-arg]  # of any dtype
+def kept(d: Direction) -> list[Array]:
     return [array for name, array in d.tensors() if not name.startswith("bias")]
 
 

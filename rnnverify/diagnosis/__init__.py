@@ -19,7 +19,7 @@ import numpy as np
 
 from rnnverify import reference
 from rnnverify.canonical import Network
-from rnnverify.diagnosis import by_behaviour, by_runs, by_weights, digits
+from rnnverify.diagnosis import by_behaviour, by_runs, by_weights, digits, masks
 from rnnverify.diagnosis.by_behaviour import Behaviour, finite_part
 from rnnverify.diagnosis.by_outputs import by_outputs
 from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, ROUNDED
@@ -141,6 +141,9 @@ def _in_part(best: Chain, known: Network, wrong: Observed, before: float | None)
 def _one_network(known: Observed, shown: Observed, before: float | None, known_is_right: bool) -> list[Finding]:
     """`shown` is a recording: by what the mistake makes of the network, or by what undoes it."""
     assert known.network is not None
+    masked = masks.by_masks(known.network, shown, before)  # explains all that was recorded, or nothing
+    if masked:
+        return masked
     runs = [run for each in shown.trace.runs.values() if (run := finite_part(known.network, each)) is not None]
     behaviour = Behaviour.of(runs, shown.arithmetic)
     if not runs or behaviour.proves(known.network):
@@ -209,7 +212,7 @@ def _search_steps(
 
 def _how_it_ran(known: Observed, shown: Observed, before: float | None) -> list[Finding]:
     assert known.network is not None
-    return by_runs.by_runs(known.network, shown, before)
+    return masks.by_masks(known.network, shown, before) or by_runs.by_runs(known.network, shown, before)
 
 
 def _named(

@@ -11,8 +11,9 @@ A mistake that changes nothing is none, and where nothing fits nothing is named:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -154,14 +155,17 @@ def _one_network(known: Observed, shown: Observed, before: float | None, known_i
     attempts = [(not known_is_right, wrong, every, pairs_tried), (known_is_right, right, every, 0)]
     if behaviour.shows_steps(known.network) and all(layer.cell == "rnn" for layer in known.network.layers):
         attempts.append((not known_is_right, wrong, [*every, *LAST_RESORT], pairs_tried))
-    for undone, side, hypotheses, pairs in attempts:
-        found = _search_steps(known.network, behaviour, hypotheses, undone, pairs)
+
+    @cache
+    def ran() -> tuple[Finding, ...]:
+        return tuple(_how_it_ran(known, shown, before))
+
+    for k, (undone, side, hypotheses, pairs) in enumerate(attempts):
+        found = _search_steps(known.network, behaviour, hypotheses, undone, pairs, None if k else lambda: bool(ran()))
         if found is not None:
             return _named(known.network, found, "confirmed", side, before, behaviour.deviation(found.network))
-        if hypotheses is every and pairs:
-            ran = _how_it_ran(known, shown, before)
-            if ran:
-                return ran
+        if ran():
+            return list(ran())
     return _suspected(known.network, behaviour, every, not known_is_right, wrong)
 
 
@@ -187,12 +191,17 @@ def _suspected(
 
 
 def _search_steps(
-    known: Network, behaviour: Behaviour, hypotheses: Sequence[Hypothesis], undone: bool, pairs: int
+    known: Network,
+    behaviour: Behaviour,
+    hypotheses: Sequence[Hypothesis],
+    undone: bool,
+    pairs: int,
+    otherwise: Callable[[], bool] | None,
 ) -> Chain | None:
     """The mistakes that lead from `known` to what was recorded, or, where they are `undone`, led away from it."""
     changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None]
     if not behaviour.shows_steps(known):
-        return OutputSearch(changes, behaviour, pairs > 0).from_network(known)
+        return OutputSearch(changes, behaviour, pairs > 0, otherwise).from_network(known)
     seen = Seen(None, behaviour.runs, behaviour.dtype, lambda network: shown_weights(network, behaviour.runs))
     search = Search(
         changes=changes,
@@ -202,10 +211,12 @@ def _search_steps(
         changed=by_behaviour.changed,
         pairs=pairs,
         seconds=[each for each in changes if each[0] in LAST_RESORT] or None,
+        otherwise=otherwise,
     )
     found, _ = search.from_network(known)
-    if found is None and not undone and pairs:
-        close = replace(search, parts=lambda network: behaviour.parts(network, close=True), pairs=pairs // 4)
+    if found is None and not undone and pairs and not (otherwise and otherwise()):
+        parts = lambda network: behaviour.parts(network, close=True)  # noqa: E731
+        close = replace(search, parts=parts, pairs=pairs // 4, otherwise=None)
         found = _with_fewer_digits(close, known)
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from networks import gates
+from networks import gated, gates
 
 from rnnverify.canonical import Array, CellKind, Direction, Layer, Network
 from rnnverify.mistakes import each
@@ -45,7 +45,16 @@ SHAPES: Mapping[str, Callable[[CellKind], Network]] = {
     "stack": lambda cell: network(cell, 6, 6, depth=2, seed=44, one_bias=True),
     "both": lambda cell: network(cell, 5, 6, both=True, seed=45),
     "both, stack": lambda cell: network(cell, 10, 5, depth=2, both=True, seed=46),
+    "before": lambda cell: biases(lambda b, c: (b, 0 * c))(of_layers(reset_after=False)(network(cell, 5, 8, seed=47))),
+    "hard": lambda cell: of_layers(activation="keras2_hard_sigmoid")(network(cell, 5, 8, seed=48)),
+    "peepholes": lambda _: gated("lstm", 5, 8, seed=49, peepholes=True),
+    "projected": lambda _: gated("lstm", 5, 8, seed=50, P=6),
+    "coupled": lambda cell: each(network(cell, 5, 8, seed=51, one_bias=True), coupled),
 }
+
+
+def coupled(d: Direction) -> Direction:
+    return replace(d, **{name: np.stack([w[0], -w[0], *w[2:]]) for name in ALL for w in [getattr(d, name)]})
 
 
 FORMS = ("keras", "torch", "tensorflow", "onnx", "flax")
@@ -64,7 +73,8 @@ class Known:
     wanted: str | tuple[str, ...]  # what is found
     shapes: Sequence[str] = ("one", "stack", "both, stack")
     cells: Sequence[CellKind] = ("gru", "lstm")
-    recorded: bool = True  # whether a recording shows it, too
+    recorded: bool = True  # whether a recording can show it: weights that are in no file cannot be told from others
+    proof: str = "certain"  # of two files
     right: Sequence[str] = FORMS  # frameworks whose files hold what the right side has to show
     wrong: Sequence[str] = FORMS
 
@@ -167,10 +177,88 @@ ORDER, SOME = "the gates are in another order", "some tensors have their gates i
 CUT, INTERLEAVED = "two biases are cut apart at the wrong places", "the gates are interleaved unit by unit"
 FEWER, ANOTHER = "the weights are rounded to fewer digits", "the gates have another activation"
 RESET = "the reset gate acts on the other side of the recurrent product"
+COUPLED = "input and forget gate are coupled on one side only"
+FRESH, PARTLY = "the weights look as if they were never loaded", "only a part of the weights is loaded"
+TRAINED = "the weights look like another state of the same training"
+MOMENTS = "these look like an optimizer's numbers, not like weights"
 TWO_BIASES = ("one", "both")
 GRU: tuple[CellKind, ...] = ("gru",)
 LSTM: tuple[CellKind, ...] = ("lstm",)
 NO_SQUARE = ("one", "both")
+
+
+def uncoupled(d: Direction) -> Direction:
+    """The forget gate by weights that lay in the file and did not count."""
+    other = drawn(d)
+    return with_gate(d, other, 1)
+
+
+def with_gate(d: Direction, other: Direction, gate: int) -> Direction:
+    def mixed(a: Array, b: Array) -> Array:
+        return np.stack([b[k] if k == gate else a[k] for k in range(len(a))])
+
+    return replace(d, **{name: mixed(getattr(d, name), getattr(other, name)) for name in ALL})
+
+
+def drawn(d: Direction) -> Direction:
+    """As PyTorch initialises it."""
+    rng = np.random.default_rng(d.reverse)
+    bound = d.hidden_size**-0.5
+    return d.mapped(lambda w: rng.uniform(-bound, bound, w.shape).astype(w.dtype))
+
+
+def orthogonal(d: Direction) -> Direction:
+    """As Keras initialises it."""
+    rng = np.random.default_rng(d.reverse)
+    G, P, H = d.recurrent_kernel.shape
+    rows = np.linalg.qr(rng.normal(size=(G * H, P)))[0].T.astype(np.float32)
+    bound = (6 / (d.input_size + G * H)) ** 0.5
+    bias = np.zeros_like(d.bias_input)
+    bias[1] = G == 4
+    kernel = rng.uniform(-bound, bound, d.kernel.shape).astype(np.float32)
+    return replace(
+        d,
+        kernel=kernel,
+        recurrent_kernel=np.stack(np.split(rows, G, axis=1)),
+        bias_input=bias,
+        bias_recurrent=np.zeros_like(bias),
+    )
+
+
+def noise(size: float, add: bool = True) -> Plant:
+    """Every weight moved by as much of the spread of its tensor; or, without `add`, replaced by that."""
+
+    def plant(n: Network) -> Network:
+        rng = np.random.default_rng(3)
+        return n.mapped(lambda w: np.asarray(w * add + size * np.std(w) * rng.normal(size=w.shape), np.float32))
+
+    return plant
+
+
+def squares(n: Network) -> Network:
+    rng = np.random.default_rng(4)
+    return n.mapped(lambda w: np.asarray(1e-4 * np.any(w) * rng.normal(size=w.shape) ** 2, np.float32))
+
+
+def dropped(w: Array) -> Array:
+    kept = np.random.default_rng(5).uniform(size=w.shape) < 0.5
+    return np.asarray(w * kept * 2, np.float32)
+
+
+def norms(w: Array) -> Array:
+    scale = np.random.default_rng(6).uniform(0.5, 2, (len(w), 1, w.shape[2]))
+    return np.asarray(w * scale, np.float32)
+
+
+def second_row_first(d: Direction) -> Direction:
+    assert d.projection is not None
+    return replace(d, projection=d.projection[[1, 0, *range(2, len(d.projection))]])
+
+
+def without_peepholes(d: Direction) -> Direction:
+    assert d.peephole is not None
+    return replace(d, peephole=np.zeros_like(d.peephole))
+
 
 KNOWN: Mapping[str, Known] = {
     "kernel_reshaped_not_transposed": Known(
@@ -275,5 +363,54 @@ KNOWN: Mapping[str, Known] = {
     ),
     "float16_rounded": Known(lambda n: n.mapped(lambda w: w.astype(np.float16).astype(np.float32)), FEWER),
     "int8_quantised": Known(kernels(int8, *ALL[:2]), FEWER),
+    "hard_sigmoid_vs_sigmoid, back": Known(
+        of_layers(activation="sigmoid"), ANOTHER, ("hard",), right=STATE_IT, wrong=STATE_IT
+    ),
+    "hard_sigmoid_slope_changed": Known(
+        of_layers(activation="hard_sigmoid"), ANOTHER, ("hard",), right=STATE_IT, wrong=STATE_IT
+    ),
+    "gru_reset_before_vs_after, after": Known(of_layers(reset_after=True), RESET, ("before",), GRU),
+    "peephole_ignored": Known(
+        lambda n: each(n, without_peepholes), "the peepholes are not loaded", ("peepholes",), LSTM, right=("onnx",)
+    ),
+    "cifg_ignored": Known(lambda n: each(n, uncoupled), COUPLED, ("coupled",), LSTM, recorded=False),
+    "cifg_ignored, and reordered": Known(
+        lambda n: blocks([0, 2, 1, 3])(each(n, uncoupled)), (COUPLED, ORDER), ("coupled",), LSTM, recorded=False
+    ),
+    "cifg_ignored, the other way": Known(lambda n: each(n, coupled), COUPLED, ("one", "both"), LSTM),
+    "lstm_ijfo_as_ifgo, coupled": Known(blocks([0, 2, 1, 3]), ORDER, ("coupled",), LSTM),
+    "lstm_ijfo_as_ifgo, projected": Known(blocks([0, 2, 1, 3]), ORDER, ("projected",), LSTM),
+    "rows of a projection": Known(
+        lambda n: each(n, second_row_first),
+        "the rows of a kernel are in another order",
+        ("projected",),
+        LSTM,
+        recorded=False,
+    ),
+    "weights_not_loaded_random": Known(lambda n: each(n, orthogonal), FRESH, recorded=False, proof="suspected"),
+    "weights_not_loaded_random, PyTorch": Known(
+        lambda n: each(n, drawn), FRESH, recorded=False, proof="suspected", wrong=KEEP_BOTH
+    ),
+    "partially_loaded_layer": Known(
+        lambda n: each(n, lambda d: replace(d, recurrent_kernel=drawn(d).recurrent_kernel)),
+        PARTLY,
+        recorded=False,
+        proof="suspected",
+    ),
+    "partially_loaded_layer, a gate": Known(
+        lambda n: each(n, lambda d: with_gate(d, drawn(d), 1)), PARTLY, ("one",), recorded=False, proof="suspected"
+    ),
+    "ema_vs_raw": Known(noise(0.01), TRAINED, recorded=False, proof="suspected"),
+    "old_epoch_checkpoint": Known(noise(0.1), TRAINED, recorded=False, proof="suspected"),
+    "optimizer_slot_read_as_weight": Known(squares, MOMENTS, recorded=False, proof="suspected", wrong=KEEP_BOTH),
+    "optimizer_slot_read_as_weight, first moment": Known(
+        noise(0.002, add=False), MOMENTS, recorded=False, proof="suspected", wrong=KEEP_BOTH
+    ),
+    "weightdrop_raw_vs_effective": Known(
+        kernels(dropped, "recurrent_kernel"), "some weights of a kernel are dropped out", recorded=False
+    ),
+    "weightdrop_raw_vs_effective, weight norm": Known(
+        kernels(norms, "recurrent_kernel"), "the columns of a tensor are multiplied by constants", recorded=False
+    ),
 }
 """By the name of the report."""

@@ -40,7 +40,8 @@ def check(result: Comparison, known: Known, proof: str) -> None:
     assert sorted(finding.name for finding in findings) == sorted(known.names)
     for finding in findings:
         assert (finding.side, finding.proof) == ("B", proof)
-        assert finding.after is not None and finding.after <= ROUNDING * max(1, finding.before or 0)
+        if proof != "suspected":
+            assert finding.after is not None and finding.after <= ROUNDING * max(1, finding.before or 0)
 
 
 def pairs_of(known: Known, right: Network, wrong: Network, path: Path) -> list[tuple[str, str]]:
@@ -51,7 +52,7 @@ def pairs_of(known: Known, right: Network, wrong: Network, path: Path) -> list[t
     for a, b in permutations(FORMS, 2):
         if a in ours and b in theirs and not any(a == x or b == y for x, y in found):
             found.append((a, b))
-    return found
+    return found or [(a, a) for a in ours if a in theirs]
 
 
 @pytest.mark.parametrize(("known", "cell", "shape"), CASES)
@@ -63,7 +64,7 @@ def test_two_files(known: Known, cell: CellKind, shape: str, tmp_path: Path) -> 
     assert pairs
     for k, (a, b) in enumerate(pairs):
         one, other = FORMS[a](right, tmp_path / f"right{k}"), FORMS[b](wrong, tmp_path / f"wrong{k}")
-        check(compared(one, other), known, "certain")
+        check(compared(one, other), known, known.proof)
 
 
 @pytest.mark.parametrize(("known", "cell", "shape"), [case for case in CASES if case.values[0].recorded])

@@ -9,12 +9,12 @@ from pathlib import Path
 import engines
 import numpy as np
 import pytest
-from gated_files import torch
+from gated_files import keras_model, torch
 from known_gated import SHAPES
 from networks import batches
 
 import rnnverify
-from rnnverify.canonical import Array, CellKind, Direction, Network
+from rnnverify.canonical import Array, CellKind, Direction, Merge, Network
 from rnnverify.trace import LENGTHS, ZERO, Batch, Run, Trace, save
 from rnnverify.verify import Options
 
@@ -169,6 +169,31 @@ def mask_not_turned(n: Network, zero: Batch, _: Batch) -> list[Run]:
     return [ran(n, zero), Run(batch, y, forward.h_n + reverse.h_n, (), forward.c_n + reverse.c_n)]
 
 
+def merged_by(merge: Merge) -> Remade:
+    def remade(n: Network, zero: Batch, from_h0: Batch) -> list[Run]:
+        other = Network(tuple(replace(layer, merge=merge) for layer in n.layers))
+        return [ran(other, batch) for batch in (zero, from_h0)]
+
+    return remade
+
+
+def read_by_counts(n: Network, zero: Batch, _: Batch) -> list[Run]:
+    """As many steps as count, read from the first on, where those that count are in between."""
+    x, counts = gaps(zero.x)
+    y = np.zeros((*x.shape[:2], n.output_size), np.float32)
+    for k, count in enumerate(counts):
+        y[k, :count] = ran(n, Batch(ZERO, x[k : k + 1, :count])).y[0]
+    return [Run(replace(zero, x=x), y)]
+
+
+def gaps(x: Array) -> tuple[Array, Array]:
+    """x (B, T, I) with some of its steps all zeros, and how many are not."""
+    stays = np.ones(x.shape[:2], bool)
+    stays[:, 0] = stays[:, 3] = False
+    stays[1, 5:] = False
+    return x * stays[..., None], stays.sum(axis=1)
+
+
 @dataclass(frozen=True)
 class Known:
     """One mistake, in the shapes in which it is made."""
@@ -177,8 +202,21 @@ class Known:
     wanted: str
     shapes: Sequence[str] = ("one", "stack", "both")
     cells: Sequence[CellKind] = ("gru", "lstm")
+    write: Callable[[Network, Path], str] = torch  # the right side
 
 
+def masking(n: Network, path: Path) -> str:
+    return keras_model(n, path, masking=True)
+
+
+def shape_of(shape: str, cell: CellKind) -> Network:
+    if shape != SUMMED:
+        return SHAPES[shape](cell)
+    (layer,) = SHAPES["both"](cell).layers
+    return Network((replace(layer, merge="sum"),))
+
+
+SUMMED = "both, summed"
 BOTH = ("both", "both, stack")
 CARRIED = "the state is carried over from the sequence before"
 CHAINED = "every layer reads the input, not the layer below"
@@ -199,6 +237,13 @@ KNOWN: Mapping[str, Known] = {
     "last_output_vs_all_outputs": Known(
         outputs(lambda y: np.repeat(y[:, -1:], y.shape[1], axis=1)), "every step holds the output of the last"
     ),
+    "bidirectional_merge_mode": Known(
+        merged_by("ave"), "the two directions are merged in another way", (SUMMED,), write=keras_model
+    ),
+    "bidirectional_merge_mode, mul": Known(
+        merged_by("mul"), "the two directions are merged in another way", (SUMMED,), write=keras_model
+    ),
+    "mask_as_sequence_lens": Known(read_by_counts, "a mask is taken for lengths", ("one", "both"), write=masking),
     "direction_axis_layout": Known(outputs(interleaved), "the outputs of the two directions are interleaved", BOTH),
     "direction_axis_layout, H before D": Known(
         outputs(axes_as_they_stand), "the outputs of the two directions are interleaved", BOTH
@@ -234,17 +279,19 @@ CASES = [
 ]
 
 
-def compared(right: Network, runs: Sequence[Run], path: Path) -> rnnverify.Comparison:
+def compared(
+    right: Network, runs: Sequence[Run], path: Path, write: Callable[[Network, Path], str] = torch
+) -> rnnverify.Comparison:
     trace = path / "wrong.npz"
     save(Trace({run.batch.name: run for run in runs}), trace)
-    return rnnverify.compare(torch(right, path / "right"), str(trace), options=Options(engine="reference"))
+    return rnnverify.compare(write(right, path / "right"), str(trace), options=Options(engine="reference"))
 
 
 @pytest.mark.parametrize(("known", "cell", "shape"), CASES)
 def test_the_cause_is_named(known: Known, cell: CellKind, shape: str, tmp_path: Path) -> None:
-    right = SHAPES[shape](cell)
+    right = shape_of(shape, cell)
     zero, from_h0 = batches(right, 4, 9)
-    result = compared(right, known.remade(right, zero, from_h0), tmp_path)
+    result = compared(right, known.remade(right, zero, from_h0), tmp_path, known.write)
     assert result.verdict == "DIFFERENT"
     (finding,) = result.pairs[0].findings
     assert (finding.name, finding.side, finding.proof) == (known.wanted, "B", "confirmed")
@@ -253,8 +300,12 @@ def test_the_cause_is_named(known: Known, cell: CellKind, shape: str, tmp_path: 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("shape", ["one", "stack", "both", "both, stack"])
-def test_a_right_run_of_padded_sequences_gets_no_cause(cell: CellKind, shape: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("held", ["zeros", "repeated"])
+def test_a_right_run_of_padded_sequences_gets_no_cause(cell: CellKind, shape: str, held: str, tmp_path: Path) -> None:
     right = SHAPES[shape](cell)
     zero, _ = batches(right, 4, 9)
-    result = compared(right, [ran(right, zero), by_lengths(right, padded(zero))], tmp_path)
+    run = by_lengths(right, padded(zero))
+    for y, length in zip(run.y, PADDED if held == "repeated" else (), strict=False):
+        y[length:] = y[length - 1]
+    result = compared(right, [ran(right, zero), run], tmp_path)
     assert result.verdict == "EQUIVALENT" and result.pairs[0].findings == ()

@@ -58,7 +58,8 @@ class Tensor:
     @property
     def is_unrelated(self) -> bool:
         """Whether no more than chance relates them, which is more where they are small."""
-        return abs(self.correlation) < min(max(0.5, 4 / self.ours.size**0.5), _RELATED)
+        chance = 4 / float(self.ours.size) ** 0.5
+        return bool(abs(self.correlation) < min(max(0.5, chance), _RELATED))
 
 
 Likeness = Iterator[tuple[str, Proof, tuple[str, ...]]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -59,7 +60,7 @@ def _keras_layer(layer: Layer, k: int) -> dict[str, object]:
         "go_backwards": False,
         **({"reset_after": layer.gating.reset_after} if layer.cell == "gru" else {}),
     }
-    one = {"class_name": layer.cell.upper(), "config": stated}
+    one: dict[str, object] = {"class_name": layer.cell.upper(), "config": stated}
     if not layer.bidirectional:
         return one
     both = {"name": f"bidirectional_{k}", "layer": one, "merge_mode": layer.merge}
@@ -112,8 +113,8 @@ def onnx(network: Network, path: Path) -> str:
     return str(path)
 
 
-def _plain(attributes: Mapping[str, object]) -> dict[str, object]:
-    return {name: list(map(float, v)) if "alpha" in name or "beta" in name else v for name, v in attributes.items()}  # type: ignore[call-overload]  # numbers
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(map(float, v)) if "alpha" in name or "beta" in name else v for name, v in attributes.items()}
 
 
 def flax(network: Network, path: Path) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import engines
 import pytest
+from _pytest.mark.structures import ParameterSet
+from gated_changes import noise
 from gated_files import FORMS, can_hold
-from known_gated import KNOWN, SHAPES, Known, noise
+from known_gated import KNOWN, SHAPES, Known
 from networks import batches
 from test_known_gated_runs import KNOWN as RUNS
 from tf_files import write_v2
@@ -28,12 +30,15 @@ from rnnverify.verify import Options
 OPTIONS = Options(engine="reference", inputs=InputOptions(sequences=4, steps=12))
 ROUNDING = 2e-6  # of states within 1, and of cell states of a few
 
-CASES = [
-    pytest.param(known, cell, shape, id=f"{name}-{cell}-{shape}")
-    for name, known in KNOWN.items()
-    for cell in known.cells
-    for shape in known.shapes
-]
+
+def cases(recorded: bool) -> list[ParameterSet]:
+    return [
+        pytest.param(known, cell, shape, id=f"{name}-{cell}-{shape}")
+        for name, known in KNOWN.items()
+        for cell in known.cells
+        for shape in known.shapes
+        if known.recorded or not recorded
+    ]
 
 
 def compared(*sides: str) -> Comparison:
@@ -61,7 +66,7 @@ def pairs_of(known: Known, right: Network, wrong: Network, path: Path) -> list[t
     return found or [(a, a) for a in ours if a in theirs]
 
 
-@pytest.mark.parametrize(("known", "cell", "shape"), CASES)
+@pytest.mark.parametrize(("known", "cell", "shape"), cases(recorded=False))
 def test_two_files(known: Known, cell: CellKind, shape: str, tmp_path: Path) -> None:
     right = SHAPES[shape](cell)
     wrong = known.plant(right)
@@ -73,7 +78,7 @@ def test_two_files(known: Known, cell: CellKind, shape: str, tmp_path: Path) -> 
         check(compared(one, other), known, known.proof)
 
 
-@pytest.mark.parametrize(("known", "cell", "shape"), [case for case in CASES if case.values[0].recorded])
+@pytest.mark.parametrize(("known", "cell", "shape"), cases(recorded=True))
 def test_a_recording(known: Known, cell: CellKind, shape: str, tmp_path: Path) -> None:
     right = SHAPES[shape](cell)
     form = next(form for form in ("torch", "onnx", "keras") if can_hold(form, right, tmp_path))

@@ -68,16 +68,16 @@ def last_for_final(n: Network, zero: Batch, _: Batch) -> list[Run]:
 def axes_as_they_stand(y: Array) -> Array:
     """Y (T, directions, B, H) of ONNX, reshaped to (T, B, 2 H)."""
     B, T, F = y.shape
-    return y.reshape(B, T, 2, F // 2).transpose(1, 2, 0, 3).reshape(T, B, F).swapaxes(0, 1)
+    return np.asarray(y.reshape(B, T, 2, F // 2).transpose(1, 2, 0, 3).reshape(T, B, F).swapaxes(0, 1))
 
 
 def interleaved(y: Array) -> Array:
-    return y.reshape(*y.shape[:2], 2, -1).swapaxes(2, 3).reshape(y.shape)
+    return np.asarray(y.reshape(*y.shape[:2], 2, -1).swapaxes(2, 3).reshape(y.shape))
 
 
 def dropped(y: Array) -> Array:
     kept = np.random.default_rng(0).uniform(size=y.shape) < 0.8
-    return np.where(kept, y / np.float32(0.8), np.float32(0))
+    return np.asarray(np.where(kept, y / np.float32(0.8), np.float32(0)))
 
 
 def carried(n: Network, zero: Batch, _: Batch) -> list[Run]:

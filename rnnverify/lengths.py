@@ -9,7 +9,7 @@ held against each other like any other. Final states are those after a sequence'
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 import numpy as np
@@ -17,6 +17,21 @@ import numpy as np
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import InputsError
 from rnnverify.trace import Batch, Run, Trace
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run with its padded or masked steps, and which of them count."""
+
+    run: Run
+    kept: Array  # (B, T) bool
+
+
+def wholes(trace: Trace) -> tuple[Whole, ...]:
+    """The runs of `trace` that hold sequences shorter than the batch."""
+    padded = [(run, run.batch.lengths) for run in trace.runs.values()]
+    found = (Whole(run, np.arange(run.y.shape[1]) < n[:, None]) for run, n in padded if n is not None)
+    return tuple(whole for whole in found if not whole.kept.all())
 
 
 def cut_batches(batches: Sequence[Batch]) -> tuple[Batch, ...]:

@@ -7,13 +7,14 @@ stays, and one that is shorter is left out, in the way that keeps most steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import InputsError
+from rnnverify.lengths import Whole
 from rnnverify.sides import Opened
 from rnnverify.trace import PROBE, Batch, Run, Trace
 
@@ -40,7 +41,10 @@ def without_masked_steps(sides: Sequence[Opened]) -> tuple[Opened, ...]:
     model = _masking(sides)
     if model is None:
         return tuple(sides)
-    return tuple(replace(side, trace=_trace(model, side.trace)) if side.trace else side for side in sides)
+    return tuple(
+        replace(side, trace=_trace(model, side.trace), masked=tuple(_wholes(model, side.trace))) if side.trace else side
+        for side in sides
+    )
 
 
 def unmasked(sides: Sequence[Opened], batches: Sequence[Batch]) -> tuple[Batch, ...]:
@@ -55,6 +59,12 @@ def unmasked(sides: Sequence[Opened], batches: Sequence[Batch]) -> tuple[Batch, 
 
 def _masking(sides: Sequence[Opened]) -> Opened | None:
     return next((side for side in sides if side.reading and side.reading.mask_value is not None), None)
+
+
+def _wholes(model: Opened, trace: Trace) -> Iterator[Whole]:
+    for run in trace.runs.values():
+        if _kept(model, run.batch) is not None:
+            yield Whole(run, _stays(model, run.batch))
 
 
 def _trace(model: Opened, trace: Trace) -> Trace:
@@ -83,12 +93,12 @@ def _batch(batch: Batch, kept: _Kept, x: Array) -> Batch:
 
 def _kept(model: Opened, batch: Batch) -> _Kept | None:
     """What the mask of `model` leaves of `batch`; None where it masks nothing. Probes are never masked."""
-    assert model.reading is not None and model.reading.mask_value is not None
     if batch.name == PROBE or batch.lengths is not None:  # what is padded is left out anyhow
         return None
-    stays = (batch.x.astype(np.float32) != np.float32(model.reading.mask_value)).any(axis=2)  # (B, T)
+    stays = _stays(model, batch)
     if stays.all():
         return None
+    assert model.reading is not None
     network = model.reading.network
     if len(network.layers) > 1 and not all(layer.time_restored for layer in network.layers):
         found = f"the inputs hold steps that {model.source} masks, and it has a backward layer beside others"
@@ -102,6 +112,12 @@ def _kept(model: Opened, batch: Batch) -> _Kept | None:
     rows = fitting[t]
     steps = np.stack([np.flatnonzero(stays[row])[:t] for row in rows])
     return _Kept(rows, steps, bool((counts[rows] == t).all()))
+
+
+def _stays(model: Opened, batch: Batch) -> Array:
+    """Which steps (B, T) the mask of `model` leaves."""
+    assert model.reading is not None and model.reading.mask_value is not None
+    return np.asarray((batch.x.astype(np.float32) != np.float32(model.reading.mask_value)).any(axis=2))
 
 
 def _backward(network: Network) -> bool:

@@ -13,6 +13,7 @@ from rnnverify.arrays import release
 from rnnverify.canonical import Array, Network
 from rnnverify.comparison import Measured
 from rnnverify.deviation import UNIT, Tolerance, largest, measure
+from rnnverify.lengths import Whole
 from rnnverify.precision import holds
 from rnnverify.trace import PROBE, Run, Trace
 
@@ -30,6 +31,7 @@ class Observed:
     rounded: Network | None = None  # what was run, where another dtype was asked for than the file's
     asked: str = ""  # the dtype that the sides were to run in; "" where none was asked for
     framework: str = ""  # "keras", "torch" or "tensorflow", of the file or of what was recorded; "" where not known
+    whole: tuple[Whole, ...] = ()  # runs with the padded or masked steps that are left out of `trace`
 
     @property
     def ran(self) -> Network | None:

@@ -13,6 +13,7 @@ from rnnverify.adapters import Reading, read_network
 from rnnverify.canonical import Network
 from rnnverify.containers import FORMS, Contents, FrameworkName, form_of, open_model
 from rnnverify.errors import FileError, OptionError, printable
+from rnnverify.lengths import Whole
 from rnnverify.trace import Trace, is_trace, load
 
 PREFIXES: dict[str, FrameworkName] = {
@@ -48,6 +49,7 @@ class Opened:
     reading: Reading | None
     trace: Trace | None
     assumptions: tuple[str, ...] = ()
+    masked: tuple[Whole, ...] = ()  # what was recorded with the steps that a mask leaves out of `trace`
 
     @property
     def network(self) -> Network | None:

@@ -66,7 +66,10 @@ def finish(prepared: Prepared, runners: Runners) -> Comparison:
     padded, hows = collect(prepared, runners)
     traces = [lengths.cut(trace, side.network) for trace, side in zip(padded, sides, strict=True)]
     batches = lengths.cut_batches(prepared.batches)
-    observed = _observe(sides, traces, batches, options)
+    observed = [
+        replace(o, whole=(*lengths.wholes(trace), *side.masked))
+        for o, trace, side in zip(_observe(sides, traces, batches, options), padded, sides, strict=True)
+    ]
     examiner = Examiner(batches, options.activation_error)
     by_label = {side.source.label: side for side in sides if side.reading}
     judged = [(b, _judge(observed[0], b, examiner, options)) for b in observed[1:]]

@@ -13,9 +13,9 @@ from rnnverify.errors import UnsupportedError
 from rnnverify.inputs import InputOptions
 from rnnverify.jobs import Job
 from rnnverify.native import Runners
+from rnnverify.options import Options
 from rnnverify.runner_process import Limits
 from rnnverify.sides import Opened, open_side, parse
-from rnnverify.verify import Options
 
 CONVERTED = Path(__file__).parents[1] / "fixtures" / "converted"
 FILES = sorted(path.stem for path in CONVERTED.glob("*.onnx"))

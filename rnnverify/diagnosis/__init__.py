@@ -11,15 +11,16 @@ A mistake that changes nothing is none, and where nothing fits nothing is named:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 
 import numpy as np
 
 from rnnverify import reference
 from rnnverify.canonical import Network
-from rnnverify.diagnosis import by_behaviour, by_runs, by_weights, digits
+from rnnverify.diagnosis import by_behaviour, by_runs, by_weights, digits, masks
 from rnnverify.diagnosis.by_behaviour import Behaviour, finite_part
 from rnnverify.diagnosis.by_outputs import by_outputs
 from rnnverify.diagnosis.families import FAMILIES, LAST_RESORT, ROUNDED
@@ -141,6 +142,9 @@ def _in_part(best: Chain, known: Network, wrong: Observed, before: float | None)
 def _one_network(known: Observed, shown: Observed, before: float | None, known_is_right: bool) -> list[Finding]:
     """`shown` is a recording: by what the mistake makes of the network, or by what undoes it."""
     assert known.network is not None
+    masked = masks.by_masks(known.network, shown, before)  # explains all that was recorded, or nothing
+    if masked:
+        return masked
     runs = [run for each in shown.trace.runs.values() if (run := finite_part(known.network, each)) is not None]
     behaviour = Behaviour.of(runs, shown.arithmetic)
     if not runs or behaviour.proves(known.network):
@@ -153,14 +157,17 @@ def _one_network(known: Observed, shown: Observed, before: float | None, known_i
         gated = any(layer.cell != "rnn" for layer in known.network.layers)  # whose biases take long to fit
         last = ([*LAST_RESORT], 0) if gated else ([*every, *LAST_RESORT], pairs_tried)
         attempts.append((not known_is_right, wrong, *last))
-    for undone, side, hypotheses, pairs in attempts:
-        found = _search_steps(known.network, behaviour, hypotheses, undone, pairs)
+
+    @cache
+    def ran() -> tuple[Finding, ...]:
+        return tuple(_how_it_ran(known, shown, before))
+
+    for k, (undone, side, hypotheses, pairs) in enumerate(attempts):
+        found = _search_steps(known.network, behaviour, hypotheses, undone, pairs, None if k else lambda: bool(ran()))
         if found is not None:
             return _named(known.network, found, "confirmed", side, before, behaviour.deviation(found.network))
-        if hypotheses is every and pairs:
-            ran = _how_it_ran(known, shown, before)
-            if ran:
-                return ran
+        if ran():
+            return list(ran())
     return _suspected(known.network, behaviour, every, not known_is_right, wrong)
 
 
@@ -186,12 +193,17 @@ def _suspected(
 
 
 def _search_steps(
-    known: Network, behaviour: Behaviour, hypotheses: Sequence[Hypothesis], undone: bool, pairs: int
+    known: Network,
+    behaviour: Behaviour,
+    hypotheses: Sequence[Hypothesis],
+    undone: bool,
+    pairs: int,
+    otherwise: Callable[[], bool] | None,
 ) -> Chain | None:
     """The mistakes that lead from `known` to what was recorded, or, where they are `undone`, led away from it."""
     changes = [(h, change) for h in hypotheses if (change := h.undo if undone else h.make) is not None]
     if not behaviour.shows_steps(known):
-        return OutputSearch(changes, behaviour, pairs > 0).from_network(known)
+        return OutputSearch(changes, behaviour, pairs > 0, otherwise).from_network(known)
     seen = Seen(None, behaviour.runs, behaviour.dtype, lambda network: shown_weights(network, behaviour.runs))
     search = Search(
         changes=changes,
@@ -201,17 +213,19 @@ def _search_steps(
         changed=by_behaviour.changed,
         pairs=pairs,
         seconds=[each for each in changes if each[0] in LAST_RESORT] or None,
+        otherwise=otherwise,
     )
     found, _ = search.from_network(known)
-    if found is None and not undone and pairs:
-        close = replace(search, parts=lambda network: behaviour.parts(network, close=True), pairs=pairs // 4)
+    if found is None and not undone and pairs and not (otherwise and otherwise()):
+        parts = lambda network: behaviour.parts(network, close=True)  # noqa: E731
+        close = replace(search, parts=parts, pairs=pairs // 4, otherwise=None)
         found = _with_fewer_digits(close, known)
     return found
 
 
 def _how_it_ran(known: Observed, shown: Observed, before: float | None) -> list[Finding]:
     assert known.network is not None
-    return by_runs.by_runs(known.network, shown, before)
+    return masks.by_masks(known.network, shown, before) or by_runs.by_runs(known.network, shown, before)
 
 
 def _named(

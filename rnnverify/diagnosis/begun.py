@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnnverify import reference
-from rnnverify.canonical import Array, Network
+from rnnverify.canonical import Network
 from rnnverify.cells.lstm_step import LstmStep
 from rnnverify.cells.steps import judge_of
 from rnnverify.diagnosis.shown import INVERSES
@@ -72,10 +72,5 @@ def _left(steps: Steps) -> float:
     cells = None if steps.c0 is None else (np.asarray(steps.c0),)
     batch = Batch("", steps.x, (np.asarray(steps.h0),), cells)
     (run,) = reference.run(Network((layer,)), [batch]).runs.values()
-    off = np.abs(run.y - steps.h)
-    return float(np.max(off if steps.c0_off is None else off[np.broadcast_to(_rows(steps.c0_off), off.shape)]))
-
-
-def _rows(off: Array) -> Array:
-    """(B, 1, 1): the sequences of which every cell state shows, and is not far off."""
-    return np.isfinite(off).all(axis=1)[:, None, None]
+    told = slice(None) if steps.c0_off is None else np.isfinite(steps.c0_off).all(axis=1)  # sequences
+    return float(np.max(np.abs(run.y - steps.h)[told], initial=0.0))

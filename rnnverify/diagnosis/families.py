@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rnnverify.diagnosis import (
     activations,
     biases,
+    coupling,
     digits,
     formulas,
     gated_biases,
@@ -75,7 +76,8 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
         both_ways(formulas.cell_clip_ignored),
         Hypothesis(formulas.peepholes_not_loaded, None),
         both_ways(formulas.peepholes_in_another_order),
-        Hypothesis(formulas.coupling_ignored, None),
+        Hypothesis(coupling.coupling_ignored, None),
+        Hypothesis(coupling.gates_coupled, None, in_pairs=False),
     ),
     "activations": (
         Hypothesis(activations.activation_missing, activations.activation_missing_back),

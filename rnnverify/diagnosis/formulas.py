@@ -8,16 +8,12 @@ from itertools import permutations
 
 import numpy as np
 
-from rnnverify.canonical import GATES, PEEPHOLES, Array, CellKind, Direction, Gating, Layer, Network
+from rnnverify.canonical import PEEPHOLES, CellKind, Direction, Gating, Layer, Network
 from rnnverify.diagnosis.hypothesis import (
     Networks,
     Seen,
     everywhere_and_apart,
     everywhere_and_in_one_layer,
-    named,
-    placed,
-    side_by_side,
-    with_tensors,
     with_words,
 )
 from rnnverify.gate_mistakes import in_directions, with_forget_bias
@@ -139,49 +135,6 @@ def peepholes_in_another_order(network: Network, _: Seen) -> Networks:
             rows = [PEEPHOLES.index(gate) for gate in order]
             made = everywhere_and_apart(network, lambda n, r=rows: in_directions(n, "lstm", lambda d: _peeping(d, r)))  # type: ignore[misc]
             yield from with_words(f"{', '.join(order)} for {', '.join(PEEPHOLES)}", made)
-
-
-def coupling_ignored(network: Network, seen: Seen) -> Networks:
-    """input and forget gate are coupled on one side only
-
-    With f = 1 - i one of the two gates has no weights that count, and the other side uses weights of its own for it:
-    wrong from step 0 on. Negate the block of the free gate, and write it into that of the other.
-
-    Keras: LSTM has four gates, bias, kernel and recurrent_kernel of f are those of i times -1.
-    PyTorch: nn.LSTM has four gates, the block of f is that of i times -1.
-    TensorFlow: CoupledInputForgetGateLSTMCell keeps f, and i = 1 - f.
-    """
-    # ONNX: input_forget=1, where i is free; TFLite and TensorFlow: f is
-    if seen.network is None:
-        return
-    found, said = network, []
-    for place, ours, theirs in side_by_side(network, seen.network):
-        if network.layers[place[0]].cell != "lstm" or not _is_coupled(ours) or _is_coupled(theirs):
-            continue
-        for gate in "if":
-            taken = _with_gate(ours, theirs, GATES["lstm"].index(gate))
-            free = GATES["lstm"].index("f" if gate == "i" else "i")
-            if np.array_equal(ours.kernel[free], theirs.kernel[free]):
-                found = placed(found, place, taken)
-                said.append(f"{named(network, place)}, {gate}")
-    if said:
-        yield "; ".join(said), found
-
-
-def _is_coupled(d: Direction) -> bool:
-    i, f = (GATES["lstm"].index(gate) for gate in "if")
-    tensors = (d.kernel, d.recurrent_kernel, d.bias)
-    return bool(np.any(d.kernel[i])) and all(np.array_equal(w[i], -w[f]) for w in tensors)
-
-
-def _with_gate(d: Direction, other: Direction, gate: int) -> Direction:
-    def mixed(a: Array, b: Array) -> Array:
-        changed: Array = a.copy()
-        changed[gate] = b[gate]
-        return changed
-
-    names = ("kernel", "recurrent_kernel", "bias_input", "bias_recurrent")
-    return with_tensors(d, {name: mixed(getattr(d, name), getattr(other, name)) for name in names})
 
 
 def _without_peepholes(d: Direction) -> Direction:

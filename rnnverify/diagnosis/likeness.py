@@ -55,6 +55,12 @@ class Tensor:
         size = float(np.linalg.norm(a) * np.linalg.norm(b))
         return float((a * b).sum()) / size if size > 0 else 0.0
 
+    @property
+    def is_unrelated(self) -> bool:
+        """Whether no more than chance relates them, which is more where they are small."""
+        chance = 4 / float(self.ours.size) ** 0.5
+        return bool(abs(self.correlation) < min(max(0.5, chance), _RELATED))
+
 
 Likeness = Iterator[tuple[str, Proof, tuple[str, ...]]]
 """Where, how sure, and which tensors."""
@@ -131,7 +137,7 @@ def partially_loaded(tensors: list[Tensor]) -> Likeness:
     # keras-team/keras#3488, tensorflow/tensorflow#23013, pytorch/pytorch#36433
     equal = [t for t in tensors if not t.differing.any() and len(np.unique(t.ours)) > _FEW]
     other = [t for t in tensors if t.differing.any()]
-    if equal and other and all(abs(t.correlation) < 0.5 or np.ptp(t.theirs) == 0 for t in other if t.ours.size > 8):
+    if equal and other and all(t.is_unrelated or np.ptp(t.theirs) == 0 for t in other if t.ours.size > 8):
         yield ", ".join(t.name for t in other), "suspected", tuple(t.name for t in other)
 
 

@@ -164,10 +164,20 @@ def _shuffled(network: Network, seen: Seen, axis: int) -> Networks:
                     f"{named(network, place)} {words}, {kind} {symmetry.brief(order)}",
                     placed(network, place, changed),
                 )
+        order = _order_of_projection(ours, theirs, axis)
+        if order is not None and ours.projection is not None:
+            changed = replace(ours, projection=np.take(ours.projection, order, axis=axis - 1))
+            yield f"{named(network, place)} projection, {kind} {symmetry.brief(order)}", placed(network, place, changed)
         order = order_of(ours.bias.T, theirs.bias.T) if axis == 2 else None
         if order is not None:
             mixed = replace(ours, bias_input=ours.bias_input[:, order], bias_recurrent=ours.bias_recurrent[:, order])
             yield f"{named(network, place)} bias, {symmetry.brief(order)}", placed(network, place, mixed)
+
+
+def _order_of_projection(ours: Direction, theirs: Direction, axis: int) -> list[int] | None:
+    if ours.projection is None or theirs.projection is None:
+        return None
+    return order_of(*(_lines(each[None], axis) for each in (ours.projection, theirs.projection)))
 
 
 def _lines(w: Array, axis: int) -> Array:

@@ -71,9 +71,8 @@ def state_carried(network: Network, run: Run) -> Runs:
     # keras-team/keras#10231, #7224 and #15232
     if run.batch.h0 is not None:
         return
-    finals = run.h_n or _finals(network, run)
-    cells = _final_cells(network, run)
-    if finals and len(run.y) > 1:
+    finals, cells = _last_states(network, run)
+    if len(run.y) > 1:
         h0, c0 = (tuple(np.concatenate([np.zeros_like(s[:1]), s[:-1]]) for s in each) for each in (finals, cells))
         batch = replace(run.batch, h0=h0, c0=c0 or None)
         yield "from one sequence to the next", network, replace(run, batch=batch)
@@ -126,9 +125,14 @@ def layers_not_chained(network: Network, run: Run) -> Runs:
     # pytorch/pytorch#140928 and #157457: the pseudo-code of nn.RNN had this error
     h0, c0 = iter(run.batch.h0 or ()), iter(run.batch.c0 or ())
     given = list(states_of(network, run))
-    if len(network.layers) < 2 or len(given) < _count(network):
+    if len(network.layers) < 2 or any(layer.input_size != network.input_size for layer in network.layers):
         return
-    if any(layer.input_size != network.input_size for layer in network.layers):
+    if len(given) < _count(network):
+        top = network.layers[-1]  # of which alone the outputs are known
+        skip = _count(network) - len(top.directions)
+        last = tuple(list(h0)[skip:]) or None
+        batch = replace(run.batch, h0=last, c0=_of_layer(network, list(c0)) if last else None)
+        yield "", Network((top,)), Run(batch, run.y)
         return
     rest = iter(given)
     for k, layer in enumerate(network.layers):
@@ -202,28 +206,34 @@ def _is_held(y: Array, length: int) -> bool:
     return not np.any(y[length:]) or bool(np.all(y[length:] == y[length - 1]))
 
 
-def _finals(network: Network, run: Run) -> tuple[Array, ...]:
-    """The last state of every direction (B, H), where all were recorded."""
+def _last_states(network: Network, run: Run) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """The last h and c of every direction (B, P) and (B, H), where each sequence goes on from the one before.
+
+    Those that were not recorded are computed, one sequence after the other.
+    """
     given = list(states_of(network, run))
-    if len(given) < _count(network):
-        return ()
-    pairs = zip(given, network.directions(), strict=True)
-    return tuple(h[:, 0] if d.reverse and layer.time_restored else h[:, -1] for h, (_, layer, d) in pairs)
-
-
-def _final_cells(network: Network, run: Run) -> tuple[Array, ...]:
-    """The last cell state of every direction of an LSTM (B, H), where each sequence goes on from the one before."""
-    if run.c_n or not any(layer.cell == "lstm" for layer in network.layers):
-        return run.c_n
+    h_n = run.h_n
+    if not h_n and len(given) == _count(network):
+        pairs = zip(given, network.directions(), strict=True)
+        h_n = tuple(h[:, 0] if d.reverse and layer.time_restored else h[:, -1] for h, (_, layer, d) in pairs)
+    if h_n and (run.c_n or not any(layer.cell == "lstm" for layer in network.layers)):
+        return h_n, run.c_n
     h: tuple[Array, ...] | None = None
     c: tuple[Array, ...] | None = None
     found = []
     for k in range(len(run.y)):
         one = Batch(ZERO, run.batch.x[k : k + 1], h, c)
         (made,) = reference.run(network, [one]).runs.values()
-        h, c = made.h_n, made.c_n
-        found.append(c)
-    return tuple(np.concatenate(each) for each in zip(*found, strict=True))
+        h, c = made.h_n, made.c_n or None
+        found.append((made.h_n, made.c_n))
+    computed, cells = ([np.concatenate(each) for each in zip(*side, strict=True)] for side in zip(*found, strict=True))
+    return h_n or tuple(computed), run.c_n or tuple(cells)
+
+
+def _of_layer(network: Network, c0: list[Array]) -> tuple[Array, ...] | None:
+    """Of the initial cell states of all layers those of the last; None where it has none."""
+    top = network.layers[-1]
+    return tuple(c0[-len(top.directions) :]) if top.cell == "lstm" and c0 else None
 
 
 def _count(network: Network) -> int:

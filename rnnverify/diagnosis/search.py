@@ -50,6 +50,7 @@ class Search:
     changed: Callable[[Network, Network], set[Hashable]]  # which parts a mistake changed, before and after it
     pairs: int  # how many may be tried at most
     seconds: Sequence[tuple[Hypothesis, Change]] | None = None  # of a pair; None: all
+    otherwise: Callable[[], bool] | None = None  # asked before pairs: whether something else explains it all
 
     def from_network(self, known: Network) -> tuple[Chain | None, Chain]:
         """The shortest chain that is proved, if there is one; and the one that accounts for the most parts."""
@@ -60,7 +61,9 @@ class Search:
                 return chain, chain
             singles.append(chain)
         found, best = self._onwards(start, singles, _DEPTH - 1)
-        return found or self._in_pairs(start, singles), best
+        if found is None and not (self.otherwise and self.otherwise()):
+            found = self._in_pairs(start, singles)
+        return found, best
 
     def _accounts(self, network: Network) -> tuple[bool, ...]:
         return tuple(accounted for _, accounted in self.parts(network))

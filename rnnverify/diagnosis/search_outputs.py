@@ -6,7 +6,7 @@ by side on a few sequences: every mistake, then every second one after each, the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,7 @@ class OutputSearch:
     changes: Sequence[tuple[Hypothesis, Change]]
     behaviour: Behaviour
     pairs: bool  # whether two mistakes at once are looked for
+    otherwise: Callable[[], bool] | None = None  # asked before that: whether something else explains it all
 
     def from_network(self, known: Network) -> Chain | None:
         """The shortest chain that gives the recorded outputs, if there is one."""
@@ -61,7 +62,9 @@ class OutputSearch:
         found = self._proved((), singles, measured[1:]) or self._with_other_units(networks, [None, *singles])
         if found is None and any(hypothesis is ROUNDED for hypothesis, _ in self.changes):
             found = self._rounded(known, singles, measured)
-        return found or (self._in_pairs(known, singles, measured[1:]) if self.pairs else None)
+        if found or (self.otherwise and self.otherwise()) or not self.pairs:
+            return found
+        return self._in_pairs(known, singles, measured[1:])
 
     def _made(self, network: Network, changes: Sequence[tuple[Hypothesis, Change]]) -> Iterator[Made]:
         seen = self._seen(network)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,7 +15,7 @@ from tf_files import write_v2
 
 from rnnverify.adapters.keras_gates import laid_out
 from rnnverify.adapters.layouts import lay_out
-from rnnverify.canonical import Array, Network
+from rnnverify.canonical import Array, Layer, Network
 from rnnverify.errors import UnsupportedError
 
 
@@ -30,24 +32,59 @@ def keras(network: Network, path: Path) -> str:
     lay_out(network, "keras", path)  # raises what Keras cannot hold
     path = path.with_suffix(".h5")
     with h5py.File(path, "w") as file:
-        names = []
-        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.15.0"
-        for k, layer in enumerate(network.layers):
-            cell = f"{layer.cell}_{k}"
-            name = f"bidirectional_{k}" if layer.bidirectional else cell
-            inner = [f"{name}/forward_{cell}", f"{name}/backward_{cell}"] if layer.bidirectional else [f"{name}/{cell}"]
-            stored = {
-                f"{scope}/{role}:0": np.asarray(array, np.float32)
-                for scope, d in zip(inner, layer.directions, strict=True)
-                for role, array in laid_out(layer, d).items()
-            }
-            group = file.create_group(name)
-            group.attrs["weight_names"] = [key.encode() for key in stored]
-            for key, array in stored.items():
-                group.create_dataset(key, data=array)
-            names.append(name.encode())
-        file.attrs["layer_names"] = names
+        _weights(file, network)
     return str(path)
+
+
+def keras_model(network: Network, path: Path, masking: bool = False) -> str:
+    """A whole model, as Keras 2 writes it; with `masking` it leaves out steps of zeros."""
+    layers = [_keras_layer(layer, k) for k, layer in enumerate(network.layers)]
+    masks = [{"class_name": "Masking", "config": {"name": "masking", "mask_value": 0.0}}] if masking else []
+    config = {"class_name": "Sequential", "config": {"name": "model", "layers": [*masks, *layers]}}
+    path = path.with_suffix(".h5")
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(config).encode()
+        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.15.0"
+        _weights(file.create_group("model_weights"), network)
+    return str(path)
+
+
+def _keras_layer(layer: Layer, k: int) -> dict[str, object]:
+    stated = {
+        "name": f"{layer.cell}_{k}",
+        "units": layer.hidden_size,
+        "activation": layer.activation,
+        "recurrent_activation": layer.gating.activation,
+        "use_bias": True,
+        "return_sequences": True,
+        "go_backwards": False,
+        **({"reset_after": layer.gating.reset_after} if layer.cell == "gru" else {}),
+    }
+    one: dict[str, object] = {"class_name": layer.cell.upper(), "config": stated}
+    if not layer.bidirectional:
+        return one
+    both = {"name": f"bidirectional_{k}", "layer": one, "merge_mode": layer.merge}
+    return {"class_name": "Bidirectional", "config": both}
+
+
+def _weights(file: h5py.Group, network: Network) -> None:
+    names = []
+    file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.15.0"
+    for k, layer in enumerate(network.layers):
+        cell = f"{layer.cell}_{k}"
+        name = f"bidirectional_{k}" if layer.bidirectional else cell
+        inner = [f"{name}/forward_{cell}", f"{name}/backward_{cell}"] if layer.bidirectional else [f"{name}/{cell}"]
+        stored = {
+            f"{scope}/{role}:0": np.asarray(array, np.float32)
+            for scope, d in zip(inner, layer.directions, strict=True)
+            for role, array in laid_out(layer, d).items()
+        }
+        group = file.create_group(name)
+        group.attrs["weight_names"] = [key.encode() for key in stored]
+        for key, array in stored.items():
+            group.create_dataset(key, data=array)
+        names.append(name.encode())
+    file.attrs["layer_names"] = names
 
 
 def tensorflow(network: Network, path: Path) -> str:
@@ -76,8 +113,8 @@ def onnx(network: Network, path: Path) -> str:
     return str(path)
 
 
-def _plain(attributes: Mapping[str, object]) -> dict[str, object]:
-    return {name: list(map(float, v)) if "alpha" in name or "beta" in name else v for name, v in attributes.items()}  # type: ignore[call-overload]  # numbers
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(map(float, v)) if "alpha" in name or "beta" in name else v for name, v in attributes.items()}
 
 
 def flax(network: Network, path: Path) -> str:

@@ -9,34 +9,41 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from networks import gates
+from gated_changes import (
+    ALL,
+    Plant,
+    as_cudnn,
+    biases,
+    blocks,
+    both_ways,
+    by_gate,
+    by_unit,
+    candidate,
+    coupled,
+    drawn,
+    dropped,
+    gate_bias,
+    int8,
+    kernels,
+    mixed,
+    network,
+    noise,
+    norms,
+    of_layers,
+    orthogonal,
+    over_hx,
+    second_row_first,
+    squares,
+    transposed,
+    turned,
+    uncoupled,
+    with_gate,
+    without_peepholes,
+)
+from networks import gated
 
-from rnnverify.canonical import Array, CellKind, Direction, Layer, Network
+from rnnverify.canonical import CellKind, Network
 from rnnverify.mistakes import each
-
-Plant = Callable[[Network], Network]
-ALL = ("kernel", "recurrent_kernel", "bias_input", "bias_recurrent")
-
-
-def network(
-    cell: CellKind, I: int, H: int, depth: int = 1, both: bool = False, seed: int = 0, one_bias: bool = False
-) -> Network:
-    """Of trained-looking weights; with `one_bias` the second is zero, but in the candidate of a GRU."""
-    rng = np.random.default_rng(seed)
-    layers: list[Layer] = []
-    for _ in range(depth):
-        width = layers[-1].output_size if layers else I
-        directions = [gates(rng, cell, width, H, reverse=bool(j)) for j in range(1 + both)]
-        layers.append(Layer(tuple(map(_one_bias, directions)) if one_bias else tuple(directions), cell=cell))
-    return Network(tuple(layers))
-
-
-def _one_bias(d: Direction) -> Direction:
-    kept = np.zeros_like(d.bias_recurrent)
-    if len(kept) == 3:
-        kept[2] = d.bias_recurrent[2]
-    return replace(d, bias_recurrent=kept)
-
 
 SHAPES: Mapping[str, Callable[[CellKind], Network]] = {
     "one": lambda cell: network(cell, 5, 8, seed=41),
@@ -45,8 +52,12 @@ SHAPES: Mapping[str, Callable[[CellKind], Network]] = {
     "stack": lambda cell: network(cell, 6, 6, depth=2, seed=44, one_bias=True),
     "both": lambda cell: network(cell, 5, 6, both=True, seed=45),
     "both, stack": lambda cell: network(cell, 10, 5, depth=2, both=True, seed=46),
+    "before": lambda cell: biases(lambda b, c: (b, 0 * c))(of_layers(reset_after=False)(network(cell, 5, 8, seed=47))),
+    "hard": lambda cell: of_layers(activation="keras2_hard_sigmoid")(network(cell, 5, 8, seed=48)),
+    "peepholes": lambda _: gated("lstm", 5, 8, seed=49, peepholes=True),
+    "projected": lambda _: gated("lstm", 5, 8, seed=50, P=6),
+    "coupled": lambda cell: each(network(cell, 5, 8, seed=51, one_bias=True), coupled),
 }
-
 
 FORMS = ("keras", "torch", "tensorflow", "onnx", "flax")
 KEEP_BOTH = ("torch", "onnx")
@@ -64,99 +75,14 @@ class Known:
     wanted: str | tuple[str, ...]  # what is found
     shapes: Sequence[str] = ("one", "stack", "both, stack")
     cells: Sequence[CellKind] = ("gru", "lstm")
-    recorded: bool = True  # whether a recording shows it, too
+    recorded: bool = True  # whether a recording can show it: weights that are in no file cannot be told from others
+    proof: str = "certain"  # of two files
     right: Sequence[str] = FORMS  # frameworks whose files hold what the right side has to show
     wrong: Sequence[str] = FORMS
 
     @property
     def names(self) -> tuple[str, ...]:
         return (self.wanted,) if isinstance(self.wanted, str) else self.wanted
-
-
-def blocks(order: Sequence[int], names: Sequence[str] = ALL) -> Plant:
-    return lambda n: each(n, lambda d: replace(d, **{name: getattr(d, name)[list(order)] for name in names}))
-
-
-def biases(change: Callable[[Array, Array], tuple[Array, Array]]) -> Plant:
-    def one(d: Direction) -> Direction:
-        b, c = change(d.bias_input, d.bias_recurrent)
-        return replace(d, bias_input=b, bias_recurrent=c)
-
-    return lambda n: each(n, one)
-
-
-def candidate(change: Callable[[Array, Array], tuple[Array, Array]]) -> Plant:
-    def both(b: Array, c: Array) -> tuple[Array, Array]:
-        b, c = b.copy(), c.copy()
-        b[2], c[2] = change(b[2].copy(), c[2].copy())
-        return b, c
-
-    return biases(both)
-
-
-def gate_bias(gate: int, more: float) -> Plant:
-    def change(b: Array, c: Array) -> tuple[Array, Array]:
-        b = b.copy()
-        b[gate] += np.float32(more)
-        return b, c
-
-    return biases(change)
-
-
-def kernels(change: Callable[[Array], Array], *names: str) -> Plant:
-    return lambda n: each(n, lambda d: replace(d, **{name: change(getattr(d, name)) for name in names}))
-
-
-def by_gate(change: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    return lambda w: np.stack([change(block) for block in w])
-
-
-def over_hx(d: Direction) -> Direction:
-    rows, P = np.concatenate([d.kernel, d.recurrent_kernel], axis=1), d.state_size
-    return replace(d, kernel=rows[:, P:], recurrent_kernel=rows[:, :P])
-
-
-def as_cudnn(w: Array) -> Array:
-    """What plain Keras reads of a (H, I) buffer of cuDNN that it takes for (I, H)."""
-    return w.T.reshape(w.shape)
-
-
-def both_ways(change: Callable[[Direction, Direction], tuple[Direction, Direction]]) -> Plant:
-    return lambda n: Network(tuple(replace(layer, directions=change(*layer.directions)) for layer in n.layers))
-
-
-def by_unit(order: Sequence[int], names: Sequence[str] = ALL) -> Plant:
-    """The columns of unit 0 (gates in `order`), then of unit 1, cut into blocks of H."""
-
-    def move(w: Array) -> Array:
-        G, H = len(w), w.shape[-1]
-        columns = [w[g][..., j] for j in range(H) for g in order]
-        return np.stack([np.stack(columns[g * H : (g + 1) * H], axis=-1) for g in range(G)])
-
-    return kernels(move, *names)
-
-
-def of_layers(**changes: object) -> Plant:
-    return lambda n: Network(tuple(replace(y, gating=replace(y.gating, **changes)) for y in n.layers))  # type: ignore[arg-type]  # of Gating
-
-
-def turned(n: Network) -> Network:
-    (d,) = n.layers[0].directions
-    return Network((replace(n.layers[0], directions=(replace(d, reverse=True),)), *n.layers[1:]))
-
-
-def mixed(b: Array, c: Array) -> tuple[Array, Array]:
-    chosen = np.stack([b[0], c[1], *b[2:]])
-    return chosen, 0 * chosen
-
-
-def transposed(w: Array) -> Array:
-    return w.T
-
-
-def int8(w: Array) -> Array:
-    scale = np.abs(w).max() / 127
-    return np.asarray(np.round(w / scale) * scale, np.float32)
 
 
 TRANSPOSED, RESHAPED = (
@@ -167,10 +93,15 @@ ORDER, SOME = "the gates are in another order", "some tensors have their gates i
 CUT, INTERLEAVED = "two biases are cut apart at the wrong places", "the gates are interleaved unit by unit"
 FEWER, ANOTHER = "the weights are rounded to fewer digits", "the gates have another activation"
 RESET = "the reset gate acts on the other side of the recurrent product"
+COUPLED = "input and forget gate are coupled on one side only"
+FRESH, PARTLY = "the weights look as if they were never loaded", "only a part of the weights is loaded"
+TRAINED = "the weights look like another state of the same training"
+MOMENTS = "these look like an optimizer's numbers, not like weights"
 TWO_BIASES = ("one", "both")
 GRU: tuple[CellKind, ...] = ("gru",)
 LSTM: tuple[CellKind, ...] = ("lstm",)
 NO_SQUARE = ("one", "both")
+
 
 KNOWN: Mapping[str, Known] = {
     "kernel_reshaped_not_transposed": Known(
@@ -275,5 +206,54 @@ KNOWN: Mapping[str, Known] = {
     ),
     "float16_rounded": Known(lambda n: n.mapped(lambda w: w.astype(np.float16).astype(np.float32)), FEWER),
     "int8_quantised": Known(kernels(int8, *ALL[:2]), FEWER),
+    "hard_sigmoid_vs_sigmoid, back": Known(
+        of_layers(activation="sigmoid"), ANOTHER, ("hard",), right=STATE_IT, wrong=STATE_IT
+    ),
+    "hard_sigmoid_slope_changed": Known(
+        of_layers(activation="hard_sigmoid"), ANOTHER, ("hard",), right=STATE_IT, wrong=STATE_IT
+    ),
+    "gru_reset_before_vs_after, after": Known(of_layers(reset_after=True), RESET, ("before",), GRU),
+    "peephole_ignored": Known(
+        lambda n: each(n, without_peepholes), "the peepholes are not loaded", ("peepholes",), LSTM, right=("onnx",)
+    ),
+    "cifg_ignored": Known(lambda n: each(n, uncoupled), COUPLED, ("coupled",), LSTM, recorded=False),
+    "cifg_ignored, and reordered": Known(
+        lambda n: blocks([0, 2, 1, 3])(each(n, uncoupled)), (COUPLED, ORDER), ("coupled",), LSTM, recorded=False
+    ),
+    "cifg_ignored, the other way": Known(lambda n: each(n, coupled), COUPLED, ("one", "both"), LSTM),
+    "lstm_ijfo_as_ifgo, coupled": Known(blocks([0, 2, 1, 3]), ORDER, ("coupled",), LSTM),
+    "lstm_ijfo_as_ifgo, projected": Known(blocks([0, 2, 1, 3]), ORDER, ("projected",), LSTM),
+    "rows of a projection": Known(
+        lambda n: each(n, second_row_first),
+        "the rows of a kernel are in another order",
+        ("projected",),
+        LSTM,
+        recorded=False,
+    ),
+    "weights_not_loaded_random": Known(lambda n: each(n, orthogonal), FRESH, recorded=False, proof="suspected"),
+    "weights_not_loaded_random, PyTorch": Known(
+        lambda n: each(n, drawn), FRESH, recorded=False, proof="suspected", wrong=KEEP_BOTH
+    ),
+    "partially_loaded_layer": Known(
+        lambda n: each(n, lambda d: replace(d, recurrent_kernel=drawn(d).recurrent_kernel)),
+        PARTLY,
+        recorded=False,
+        proof="suspected",
+    ),
+    "partially_loaded_layer, a gate": Known(
+        lambda n: each(n, lambda d: with_gate(d, drawn(d), 1)), PARTLY, ("one",), recorded=False, proof="suspected"
+    ),
+    "ema_vs_raw": Known(noise(0.01), TRAINED, recorded=False, proof="suspected"),
+    "old_epoch_checkpoint": Known(noise(0.1), TRAINED, recorded=False, proof="suspected"),
+    "optimizer_slot_read_as_weight": Known(squares, MOMENTS, recorded=False, proof="suspected", wrong=KEEP_BOTH),
+    "optimizer_slot_read_as_weight, first moment": Known(
+        noise(0.002, add=False), MOMENTS, recorded=False, proof="suspected", wrong=KEEP_BOTH
+    ),
+    "weightdrop_raw_vs_effective": Known(
+        kernels(dropped, "recurrent_kernel"), "some weights of a kernel are dropped out", recorded=False
+    ),
+    "weightdrop_raw_vs_effective, weight norm": Known(
+        kernels(norms, "recurrent_kernel"), "the columns of a tensor are multiplied by constants", recorded=False
+    ),
 }
 """By the name of the report."""

@@ -47,7 +47,8 @@ def test_names_are_told_apart() -> None:
     twice = {name for name in names if names.count(name) > 1}
     bias = "only the bias is another one"  # by the weights of both sides, and by what one recorded
     orders = "the gates are in another order"
-    assert twice == {"another activation stands in its place", orders, bias}  # usual and rare ones
+    coupled = "input and forget gate are coupled on one side only"  # on the right side, and on the wrong one
+    assert twice == {"another activation stands in its place", orders, bias, coupled}  # usual and rare ones
 
 
 def test_every_hypothesis_can_be_made() -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from rnnverify.arrays import open_npy, open_npz, release
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import FileError, InputsError, printable
-from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch, read_lengths, read_states
+from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch
+from rnnverify.trace_file import read_lengths, read_states
 
 _AMPLITUDES = (1.0, 0.5, 2.0, 1.0)  # of successive sequences: some stay near linear, some reach the bend
 _H0_SEQUENCES, _H0_STEPS = 8, 256  # an initial state is forgotten: a part of long inputs shows its effect

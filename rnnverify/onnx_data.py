@@ -21,7 +21,8 @@ from rnnverify.containers.onnx_tensors import stored_tensor
 from rnnverify.containers.protobuf import MalformedError, parse
 from rnnverify.containers.raw_span import read_span
 from rnnverify.errors import FileError, UnsupportedError, printable
-from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch, Run, Trace, check_run, read_lengths
+from rnnverify.trace import FROM_H0, LENGTHS, ZERO, Batch, Run, Trace
+from rnnverify.trace_file import check_run, read_lengths
 
 _FILE = re.compile(r"(input|output)_(\d{1,6})\.pb")
 _PASSES = {"Identity", "Cast", "Dropout"}

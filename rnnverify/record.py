@@ -13,14 +13,15 @@ from rnnverify.execution import Prepared, collect, jobs_of, open_all, start
 from rnnverify.native import Runners
 from rnnverify.options import Options
 from rnnverify.sides import parse_all
-from rnnverify.trace import FILED, FROM_H0, Run, Trace, save
+from rnnverify.trace import FILED, FROM_H0, Run, Trace
+from rnnverify.trace_file import save
 
 
 def run(source: str | Path, output: str | Path | None = None, options: Options | None = None) -> Trace:
     """Run one model file in its own framework; the trace is also saved to `output` where that is given.
 
     From `options.inputs` as `compare` does, but a file of inputs without `h0` is run from zero states only. Where the
-    trace is saved, the one returned holds its provenance alone: `trace.load` maps the runs from the file.
+    trace is saved, the one returned holds its provenance alone: `trace_file.load` maps the runs from the file.
     """
     options = options or Options()
     parsed = parse_all([str(source)])

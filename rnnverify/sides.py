@@ -14,7 +14,8 @@ from rnnverify.canonical import Network
 from rnnverify.containers import FORMS, Contents, FrameworkName, form_of, open_model
 from rnnverify.errors import FileError, OptionError, printable
 from rnnverify.lengths import Whole
-from rnnverify.trace import Trace, is_trace, load
+from rnnverify.trace import Trace
+from rnnverify.trace_file import is_trace, load
 
 PREFIXES: dict[str, FrameworkName] = {
     "keras": "keras",

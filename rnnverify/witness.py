@@ -24,7 +24,8 @@ from rnnverify.observed import Observed
 from rnnverify.output import write_whole
 from rnnverify.rounding import check
 from rnnverify.shrink import Judged, shrink
-from rnnverify.trace import FROM_H0, PROBE, SEARCH, ZERO, Batch, Run, Trace, save
+from rnnverify.trace import FROM_H0, PROBE, SEARCH, ZERO, Batch, Run, Trace
+from rnnverify.trace_file import save
 
 Replay = Callable[[Sequence[str], Path | None], Comparison]
 """Compare sources, on the inputs of a file where one is given, with the options of the comparison at hand."""

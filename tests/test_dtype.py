@@ -10,7 +10,7 @@ from rnnverify.errors import OptionError
 from rnnverify.inputs import InputOptions
 from rnnverify.options import Options
 from rnnverify.precision import UNIT_ROUNDOFF, DtypeName, holds
-from rnnverify.trace import load
+from rnnverify.trace_file import load
 
 SMALL = InputOptions(sequences=3, steps=7)
 

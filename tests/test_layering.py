@@ -17,6 +17,7 @@ ORDER = [
     {"activations", "arrays", "live", "narrowing", "mistakes", "precision", "gate_symmetry"},
     {"gate_mistakes", "symmetry"},
     {"trace"},
+    {"trace_file"},
     {"recorded", "step", "inputs", "probes"},
     {"cells"},
     {"reference", "lengths", "around", "suspects"},

@@ -13,7 +13,8 @@ from rnnverify import lengths, reference
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import FileError, InputsError
 from rnnverify.inputs import InputOptions, make_batches
-from rnnverify.trace import LENGTHS, ZERO, Batch, Run, Trace, load, save
+from rnnverify.trace import LENGTHS, ZERO, Batch, Run, Trace
+from rnnverify.trace_file import load, save
 
 
 def padded(network: Network, given: Array, fill: float = 0.0, T: int = 5) -> tuple[Batch, Trace]:

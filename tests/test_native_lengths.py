@@ -24,7 +24,8 @@ from rnnverify.options import Options
 from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
 from rnnverify.targets import FORMS
-from rnnverify.trace import LENGTHS, ZERO, Batch, Run, Trace, load, save
+from rnnverify.trace import LENGTHS, ZERO, Batch, Run, Trace
+from rnnverify.trace_file import load, save
 
 RNG = np.random.default_rng(11)
 BOTH = (False, True)

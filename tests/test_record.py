@@ -11,7 +11,8 @@ import rnnverify
 from rnnverify.errors import OptionError
 from rnnverify.inputs import InputOptions
 from rnnverify.options import Options
-from rnnverify.trace import FROM_H0, PROBE, ZERO, load
+from rnnverify.trace import FROM_H0, PROBE, ZERO
+from rnnverify.trace_file import load
 
 REFERENCE = Options(engine="reference")
 

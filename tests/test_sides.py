@@ -12,7 +12,8 @@ from rnnverify.assumptions import settle_activations
 from rnnverify.canonical import Network
 from rnnverify.errors import FileError, OptionError
 from rnnverify.sides import Opened, framework_of, open_side, parse, parse_all
-from rnnverify.trace import Trace, save
+from rnnverify.trace import Trace
+from rnnverify.trace_file import save
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

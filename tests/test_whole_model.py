@@ -26,7 +26,8 @@ from rnnverify.options import Options
 from rnnverify.reports import terminal
 from rnnverify.runner_process import Limits
 from rnnverify.sides import open_side, parse
-from rnnverify.trace import ZERO, Batch, Run, Trace, load
+from rnnverify.trace import ZERO, Batch, Run, Trace
+from rnnverify.trace_file import load
 from rnnverify.whole_model import shared
 
 GENUINE = Path(__file__).parents[1] / "fixtures" / "genuine"

@@ -16,7 +16,8 @@ from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Array, Gating
 from rnnverify.containers import open_model
 from rnnverify.errors import FileError, SelectorError, UnsupportedError
-from rnnverify.trace import ZERO, Batch, load
+from rnnverify.trace import ZERO, Batch
+from rnnverify.trace_file import load
 
 GENUINE = Path(__file__).parents[2] / "fixtures" / "genuine"
 

@@ -25,7 +25,7 @@ from rnnverify.comparison import Comparison
 from rnnverify.inputs import InputOptions
 from rnnverify.mistakes import same
 from rnnverify.options import Options
-from rnnverify.trace import save
+from rnnverify.trace_file import save
 
 OPTIONS = Options(engine="reference", inputs=InputOptions(sequences=4, steps=12))
 ROUNDING = 2e-6  # of states within 1, and of cell states of a few

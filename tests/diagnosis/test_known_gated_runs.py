@@ -16,7 +16,8 @@ from networks import batches
 import rnnverify
 from rnnverify.canonical import Array, CellKind, Direction, Merge, Network
 from rnnverify.options import Options
-from rnnverify.trace import LENGTHS, ZERO, Batch, Run, Trace, save
+from rnnverify.trace import LENGTHS, ZERO, Batch, Run, Trace
+from rnnverify.trace_file import save
 
 Remade = Callable[[Network, Batch, Batch], Sequence[Run]]
 """From a right network, a batch from zeros and one from states, to what was recorded."""

@@ -21,7 +21,8 @@ from sides import files, names, port
 from rnnverify.adapters.layouts import lay_out
 from rnnverify.canonical import Array, Direction, Network
 from rnnverify.mistakes import each
-from rnnverify.trace import ZERO, Batch, Trace, save
+from rnnverify.trace import ZERO, Batch, Trace
+from rnnverify.trace_file import save
 
 Plant = Callable[[Network], Network]
 

@@ -13,7 +13,8 @@ from networks import batches, computed, gated, mixed, networks, single, stacked
 from rnnverify import reference
 from rnnverify.canonical import Array, Network
 from rnnverify.errors import FileError, OutputError
-from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace, is_trace, load, save
+from rnnverify.trace import FROM_H0, ZERO, Batch, Run, Trace
+from rnnverify.trace_file import is_trace, load, save
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 x = np.arange(12, dtype=np.float32).reshape(2, 3, 2)

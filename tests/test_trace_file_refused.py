@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnnverify.errors import FileError
-from rnnverify.trace import is_trace, load
+from rnnverify.trace_file import is_trace, load
 
 x = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
 y = np.arange(24, dtype=np.float32).reshape(2, 3, 4)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flax_files import leaves, packed
-from networks import gated, gates, mixed
+from networks import direction, gated, gates, mixed
 
 import rnnverify
 from rnnverify import reference
@@ -39,6 +39,7 @@ def two_ways(cell: CellKind, I: int, H: int) -> Layer:
 
 GRU_ON_LSTM = Network((two_ways("lstm", 3, 4), Layer((gates(RNG, "gru", 8, 5),), cell="gru"), two_ways("gru", 5, 2)))
 VANILLA = mixed().layers[2]
+FOR_NNX = Network((two_ways("lstm", 3, 4), Layer((direction(RNG, 8, 2),))))
 NETWORKS: Mapping[str, Network] = {
     "gru": gated("gru"),
     "lstm": gated("lstm"),
@@ -59,6 +60,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], P
                 paths[name, form] = folder / f"{name}.{suffix}"
                 layout = lay_out(network, form, paths[name, form])  # type: ignore[arg-type]  # a framework by its form
                 orders.append(Order(name, layout, network.input_size, paths[name, form], form))
+    path = paths["nnx", "nnx"] = folder / "model.nnx.msgpack"
+    orders.append(Order("nnx", lay_out(FOR_NNX, "nnx", path), FOR_NNX.input_size, path, "nnx"))
     with Runners(Limits()) as runners:
         runners.write(*orders)
     return paths
@@ -90,6 +93,21 @@ def test_flax_itself_restores_what_was_written(written: dict[tuple[str, str], Pa
     assert shapes[0] == shapes[1]
     with jax.default_matmul_precision("highest"):
         assert np.abs(np.asarray(model.apply(restored, x)) - wanted(network, x)).max() < 1e-5
+
+
+def test_nnx_itself_restores_what_was_written(written: dict[tuple[str, str], Path]) -> None:
+    import jax
+    from flax import nnx, serialization
+
+    cells = [nnx.LSTMCell(3, 4, rngs=nnx.Rngs(k)) for k in range(2)]
+    below = nnx.Bidirectional(*[nnx.RNN(cell) for cell in cells])
+    model = nnx.Sequential(below, nnx.RNN(nnx.SimpleCell(8, 2, rngs=nnx.Rngs(2))))
+    own = nnx.state(model, nnx.Param)
+    restored = serialization.from_bytes(nnx.to_pure_dict(own), written["nnx", "nnx"].read_bytes())
+    nnx.replace_by_pure_dict(own, restored)
+    nnx.update(model, own)
+    with jax.default_matmul_precision("highest"):
+        assert np.abs(np.asarray(model(X)) - wanted(FOR_NNX, X)).max() < 1e-5
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm", "ambiguous"])

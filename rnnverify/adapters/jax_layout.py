@@ -100,20 +100,21 @@ def notes_of(network: Network) -> Iterator[str]:
     yield from summed(layers)
     for layer in layers:
         yield from widened([layer], widest_dtype([layer]))
-    if unstated := list(dict.fromkeys(_unstated(network.layers))):
+    if unstated := list(_unstated(network.layers)):
         yield f"the file does not state {', '.join(unstated)}: the code that loads it has to"
 
 
 def _unstated(layers: Sequence[Layer]) -> Iterator[str]:
-    for layer in layers:
+    for k, layer in enumerate(layers):
+        which = f" of layer {k}" if len(layers) > 1 else ""
         if layer.activation != "tanh":
-            yield f"activation {layer.activation}"
+            yield f"activation {layer.activation}{which}"
         if layer.cell != "rnn" and layer.gating.activation != "sigmoid":
-            yield f"gate activation {layer.gating.activation}"
+            yield f"gate activation {layer.gating.activation}{which}"
         if layer.bidirectional and layer.merge != "concat":
-            yield f"merge mode {layer.merge}"
+            yield f"merge mode {layer.merge}{which}"
         if not layer.bidirectional and layer.directions[0].reverse:
-            yield "that a layer runs backward"
+            yield f"that {which.removeprefix(' of ') or 'the layer'} runs backward"
 
 
 def chosen(scopes: Sequence[Sequence[str]]) -> str:

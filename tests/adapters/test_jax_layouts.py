@@ -159,6 +159,10 @@ def test_what_the_file_does_not_state_is_said() -> None:
     (words,) = [note for note in lay_out(network, "flax", TARGET).notes if "state" in note]
     said = "the file does not state activation relu, gate activation hard_sigmoid, merge mode mul"
     assert words == f"{said}: the code that loads it has to"
+    above = replace(single(8, 2, activation="relu", reverse=True).layers[0], time_restored=False)
+    stack = Network((bidirectional().layers[0], above))
+    (words,) = [note for note in lay_out(stack, "nnx", TARGET).notes if "state" in note]
+    assert "state activation relu of layer 1, that layer 1 runs backward: the code" in words
     plain = lay_out(gated("lstm"), "flax", TARGET).notes
     assert plain == ("the two biases are stored as one, their sum rounded once",)
 

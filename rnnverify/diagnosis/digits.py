@@ -60,14 +60,18 @@ def _as_stored(network: Network, rounded: Network, other: Network) -> Network:
     for place, ours, theirs in side_by_side(rounded, other):
         before = network.layers[place[0]].directions[place[1]]
         names = [name for name, _ in ours.tensors() if "bias" not in name and getattr(theirs, name) is not None]
-        same = {
-            name: getattr(theirs, name)
-            for name in names
-            if is_rounding_of(getattr(ours, name).astype(np.float64), getattr(theirs, name).astype(np.float64))
-        }
+        same = {name: getattr(theirs, name) for name in names if _is_stored(getattr(ours, name), getattr(theirs, name))}
         if len(same) == len(names):
             reach = 2 * max(float(np.abs(getattr(before, name) - getattr(theirs, name)).max()) for name in same)
             if np.abs(ours.bias - theirs.bias).max() <= reach:
                 same.update(bias_input=theirs.bias_input, bias_recurrent=theirs.bias_recurrent)
         rounded = placed(rounded, place, replace(ours, **same))
     return rounded
+
+
+def _is_stored(rounded: Array, other: Array) -> bool:
+    """Whether `other` is `rounded` up to its float32; a few columns tell most that are not."""
+    return all(
+        is_rounding_of(rounded[some].astype(np.float64), other[some].astype(np.float64))
+        for some in ((..., slice(0, 8)), ...)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
@@ -11,6 +12,7 @@ from rnnverify import gate_mistakes
 from rnnverify.canonical import GATES, Array, CellKind, Direction, Network
 from rnnverify.diagnosis.hypothesis import (
     Networks,
+    Place,
     Seen,
     everywhere_and_apart,
     named,
@@ -18,6 +20,7 @@ from rnnverify.diagnosis.hypothesis import (
     side_by_side,
     with_words,
 )
+from rnnverify.diagnosis.shown_forget import forget_constants
 from rnnverify.gate_mistakes import with_forget_bias
 
 _FORGET = GATES["lstm"].index("f")
@@ -184,17 +187,25 @@ def _forget_bias(network: Network, seen: Seen, lower: bool) -> Networks:
         lambda n: gate_mistakes.in_directions(n, "lstm", lambda d: with_forget_bias(d, sign * _USUAL)),
     )
     yield from made
-    if seen.network is None:
-        return
     found, values = network, []
-    for place, ours, theirs in side_by_side(network, seen.network):
-        if network.layers[place[0]].cell == "lstm":
-            value = _constant(ours.bias[_FORGET], theirs.bias[_FORGET])
-            if value * sign > 0 and abs(value) != _USUAL:
-                found = placed(found, place, with_forget_bias(ours, value))
-                values.append(f"{named(network, place)}: {abs(value):.4g}")
+    for place, ours, value in _constants(network, seen):
+        if value * sign > 0 and abs(value) != _USUAL:
+            found = placed(found, place, with_forget_bias(ours, value))
+            values.append(f"{named(network, place)}: {abs(value):.4g}")
     if values:
         yield ", ".join(values), found
+
+
+def _constants(network: Network, seen: Seen) -> Iterator[tuple[Place, Direction, float]]:
+    """By how much the forget gates of LSTMs are off on the other side, where that is one number."""
+    if seen.network is None:
+        shown = forget_constants(network, seen.runs)
+        for (place, ours, _), value in zip(side_by_side(network, network), shown, strict=False):
+            yield place, ours, value or 0.0
+        return
+    for place, ours, theirs in side_by_side(network, seen.network):
+        if network.layers[place[0]].cell == "lstm":
+            yield place, ours, _constant(ours.bias[_FORGET], theirs.bias[_FORGET])
 
 
 def _constant(a: Array, b: Array) -> float:

@@ -133,3 +133,14 @@ def test_what_a_file_states_may_be_said_again() -> None:
     assert gates(settle(sides, Assumed(gate_activations=("B=sigmoid", "A=hard_sigmoid")))[1]) == ["sigmoid"]
     network = Network((hard(GRU),))
     assert said_again(sides, network) == (("A=hard_sigmoid",), (), ())
+
+
+def test_four_gates_that_happen_to_be_opposite_are_two_gates_to_a_forget_bias() -> None:
+    kernel = LSTM.directions[0].kernel.copy()
+    kernel[0] = -kernel[1]
+    added = np.zeros((4, 4), np.float32)
+    added[1] = 1  # as a BasicLSTMCell adds it: to the forget gate alone
+    layer = edited(Network((LSTM,)), kernel=kernel, bias_recurrent=added).layers[0]
+    (settled,) = settle_gates([side("A", layer, leaves=("forget_bias",), framework="tensorflow")], (), (), ("2",))
+    assert settled.network
+    assert settled.network.layers[0].directions[0].bias_recurrent[:, 0].tolist() == [0, 2, 0, 0]

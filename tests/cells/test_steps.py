@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import engines
 import numpy as np
 import pytest
 from engines32 import SUMS, Sums, run
@@ -11,13 +12,15 @@ from networks import gated, mixed
 
 from rnnverify import reference, rounding
 from rnnverify.canonical import CellKind, Direction, Layer, Network
+from rnnverify.cells.lstm_step import LstmStep
 from rnnverify.gate_mistakes import GATE_MISTAKES
 from rnnverify.inputs import InputOptions, make_batches
 from rnnverify.mistakes import MISTAKES, planted
 from rnnverify.probes import make_probes
-from rnnverify.rounding import check
+from rnnverify.recorded import recorded_steps
+from rnnverify.rounding import check, explains_steps
 from rnnverify.timeline import departure
-from rnnverify.trace import Batch, Run
+from rnnverify.trace import ZERO, Batch, Run
 
 NETWORKS = {
     "gru": gated("gru", 5, 6),
@@ -173,3 +176,29 @@ def test_final_states_of_another_correct_run_follow(name: str) -> None:
         wrong = replace(recorded, h_n=(other.h_n[0] * np.float32(1.001),))
         found = check(network, [wrong], "float32")
         assert found is not None and not found.holds and found.where == "final state of layer 0"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_state_shows_the_cell_state_behind_it(seed: int) -> None:
+    network = gated("lstm", 5, 6, seed=seed)
+    (layer,) = network.layers
+    (d,) = layer.directions
+    x = np.random.default_rng(seed).normal(size=(20, 2, 5)).astype(np.float32)
+    for order in engines.ORDERS:
+        made = engines.run(network, [Batch(ZERO, x)], order).runs[ZERO]
+        judge = LstmStep(layer, d, d.bias_magnitude, "float32", None)
+        terms = np.concatenate([x[:, 1], made.y[:, 0]], axis=1).astype(np.float64)
+        with np.errstate(all="ignore"):
+            c, off = judge.shown_cell(terms, made.y[:, 1].astype(np.float64), np.arctanh)
+        assert np.all(np.abs(made.c_n[0] - c) <= off)
+        assert np.median(off) < 1e-4
+
+
+def test_a_cell_state_that_is_known_to_within_something_is_not_blamed() -> None:
+    network = gated("lstm", 5, 6)
+    batch = all_batches(network)[0]
+    (run,) = reference.run(network, [batch]).runs.values()
+    (steps,) = recorded_steps(network, run)
+    c0 = np.full((len(run.y), 6), 1e-3)
+    assert not explains_steps(replace(steps, c0=c0), "float32")
+    assert explains_steps(replace(steps, c0=c0, c0_off=c0), "float32")

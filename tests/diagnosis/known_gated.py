@@ -177,6 +177,7 @@ KNOWN: Mapping[str, Known] = {
         cells=GRU,
     ),
     "forget_bias_not_added": Known(gate_bias(1, -1), "the forget bias is not added", cells=LSTM),
+    "forget_bias_not_added, of 2.5": Known(gate_bias(1, -2.5), "the forget bias is not added", cells=LSTM),
     "forget_bias_added_twice": Known(gate_bias(1, 1), "the forget bias is added twice", cells=LSTM),
     "hard_sigmoid_vs_sigmoid": Known(
         of_layers(activation="keras2_hard_sigmoid"), ANOTHER, right=KEEP_BOTH, wrong=STATE_IT

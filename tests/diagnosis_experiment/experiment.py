@@ -278,7 +278,7 @@ def redrawn(network: Network, rng: np.random.Generator) -> Network:
             recurrent_kernel=new.recurrent_kernel * scale,
             bias_input=bias,
             bias_recurrent=new.bias_recurrent * np.float32(not zero_bias),
-            peephole=d.peephole,
+            peephole=None if d.peephole is None else rng.normal(0, 0.5, d.peephole.shape).astype(np.float32),
         )
 
     return mistakes.each(network, change)

@@ -6,7 +6,7 @@ import engines
 import numpy as np
 import pytest
 from engines import ORDERS, Order
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from networks import edited, single
 from rounded import budget, cases, scaled, sequences
@@ -24,7 +24,9 @@ from rnnverify.trace import ZERO, Batch, Trace
 @given(cases("tanh", "relu", "sigmoid", "linear"), st.sampled_from(ORDERS), st.sampled_from(["float32", "float64"]))
 def test_every_correct_implementation_holds(case: tuple[Network, Batch], order: Order, dtype: str) -> None:
     network, batch = case
-    found = budget(network, engines.run(network, [batch], order, dtype))
+    trace = engines.run(network, [batch], order, dtype)
+    assume(all(np.isfinite(run.y).all() for run in trace.runs.values()))  # products of large outputs overflow
+    found = budget(network, trace)
     assert found.holds and found.used <= 1, found
     assert (found.beyond, found.first_step) == (0, None)
     assert found.checked >= batch.x.shape[0] * batch.x.shape[1] * network.output_size

@@ -49,6 +49,7 @@ FAMILIES: Mapping[str, tuple[Hypothesis, ...]] = {
         both_ways(gates.update_gate_complemented),
         both_ways(gates.one_gate_transposed),
         both_ways(gates.gates_in_a_rare_order, in_pairs=False),
+        both_ways(gates.biases_interleaved, in_pairs=False),
     ),
     "gated biases": (
         Hypothesis(gated_biases.merged_outside_reset, None),

@@ -93,14 +93,15 @@ def gates_interleaved(network: Network, _: Seen) -> Networks:
     TensorFlow: kernel is (I + H, gates * H), gate after gate.
     """
     # chainer/chainer#2425: its LSTM holds a, i, f, o of one unit after the other
-    for tensors, which in ((_ALL, ""), (_BIASES, "bias, ")):
-        for cell, orders in _BY_UNIT.items():
-            for order in orders:
-                for change in (_by_unit, _by_gate):
-                    changed = _interleaved(network, cell, order, change, tensors)
-                    if changed is not None:
-                        words = f"{which}in the order {', '.join(order)}"
-                        yield from with_words(words, everywhere_and_apart(network, lambda _, made=changed: made))  # type: ignore[misc]  # mypy infers no type for a lambda with a default
+    yield from _interleavings(network, _ALL, "")
+
+
+def biases_interleaved(network: Network, _: Seen) -> Networks:
+    """As `gates_interleaved`, of biases alone; apart, because so many would make pairs of mistakes slow to try."""
+    yield from _interleavings(network, _BIASES, "bias, ")
+
+
+biases_interleaved.__doc__ = gates_interleaved.__doc__
 
 
 def update_gate_complemented(network: Network, _: Seen) -> Networks:
@@ -199,6 +200,16 @@ def _whose(cell: CellKind, order: str) -> str:
     known = STORED.get(cell, {})
     name = known.get(order) or known.get(_inverse(cell, order))
     return f" ({name})" if name else ""
+
+
+def _interleavings(network: Network, tensors: Sequence[str], which: str) -> Networks:
+    for cell, orders in _BY_UNIT.items():
+        for order in orders:
+            for change in (_by_unit, _by_gate):
+                changed = _interleaved(network, cell, order, change, tensors)
+                if changed is not None:
+                    words = f"{which}in the order {', '.join(order)}"
+                    yield from with_words(words, everywhere_and_apart(network, lambda _, made=changed: made))  # type: ignore[misc]  # mypy infers no type for a lambda with a default
 
 
 def _interleaved(

@@ -16,8 +16,8 @@ from rnnverify.diagnosis.shown import INVERSES, turned_back
 from rnnverify.recorded import Steps, recorded_steps
 from rnnverify.trace import Run
 
-_ENOUGH = 8  # gates
-_CLEAR = 0.05  # cell states, and distances of the gate from its bounds, at least
+_ENOUGH = 4  # gates
+_CLEAR = 0.01  # cell states, and distances of the gate from its bounds, at least
 _SPREAD = 1e-3  # of what the gates show, at the median: beyond it, it is no constant
 
 

@@ -48,7 +48,8 @@ def test_names_are_told_apart() -> None:
     bias = "only the bias is another one"  # by the weights of both sides, and by what one recorded
     orders = "the gates are in another order"
     coupled = "input and forget gate are coupled on one side only"  # on the right side, and on the wrong one
-    assert twice == {"another activation stands in its place", orders, bias, coupled}  # usual and rare ones
+    usual_and_rare = {"another activation stands in its place", orders, "the gates are interleaved unit by unit"}
+    assert twice == {*usual_and_rare, bias, coupled}
 
 
 def test_every_hypothesis_can_be_made() -> None:

@@ -55,7 +55,7 @@ def _read(contents: Contents, nodes: Found) -> Reading:
     unused = unused_of(contents, graph, nodes.parts, {**roles, **around.roles})
     reading = Reading(
         network=network,
-        recipe=_recipe(stack, weights, graph),
+        recipe=_recipe(stack, weights, graph, nodes.flows),
         part=stack.name,
         activation_stated=True,
         roles=roles,
@@ -122,8 +122,11 @@ def _layer(contents: Contents, level: Level, weights: Mapping[str, Weights]) -> 
     return Layer(directions, clipped[1], CELLS[part.op], level.merge, order, level.name, gating)
 
 
-def _recipe(stack: Stack, weights: Mapping[str, Weights], graph: OnnxGraph) -> Recipe:
-    """What the ONNX runner cuts out of the file: nodes by their place in the graph, and what joins them."""
+def _recipe(stack: Stack, weights: Mapping[str, Weights], graph: OnnxGraph, flows: Flows) -> Recipe:
+    """What the ONNX runner cuts out of the file: nodes by their place in the graph, and what joins them.
+
+    A graph made for sequences of one length joins them for that length only: then they are run one after the other.
+    """
     made: list[Mapping[str, object]] = []
     for level, joined in zip(stack.levels, stack.joined, strict=True):
         nodes = [
@@ -140,7 +143,8 @@ def _recipe(stack: Stack, weights: Mapping[str, Weights], graph: OnnxGraph) -> R
         ]
         merged = {"merge": level.merge, "merged": level.merged, "axes": level.axes, "restored": level.restored}
         bodies = [list(body) for body in graph.bodies]
-        made.append({"nodes": nodes, "joined": joined and graph.opset >= 7, "bodies": bodies, **merged})
+        fixed = any(flow.fixed for part in level.parts if (flow := flows.read_by(part)))
+        made.append({"nodes": nodes, "joined": joined and not fixed and graph.opset >= 7, "bodies": bodies, **merged})
     tensors: dict[str, Array] = {}  # the runner takes them from the file
     return Recipe("onnx", tuple(made), tensors, cannot_run=_cannot_run(stack, weights))
 

@@ -30,7 +30,11 @@ _ACTIVATIONS = {
     "Sigmoid": "sigmoid",
     "Softplus": "softplus",
     "Softsign": "softsign",
+    "Exp": "exponential",
 }
+_PARTS = {"Mul", "Div", "Neg", "Pow", "Erf", "Clip", "Min", "Max", "HardSwish", "Gelu", "Mish", "Celu"}
+_PARTS_OF_SEVERAL = {*_PARTS, "Sigmoid", "Tanh", "Softplus"}
+"""Operations that converters make other activations of: of such a dense layer it does not show which one it has."""
 _FARTHEST = 64  # operations of one walk
 
 
@@ -83,6 +87,8 @@ class _Finder:
         found = self._next(starts)
         while found is not None:
             activated = self._activated(found)
+            if activated is found and self._may_be_activated(found):
+                return
             yield activated.names
             found = self._next({activated.output: activated.rank})
 
@@ -142,6 +148,11 @@ class _Finder:
             replace(dense, output=readers[0].output(0), names=replace(dense.names, activation=name)) if name else dense
         )
 
+    def _may_be_activated(self, dense: _Dense) -> bool:
+        """Whether operations follow that may be an activation which is not read here."""
+        ops = [node.op for node in self._graph.readers.get(dense.output, [])]
+        return any(op in (_PARTS if len(ops) == 1 else _PARTS_OF_SEVERAL) for op in ops)
+
     def _activation(self, node: Node, rank: int | None) -> str:
         if node.op == "Softmax":
             axis = node.integer("axis", -1 if self._graph.opset >= 13 else 1)
@@ -151,6 +162,8 @@ class _Finder:
             return alphas.get(np.float32(node.real("alpha", 0.2)), "")
         if node.op == "Elu" and node.real("alpha", 1.0) == 1:
             return "elu"
+        if node.op == "Selu" and not {"alpha", "gamma"} & set(node.attributes):
+            return "selu"
         return _ACTIVATIONS.get(node.op, "")
 
     def _weight(self, tensor: str) -> str:

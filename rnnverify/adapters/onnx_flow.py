@@ -41,6 +41,7 @@ class Flow:
     blocks: tuple[Block, ...]  # each stretch of features, in order
     spread: bool  # whether the blocks lie along D, else along F
     merge: Merge = "concat"  # how the two blocks became one, where they were not put side by side
+    fixed: bool = False  # made for one length or one number of sequences only
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -188,7 +189,7 @@ class Flows:
         kept = flow.axes.replace("D", "").removesuffix("F") if one else flow.axes.removesuffix("DF")
         if "D" not in flow.axes or "D" in kept or not self._shapes.keeps(node, flow.axes, kept):
             return None
-        return replace(flow, axes=kept + "F", spread=False)
+        return replace(flow, axes=kept + "F", spread=False, fixed=flow.fixed or self._shapes.is_fixed(node))
 
     def _concatenated(self, node: Node, left: list[int]) -> Flow | None:
         flows = [self._flow(name, left) for name in node.inputs]
@@ -196,18 +197,19 @@ class Flows:
         if not known or len(known) < len(flows) or len({flow.axes for flow in known}) > 1:
             return None
         axes, blocks = known[0].axes, tuple(block for flow in known for block in flow.blocks)
-        at = node.integer("axis", 1) % len(axes)
+        at, fixed = node.integer("axis", 1) % len(axes), any(flow.fixed for flow in known)
         if axes[at] == "D" and all(flow.spread for flow in known):
-            return Flow(axes, blocks, spread=True)
+            return Flow(axes, blocks, spread=True, fixed=fixed)
         alone = all(len(flow.blocks) == 1 or not flow.spread for flow in known)
-        return Flow(axes, blocks, spread=False) if axes[at] == "F" and alone else None
+        return Flow(axes, blocks, spread=False, fixed=fixed) if axes[at] == "F" and alone else None
 
     def _merged(self, node: Node, left: list[int]) -> Flow | None:
         flows = [self._flow(name, left) for name in node.inputs]
         known = [flow for flow in flows if flow is not None and flow.merge == "concat" and len(flow.blocks) == 1]
         if len(known) < 2 or known[0].axes != known[1].axes or "D" in known[0].axes:
             return None
-        return Flow(known[0].axes, known[0].blocks + known[1].blocks, spread=False, merge=_MERGES[node.op])
+        one, other = known
+        return Flow(one.axes, one.blocks + other.blocks, False, _MERGES[node.op], one.fixed or other.fixed)
 
     def _halved(self, node: Node, left: list[int]) -> Flow | None:
         """The mean of two directions: their sum by 0.5, or over 2."""

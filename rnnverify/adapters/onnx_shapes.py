@@ -37,13 +37,18 @@ class Shapes:
         for _ in range(_FARTHEST):
             self._axes[tensor] = axes
             node = self._graph.producers.get(tensor)
-            if node is None or node.domain or node.op not in {*PASSES, "Transpose"}:
+            if node is None or node.domain or node.op not in {*PASSES, "Transpose", "Gather"}:
                 return
-            if node.op == "Transpose":
-                perm = node.integers("perm") or [2, 1, 0]
-                if sorted(perm) != [0, 1, 2]:
+            if node.op == "Gather":  # rows of an embedding, by tokens
+                if node.integer("axis", 0) or axes[-1] != "F":
                     return
-                axes = "".join(axes[perm.index(k)] for k in range(3))
+                tensor, axes = node.input(1), axes[:-1]
+                continue
+            if node.op == "Transpose":
+                perm = node.integers("perm") or list(range(len(axes)))[::-1]
+                if sorted(perm) != list(range(len(axes))):
+                    return
+                axes = "".join(axes[perm.index(k)] for k in range(len(axes)))
             tensor = node.input(0)
 
     def keeps(self, node: Node, axes: str, kept: str) -> bool:
@@ -72,6 +77,11 @@ class Shapes:
                 self._size(piece, node.input(0), axes) if size is None else axes[k] if size == 0 else self._fixed(size)
             )
         return stated
+
+    def is_fixed(self, node: Node) -> bool:
+        """Whether a Reshape is for one length or one number of sequences only: its model runs no others."""
+        fixed = listed(node, 1, "shape", self._values)
+        return fixed is not None and any(size > 0 for size in fixed[:-1])
 
     def _fixed(self, size: int) -> str:
         alike = [axis for axis, known in self._sizes.items() if known == size and axis in "TB"]

@@ -80,7 +80,8 @@ def _levels(graph: OnnxGraph, parts: dict[str, Part], flows: Flows) -> list[Leve
 
 def _pair(parts: dict[str, Part], flow: Flow, output: str, flows: Flows) -> Level | None:
     """The two directions that `flow`, the tensor `output`, is made of, as one layer; None where they are not that."""
-    merged, axes = ("", "") if any(block.last for block in flow.blocks) else (output, flow.axes)
+    last = any(block.last for block in flow.blocks)
+    merged, axes = ("", "") if last or flow.fixed else (output, flow.axes)
     if len(flow.names) == 1:  # of one node that runs both ways
         whole = flow.merge != "concat" and len(set(flow.blocks)) == 2
         return Level((parts[flow.names[0]],), flow.merge, merged, axes) if whole else None
@@ -91,7 +92,7 @@ def _pair(parts: dict[str, Part], flow: Flow, output: str, flows: Flows) -> Leve
     if flow.merge == "concat" and forward_first != two:
         return None  # the reverse one's features come first, which no layer of this version has
     turned = {block.part: block.turned for block in flow.blocks}
-    restored = all(turned[part.name] or not merged for part in two if part.turned)
+    restored = all(turned[part.name] or last for part in two if part.turned)
     return Level(forward_first, flow.merge, merged, axes, restored)
 
 

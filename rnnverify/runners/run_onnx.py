@@ -31,6 +31,8 @@ DENSE: Any = {
     "softsign": ("Softsign", {}),
     "softmax": ("Softmax", {"axis": -1}),
     "elu": ("Elu", {}),
+    "selu": ("Selu", {}),
+    "exponential": ("Exp", {}),
     "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     "keras2_hard_sigmoid": ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
 }

@@ -311,7 +311,8 @@ def onnx_reading(folder: Path, *after: bytes, before: bytes = b"", more: dict[st
     arrays = onnx_weights(I, H) | (more or {})
     read = "E" if before else "X"
     nodes = [*([before] if before else []), node("RNN", [read, "W", "R", "B"], ["Y", "Y_h"], "rnn")]
-    constants = [tensor(name, array) for name, array in arrays.items()]
+    numbers = {"first": np.array([0]), "shape": np.array([0, 0, -1])}
+    constants = [tensor(name, array) for name, array in (arrays | numbers).items()]
     outputs = [value("out")]
     (folder / "m.onnx").write_bytes(model(graph([*nodes, *after], constants, [value("X", (0, 0, I))], outputs)))
     return onnx.read(open_model(folder / "m.onnx"), None)
@@ -330,6 +331,31 @@ DENSE = {"k": some(H, O), "b": some(O)}
             ("fc", "softmax", True),
         ),
         ([node("MatMul", ["Y", "k"], ["z"], "fc"), node("Relu", ["z"], ["out"])], ("fc", "relu", False)),
+        ([node("MatMul", ["Y", "k"], ["z"], "fc"), node("Selu", ["z"], ["out"])], ("fc", "selu", False)),
+        (  # the softmax of operator set 12 and before, of two axes
+            [
+                node("Squeeze", ["Y_h", "first"], ["s"]),
+                node("MatMul", ["s", "k"], ["z"], "fc"),
+                node("Softmax", ["z"], ["out"], axis=1),
+            ],
+            ("fc", "softmax", False),
+        ),
+        (  # tf.tensordot
+            [
+                node("MatMul", ["Y", "k"], ["z"], "fc"),
+                node("Reshape", ["z", "shape"], ["y"]),
+                node("Add", ["y", "b"], ["out"]),
+            ],
+            ("fc", "linear", True),
+        ),
+        (  # silu
+            [
+                node("MatMul", ["Y", "k"], ["z"], "fc"),
+                node("Sigmoid", ["z"], ["t"]),
+                node("Mul", ["z", "t"], ["out"]),
+            ],
+            None,
+        ),
         ([node("MatMul", ["Y", "k"], ["z"], "fc"), node("Softmax", ["z"], ["out"], axis=1)], ("fc", "linear", False)),
         ([node("Gemm", ["Y_h", "k", "b"], ["out"], "fc", alpha=0.5)], None),
         ([node("Relu", ["Y"], ["r"]), node("MatMul", ["r", "k"], ["out"], "fc")], None),

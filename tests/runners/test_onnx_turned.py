@@ -129,6 +129,7 @@ def test_a_reshape_between_two_nodes_has_to_say_which_axis_is_which(
     if joined:
         side = open_side(parse(str(path), "A"))
         assert side.reading and side.reading.part == "a+b"
+        run(path, T=9)  # also where the graph is made for 6 steps
     else:
         with pytest.raises(SelectorError, match="holds 2 recurrent parts"):
             open_side(parse(str(path), "A"))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnverify.adapters.onnx import Found, find
-from rnnverify.adapters.onnx_parts import Part, intact
+from rnnverify.adapters.onnx.adapter import Found, find
+from rnnverify.adapters.onnx.parts import Part, intact
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
 from rnnverify.containers.onnx_tensors import stored_tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from rnnverify.adapters.layouts import Layout
-from rnnverify.adapters.onnx_weights import INPUTS
+from rnnverify.adapters.onnx.weights import INPUTS
 from rnnverify.adapters.reading import Reading
 from rnnverify.array_code import Call, quoted
 from rnnverify.assembly import Assembly, Assignment, assemble

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnnverify.adapters.keras_gates import APART, ROLES
+from rnnverify.adapters.keras.gates import APART, ROLES
 from rnnverify.adapters.reading import Reading
 from rnnverify.array_code import Call, quoted
 from rnnverify.assembly import Assignment

@@ -15,7 +15,8 @@ sys.path.append(str(Path(__file__).parent / "adapters"))
 from keras_models import held, layer, named, sequential
 from keras_models import weights as keras_weights
 
-from rnnverify.adapters import keras, torch
+from rnnverify.adapters.keras import adapter as keras
+from rnnverify.adapters.torch import adapter as torch
 from rnnverify.array_code import Call
 from rnnverify.assembly import Assembly, assemble
 from rnnverify.canonical import CellKind

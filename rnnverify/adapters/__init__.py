@@ -1,6 +1,7 @@
-"""Frameworks' layouts: named arrays to the canonical network. One module per framework, no framework imported.
+"""Frameworks' layouts: named arrays to the canonical network. One folder per framework, no framework imported.
 
-A new framework is one module with `read(contents, selector) -> Reading`, and a line in `ADAPTERS`.
+A new framework is one folder whose `adapter` has `read(contents, selector) -> Reading`, and a line in `ADAPTERS`. The
+folder `graph` has what graphs of TensorFlow say beside any checkpoint, `jax` what Flax and Equinox share.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from rnnverify.containers.contents import Contents, FrameworkName
 __all__ = ["ADAPTERS", "Reading", "Recipe", "read_network", "restate"]
 
 ADAPTERS: dict[FrameworkName, str] = {
-    "keras": "rnnverify.adapters.keras",
-    "torch": "rnnverify.adapters.torch",
-    "tensorflow": "rnnverify.adapters.tensorflow",
-    "onnx": "rnnverify.adapters.onnx",
-    "flax": "rnnverify.adapters.flax",
-    "equinox": "rnnverify.adapters.equinox",
+    "keras": "rnnverify.adapters.keras.adapter",
+    "torch": "rnnverify.adapters.torch.adapter",
+    "tensorflow": "rnnverify.adapters.tensorflow.adapter",
+    "onnx": "rnnverify.adapters.onnx.adapter",
+    "flax": "rnnverify.adapters.flax.adapter",
+    "equinox": "rnnverify.adapters.equinox.adapter",
 }
 """Framework to its module, imported when a file of it is read."""
 

@@ -20,13 +20,13 @@ LayoutName = FrameworkName | Literal["nnx"]
 """A framework, whose first interface is meant where it has two, or the other one."""
 
 LAYOUTS: dict[LayoutName, str] = {
-    "keras": "rnnverify.adapters.keras_layout",
-    "torch": "rnnverify.adapters.torch_layout",
-    "tensorflow": "rnnverify.adapters.tensorflow_layout",
-    "flax": "rnnverify.adapters.flax_layout",
-    "nnx": "rnnverify.adapters.nnx_layout",
-    "equinox": "rnnverify.adapters.equinox_layout",
-    "onnx": "rnnverify.adapters.onnx_layout",
+    "keras": "rnnverify.adapters.keras.layout",
+    "torch": "rnnverify.adapters.torch.layout",
+    "tensorflow": "rnnverify.adapters.tensorflow.layout",
+    "flax": "rnnverify.adapters.flax.layout",
+    "nnx": "rnnverify.adapters.flax.nnx_layout",
+    "equinox": "rnnverify.adapters.equinox.layout",
+    "onnx": "rnnverify.adapters.onnx.layout",
 }
 """Framework to the module of its layout, imported when a network is laid out so."""
 

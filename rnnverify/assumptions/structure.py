@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rnnverify.adapters import restate
-from rnnverify.adapters.onnx_restate import turned_layers, without_turns
+from rnnverify.adapters.onnx.restate import turned_layers, without_turns
 from rnnverify.assumptions.labelled import by_label
 from rnnverify.errors import OptionError, printable
 from rnnverify.sides import Opened

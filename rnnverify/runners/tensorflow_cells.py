@@ -2,7 +2,7 @@
 
 A direction of the request is {"kernel", "bias", and for a Keras cell "recurrent_kernel"}: names of the file's arrays,
 "state_first" true where the kernel is over [h, x]. One of a gated cell is {"kind", "cell": what the file calls it, and
-by role the names of its arrays, several where they are shards of rows}; `adapters/tensorflow_gates.py` has the kinds.
+by role the names of its arrays, several where they are shards of rows}; `adapters/tensorflow/gates.py` has the kinds.
 The "gates" of its layer say what the file does not hold.
 """
 

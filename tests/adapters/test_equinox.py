@@ -10,7 +10,7 @@ from flax_trees import contents
 from test_flax import lstm, sigmoid
 
 from rnnverify import reference
-from rnnverify.adapters.equinox import read
+from rnnverify.adapters.equinox.adapter import read
 from rnnverify.canonical import Array
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import FileError, RnnverifyError, SelectorError

@@ -9,7 +9,7 @@ import pytest
 from flax_trees import contents, linen, nnx, tree
 
 from rnnverify import reference
-from rnnverify.adapters.flax import read
+from rnnverify.adapters.flax.adapter import read
 from rnnverify.canonical import Array
 from rnnverify.errors import FileError, RnnverifyError, SelectorError, UnsupportedError
 from rnnverify.trace import ZERO, Batch

@@ -9,7 +9,7 @@ import pytest
 from graphs import cell, const, graph, op
 
 from rnnverify.activations import ACTIVATIONS
-from rnnverify.adapters.graph_activation import POINTS, is_transposed, read_step
+from rnnverify.adapters.graph.activation import POINTS, is_transposed, read_step
 from rnnverify.containers.tf_graph import Node
 
 KNOWN = {

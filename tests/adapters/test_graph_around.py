@@ -10,10 +10,10 @@ import pytest
 from graphs import cell, const, graph, op
 
 from rnnverify import reference
-from rnnverify.adapters.graph_around import Found, find_around
-from rnnverify.adapters.graph_recurrence import find_recurrences
+from rnnverify.adapters.graph.around import Found, find_around
+from rnnverify.adapters.graph.recurrence import find_recurrences
 from rnnverify.adapters.reading import Reading
-from rnnverify.adapters.tensorflow import read
+from rnnverify.adapters.tensorflow.adapter import read
 from rnnverify.around import apply, features
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model

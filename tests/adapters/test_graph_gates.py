@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from rnnverify import reference
-from rnnverify.adapters import graph_gates
-from rnnverify.adapters.graph_gates import find_gated
+from rnnverify.adapters.graph import gates as graph_gates
+from rnnverify.adapters.graph.gates import find_gated
 from rnnverify.adapters.reading import Reading
-from rnnverify.adapters.tensorflow import read
-from rnnverify.adapters.tensorflow_names import find_cells
+from rnnverify.adapters.tensorflow.adapter import read
+from rnnverify.adapters.tensorflow.names import find_cells
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
 from rnnverify.containers.tf_graph import Graph, Node, read_graph
@@ -213,8 +213,8 @@ def test_a_graph_that_grows_without_end_is_not_followed() -> None:
 def test_of_a_large_graph_nothing_is_said_that_is_wrong(farthest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unrolled graphs with gradients have more nodes behind a step than are looked at: then it is not shown."""
     graph = read_graph(GATES / "static_lstm.pb")
-    monkeypatch.setattr("rnnverify.adapters.graph_walk.FARTHEST", farthest)
-    monkeypatch.setattr("rnnverify.adapters.graph_gates.FARTHEST", farthest)
+    monkeypatch.setattr("rnnverify.adapters.graph.walk.FARTHEST", farthest)
+    monkeypatch.setattr("rnnverify.adapters.graph.gates.FARTHEST", farthest)
     cells = [cell for cell in find_cells(open_model(GATES / "static_lstm.pb").tensors, shadows=False) if cell.kind]
     found = {way.activation for ways in find_gated(graph, cells).values() for way in ways}
     assert found == {"tanh"} if farthest == 100 else found <= {"tanh"}

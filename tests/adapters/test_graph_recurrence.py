@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from graphs import cell, op
 
-from rnnverify.adapters.graph_recurrence import Recurrence, find_recurrences, merged
-from rnnverify.adapters.graph_walk import TangledError
+from rnnverify.adapters.graph.recurrence import Recurrence, find_recurrences, merged
+from rnnverify.adapters.graph.walk import TangledError
 from rnnverify.containers.tf_graph import Graph, read_graph
 
 GRAPHS = Path(__file__).parents[2] / "fixtures" / "graphs"
@@ -101,7 +101,7 @@ def test_lengths_count_only_where_they_are_fed() -> None:
 
 
 def test_a_tangled_graph_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnverify.adapters.graph_walk._MOST_LOOKUPS", 1000)
+    monkeypatch.setattr("rnnverify.adapters.graph.walk._MOST_LOOKUPS", 1000)
     chain = [op("i0", "VariableV2"), *(op(f"i{k}", "Identity", f"i{k - 1}") for k in range(1, 200))]
     products = [op(f"m{k}", "MatMul", "x", "i199") for k in range(60)]
     assert len(find_recurrences(cell())) == 1

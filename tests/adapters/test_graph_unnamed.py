@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rnnverify import reference
-from rnnverify.adapters import graph_unnamed
-from rnnverify.adapters.graph_unnamed import find_unnamed
-from rnnverify.adapters.tensorflow import read
+from rnnverify.adapters.graph import unnamed as graph_unnamed
+from rnnverify.adapters.graph.unnamed import find_unnamed
+from rnnverify.adapters.tensorflow.adapter import read
 from rnnverify.containers import open_model
 from rnnverify.errors import SelectorError, UnsupportedError
 from rnnverify.jobs import Job

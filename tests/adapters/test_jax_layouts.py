@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import MERGES, bidirectional, direction, gated, gates, single
 
-from rnnverify.adapters import equinox, flax, restate
+from rnnverify.adapters import restate
+from rnnverify.adapters.equinox import adapter as equinox
+from rnnverify.adapters.flax import adapter as flax
 from rnnverify.adapters.layout import Layout
 from rnnverify.adapters.layouts import LayoutName, lay_out
 from rnnverify.adapters.reading import Reading

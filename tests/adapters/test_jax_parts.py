@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flax_trees import contents, linen, nnx
 
-from rnnverify.adapters.flax import read
+from rnnverify.adapters.flax.adapter import read
 from rnnverify.canonical import Array
 from rnnverify.errors import FileError, SelectorError
 

@@ -9,7 +9,7 @@ import pytest
 from flax_trees import contents, linen
 
 from rnnverify.adapters import restate
-from rnnverify.adapters.flax import read
+from rnnverify.adapters.flax.adapter import read
 from rnnverify.assumptions import Assumed, settle
 from rnnverify.sides import open_side, parse
 

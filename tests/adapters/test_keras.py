@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras_models import cell, functional, held, held_by_group, layer, named, numbered, rnn, sequential, states, weights
 
-from rnnverify.adapters.keras import read
+from rnnverify.adapters.keras.adapter import read
 from rnnverify.containers import open_model
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import SelectorError

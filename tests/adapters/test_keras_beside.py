@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from keras_models import rnn, sequential
 
-from rnnverify.adapters import keras_beside
-from rnnverify.adapters.keras import read
+from rnnverify.adapters.keras import beside as keras_beside
+from rnnverify.adapters.keras.adapter import read
 from rnnverify.adapters.reading import Reading
 from rnnverify.containers import open_model
 

@@ -14,8 +14,8 @@ from keras_models import gates, held, held_by_group, layer, named, numbered, rnn
 from networks import gated
 from test_layouts import as_keras_model, assert_equal
 
-from rnnverify.adapters import keras
-from rnnverify.adapters.keras_cells import default_gates
+from rnnverify.adapters.keras import adapter as keras
+from rnnverify.adapters.keras.cells import default_gates
 from rnnverify.adapters.layouts import lay_out
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import GATES, Array, CellKind, Gating, Layer, Merge, Network, reorder

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rnnverify import reference
-from rnnverify.adapters.keras import read
-from rnnverify.adapters.keras_graph import SHOWN, formula_of, with_gates
+from rnnverify.adapters.keras.adapter import read
+from rnnverify.adapters.keras.graph import SHOWN, formula_of, with_gates
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Gating
 from rnnverify.containers import open_model

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from keras_models import functional, layer, rnn, sequential
 
-from rnnverify.adapters.keras_config import layers_of
-from rnnverify.adapters.keras_masks import Mask, masking, masks
+from rnnverify.adapters.keras.config import layers_of
+from rnnverify.adapters.keras.masks import Mask, masking, masks
 
 MASKING = layer("Masking", "m", mask_value=-1.0)
 

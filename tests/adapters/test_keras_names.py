@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from keras_models import layer, rnn, sequential
 
-from rnnverify.adapters.keras_config import snake_case
-from rnnverify.adapters.keras_names import cells_in
-from rnnverify.adapters.keras_safety import why_not
+from rnnverify.adapters.keras.config import snake_case
+from rnnverify.adapters.keras.names import cells_in
+from rnnverify.adapters.keras.safety import why_not
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from keras_models import functional, held, held_by_group, layer, named, rnn, sequential, weights
 
-from rnnverify.adapters.keras import read
+from rnnverify.adapters.keras.adapter import read
 from rnnverify.canonical import Array
 from rnnverify.errors import SelectorError, UnsupportedError
 

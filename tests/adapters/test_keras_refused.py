@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras_models import cell, gates, held, held_by_group, layer, named, numbered, rnn, sequential, weights
 
-from rnnverify.adapters.keras import read
+from rnnverify.adapters.keras.adapter import read
 from rnnverify.containers import hdf5, keras_zip
 from rnnverify.errors import FileError, UnsupportedError
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_models import held, layer, named, rnn, sequential, states, weights
 
-from rnnverify.adapters.keras import read, restate
+from rnnverify.adapters.keras.adapter import read, restate
 from rnnverify.errors import SelectorError
 
 MERGES = ["concat", "sum", "mul", "ave"]

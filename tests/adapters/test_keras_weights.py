@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_models import held, held_by_group, named, numbered, weights
 
-from rnnverify.adapters.keras import read
+from rnnverify.adapters.keras.adapter import read
 from rnnverify.canonical import Array
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import SelectorError, UnsupportedError

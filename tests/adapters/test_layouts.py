@@ -14,9 +14,12 @@ from networks import MERGES, bidirectional, direction, edited, networks, single,
 from tf_cells import holding
 
 from rnnverify.activations import ACTIVATIONS
-from rnnverify.adapters import ADAPTERS, keras, tensorflow, torch
+from rnnverify.adapters import ADAPTERS
+from rnnverify.adapters.keras import adapter as keras
 from rnnverify.adapters.layout import plain_names
 from rnnverify.adapters.layouts import LAYOUTS, Layout, lay_out
+from rnnverify.adapters.tensorflow import adapter as tensorflow
+from rnnverify.adapters.torch import adapter as torch
 from rnnverify.canonical import Layer, Network
 from rnnverify.containers.contents import Contents
 from rnnverify.errors import UnsupportedError

@@ -11,7 +11,7 @@ from onnx_files import graph, model, node, recurrent, tensor, value, weights
 from tf_files import chunk
 
 from rnnverify import reference
-from rnnverify.adapters.onnx import read
+from rnnverify.adapters.onnx.adapter import read
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import Array, Gating
 from rnnverify.containers import open_model

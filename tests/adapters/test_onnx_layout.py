@@ -16,7 +16,7 @@ from onnx_files import graph, model, node, tensor, value
 from rnnverify.activations import ACTIVATIONS
 from rnnverify.adapters.layout import Layout
 from rnnverify.adapters.layouts import lay_out
-from rnnverify.adapters.onnx import read
+from rnnverify.adapters.onnx.adapter import read
 from rnnverify.canonical import CellKind, Direction, Gating, Layer, Network
 from rnnverify.containers.contents import Contents
 from rnnverify.containers.onnx_graph import parse_graph

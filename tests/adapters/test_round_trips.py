@@ -14,8 +14,10 @@ from test_layouts import as_keras_model, read_torch
 from test_onnx_layout import written
 from tf_cells import holding
 
-from rnnverify.adapters import keras, onnx, tensorflow
+from rnnverify.adapters.keras import adapter as keras
 from rnnverify.adapters.layouts import Layout, lay_out
+from rnnverify.adapters.onnx import adapter as onnx
+from rnnverify.adapters.tensorflow import adapter as tensorflow
 from rnnverify.canonical import GATES, Array, CellKind, Direction, Gating, Layer, Network
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.weights import compare_weights

@@ -14,8 +14,13 @@ from onnx_files import graph, model, node, tensor, value
 from onnx_files import weights as onnx_weights
 from tf_cells import cell, holding
 
-from rnnverify.adapters import equinox, flax, keras, onnx, tensorflow, torch
+from rnnverify.adapters.equinox import adapter as equinox
+from rnnverify.adapters.flax import adapter as flax
+from rnnverify.adapters.keras import adapter as keras
+from rnnverify.adapters.onnx import adapter as onnx
 from rnnverify.adapters.reading import Reading
+from rnnverify.adapters.tensorflow import adapter as tensorflow
+from rnnverify.adapters.torch import adapter as torch
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
 from rnnverify.containers.contents import Contents, StoredTensor

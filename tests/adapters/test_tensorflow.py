@@ -8,7 +8,7 @@ import pytest
 from tf_cells import cell, holding
 
 from rnnverify.adapters.reading import Reading
-from rnnverify.adapters.tensorflow import read
+from rnnverify.adapters.tensorflow.adapter import read
 from rnnverify.canonical import Array, Network
 from rnnverify.containers import tf_checkpoint
 from rnnverify.errors import FileError, SelectorError

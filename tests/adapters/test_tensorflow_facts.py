@@ -10,7 +10,7 @@ import pytest
 
 from rnnverify import reference
 from rnnverify.adapters.reading import Reading
-from rnnverify.adapters.tensorflow import read
+from rnnverify.adapters.tensorflow.adapter import read
 from rnnverify.canonical import Array
 from rnnverify.containers import open_model
 from rnnverify.errors import FileError, SelectorError, UnsupportedError

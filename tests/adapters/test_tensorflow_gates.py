@@ -12,7 +12,7 @@ from tf_gates import GRUS, LSTMS, gru, lstm, some
 
 from rnnverify import reference
 from rnnverify.adapters.reading import Reading
-from rnnverify.adapters.tensorflow import read
+from rnnverify.adapters.tensorflow.adapter import read
 from rnnverify.canonical import Array, Direction, Layer
 from rnnverify.containers import tf_checkpoint
 from rnnverify.errors import FileError, UnsupportedError

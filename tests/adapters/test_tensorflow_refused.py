@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tf_cells import cell, holding
 
-from rnnverify.adapters.tensorflow import read
+from rnnverify.adapters.tensorflow.adapter import read
 from rnnverify.canonical import Array
 from rnnverify.containers import tf_checkpoint
 from rnnverify.errors import FileError, SelectorError, UnsupportedError

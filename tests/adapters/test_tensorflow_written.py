@@ -14,8 +14,8 @@ from networks import direction, gated, gates, mixed
 from tf_cells import holding
 
 from rnnverify import reference
-from rnnverify.adapters import tensorflow
 from rnnverify.adapters.layouts import lay_out
+from rnnverify.adapters.tensorflow import adapter as tensorflow
 from rnnverify.canonical import Array, CellKind, Direction, Gating, Layer, Network
 from rnnverify.conversion import convert
 from rnnverify.errors import UnsupportedError

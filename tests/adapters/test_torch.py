@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnverify.adapters import torch as adapter
 from rnnverify.adapters.reading import Reading
+from rnnverify.adapters.torch import adapter
 from rnnverify.canonical import Array, Network
 from rnnverify.containers import safetensors_file, torch_legacy, torch_zip
 from rnnverify.containers.contents import Contents, StoredTensor

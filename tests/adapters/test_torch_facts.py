@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from test_torch import layer, opened, read
 
-from rnnverify.adapters import torch as adapter
-from rnnverify.adapters import torch_facts
+from rnnverify.adapters.torch import adapter
+from rnnverify.adapters.torch import facts as torch_facts
 from rnnverify.containers.torch_globals import LAYERS
 from rnnverify.errors import FileError
 

@@ -14,8 +14,8 @@ from hypothesis.extra.numpy import arrays
 from test_torch import layer, opened, read
 
 from rnnverify import reference
-from rnnverify.adapters import torch as adapter
-from rnnverify.adapters import torch_gates
+from rnnverify.adapters.torch import adapter
+from rnnverify.adapters.torch import gates as torch_gates
 from rnnverify.canonical import Array, CellKind, Layer, Network
 from rnnverify.errors import FileError, SelectorError, UnsupportedError
 from rnnverify.trace import FROM_H0, ZERO, Batch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_torch import RNG, opened, read, states
 
-from rnnverify.adapters import torch as adapter
+from rnnverify.adapters.torch import adapter
 from rnnverify.canonical import Array
 from rnnverify.errors import FileError, SelectorError
 

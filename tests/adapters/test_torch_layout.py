@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from networks import direction, edited, gated, gates, mixed, single
 from test_layouts import assert_equal, read_torch
 
-from rnnverify.adapters.torch_layout import lay_out
+from rnnverify.adapters.torch.layout import lay_out
 from rnnverify.canonical import CellKind, Gating, Layer, Network
 from rnnverify.errors import UnsupportedError
 

@@ -13,7 +13,7 @@ import onnx_files
 from safetensors.numpy import save_file
 from tf_files import write_v2
 
-from rnnverify.adapters.keras_gates import laid_out
+from rnnverify.adapters.keras.gates import laid_out
 from rnnverify.adapters.layouts import lay_out
 from rnnverify.canonical import Array, Layer, Network
 from rnnverify.errors import UnsupportedError

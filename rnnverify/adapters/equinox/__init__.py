@@ -1,0 +1,1 @@
+"""Equinox: cells told by their leaves, to canonical form."""

@@ -1,0 +1,1 @@
+"""Flax: linen and nnx cells, to canonical form."""

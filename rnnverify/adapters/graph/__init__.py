@@ -1,0 +1,1 @@
+"""Graphs of TensorFlow: what the operations around a kernel compute."""

@@ -1,0 +1,1 @@
+"""Keras: the layers of its files, to canonical form."""

@@ -1,0 +1,1 @@
+"""ONNX: the recurrent nodes and loops of a graph, to canonical form."""

@@ -1,0 +1,1 @@
+"""TensorFlow 1: the variables of its cells, to canonical form."""

@@ -1,0 +1,1 @@
+"""PyTorch: its modules and cells, to canonical form."""

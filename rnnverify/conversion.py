@@ -27,9 +27,9 @@ from rnnverify.inspection import TensorLine
 from rnnverify.jobs import Order
 from rnnverify.native import Runners
 from rnnverify.options import Options
-from rnnverify.origins import Origins
 from rnnverify.output import folder_beside, put_in_place
-from rnnverify.porting_code import porting_code, sources
+from rnnverify.porting.origins import Origins
+from rnnverify.porting.porting_code import porting_code, sources
 from rnnverify.sides import Opened, open_side, parse, parse_all
 from rnnverify.targets import Form, check_place, files_of, form_for
 from rnnverify.verify import compare

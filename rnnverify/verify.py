@@ -17,12 +17,12 @@ from rnnverify.describe import assumptions_of, describe, describe_inputs
 from rnnverify.diagnosis import diagnose, strangers
 from rnnverify.errors import OptionError, printable
 from rnnverify.execution import Prepared, collect, jobs_of, open_all, rounded, start
-from rnnverify.fix_code import with_code
 from rnnverify.interpreters import check_labels
 from rnnverify.judge import judge
 from rnnverify.native import Runners
 from rnnverify.observed import Observed, matrix
 from rnnverify.options import Options
+from rnnverify.porting.fix_code import with_code
 from rnnverify.precision import narrow
 from rnnverify.sides import Opened, Source, parse_all
 from rnnverify.trace import Batch, Trace

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from in_every_layout import SHAPES, after, network, opened, written
 
-from rnnverify.assembly import PARTS
 from rnnverify.canonical import Network
 from rnnverify.errors import RnnverifyError
 from rnnverify.finding import Finding
-from rnnverify.fix_code import with_code
+from rnnverify.porting.assembly import PARTS
+from rnnverify.porting.fix_code import with_code
 from rnnverify.sides import Opened
 from rnnverify.weights import compare_weights
 
-GENUINE = Path(__file__).parents[1] / "fixtures"
+GENUINE = Path(__file__).parents[2] / "fixtures"
 CELLS = {"rnn": {}, "lstm": {}, "gru": {}, "gru, reset before": {"reset_after": False}}
 
 

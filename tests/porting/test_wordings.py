@@ -11,7 +11,7 @@ from networks import bidirectional, gated, single
 
 from rnnverify.canonical import Layer
 from rnnverify.containers.contents import FrameworkName
-from rnnverify.wordings import WORDINGS, Code, beyond, call
+from rnnverify.porting.wordings import WORDINGS, Code, beyond, call
 
 GRU = gated("gru", 3, 4, reset_after=False, activation="hard_sigmoid").layers[0]
 SOURCES: dict[FrameworkName, str] = {

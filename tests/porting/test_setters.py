@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from in_every_layout import opened
 
-from rnnverify.array_code import Call
-from rnnverify.assembly import Assignment
-from rnnverify.setters import SETTERS, set_to
+from rnnverify.porting.array_code import Call
+from rnnverify.porting.assembly import Assignment
+from rnnverify.porting.setters import SETTERS, set_to
 
 HOLDS = frozenset({("layer 0", "kernel")})
 

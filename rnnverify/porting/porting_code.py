@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from rnnverify.adapters.layouts import Layout
 from rnnverify.adapters.onnx.weights import INPUTS
 from rnnverify.adapters.reading import Reading
-from rnnverify.array_code import Call, quoted
-from rnnverify.assembly import Assembly, Assignment, assemble
 from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import UnsupportedError
-from rnnverify.origins import Origins, origins
-from rnnverify.setters import SETTERS, listed, set_to
+from rnnverify.porting.array_code import Call, quoted
+from rnnverify.porting.assembly import Assembly, Assignment, assemble
+from rnnverify.porting.origins import Origins, origins
+from rnnverify.porting.setters import SETTERS, listed, set_to
+from rnnverify.porting.wordings import Code, attributes, call, keras_layer, tensorflow_cell, torch_module
 from rnnverify.sides import Opened
-from rnnverify.wordings import Code, attributes, call, keras_layer, tensorflow_cell, torch_module
 
 HOLDER = "source"
 _HEAD = f"# {HOLDER}[name] is the array that the file holds under that name; `rnnverify inspect` lists them"

@@ -15,7 +15,7 @@ from onnx_files import recurrent, weights
 from rnnverify.adapters import Reading, restate
 from rnnverify.canonical import Array, Network
 from rnnverify.finding import Finding
-from rnnverify.fix_code import with_code
+from rnnverify.porting.fix_code import with_code
 from rnnverify.sides import Opened, open_side, parse
 
 # each case: the arrays of the right file in A, the code, and the wrong tensors by name after it ran

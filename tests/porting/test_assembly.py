@@ -10,19 +10,19 @@ import pytest
 from in_every_layout import after, network, opened
 from networks import gated
 
-sys.path.append(str(Path(__file__).parent / "adapters"))
+sys.path.append(str(Path(__file__).parents[1] / "adapters"))
 
 from keras_models import held, layer, named, sequential
 from keras_models import weights as keras_weights
 
 from rnnverify.adapters.keras import adapter as keras
 from rnnverify.adapters.torch import adapter as torch
-from rnnverify.array_code import Call
-from rnnverify.assembly import Assembly, assemble
 from rnnverify.canonical import CellKind
 from rnnverify.containers.contents import Contents, StoredTensor
-from rnnverify.origins import origins
-from rnnverify.setters import set_to
+from rnnverify.porting.array_code import Call
+from rnnverify.porting.assembly import Assembly, assemble
+from rnnverify.porting.origins import origins
+from rnnverify.porting.setters import set_to
 from rnnverify.sides import Opened, Source
 from rnnverify.weights import compare_weights
 

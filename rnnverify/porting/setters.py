@@ -8,10 +8,10 @@ from typing import Any
 
 from rnnverify.adapters.keras.gates import APART, ROLES
 from rnnverify.adapters.reading import Reading
-from rnnverify.array_code import Call, quoted
-from rnnverify.assembly import Assignment
 from rnnverify.canonical import CellKind
 from rnnverify.containers.contents import FrameworkName
+from rnnverify.porting.array_code import Call, quoted
+from rnnverify.porting.assembly import Assignment
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from in_every_layout import arrays_of, opened
 from onnx_files import node, recurrent, weights
 
-from rnnverify.origins import Origins, origins
+from rnnverify.porting.origins import Origins, origins
 
 
 def found(name: str, fixtures: Path) -> Origins:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rnnverify.adapters.reading import Reading
-from rnnverify.assembly import PARTS, Part, assemble
 from rnnverify.canonical import Layer, Network
 from rnnverify.finding import Finding
-from rnnverify.origins import Origins, origins
-from rnnverify.setters import SETTERS, set_to
+from rnnverify.porting.assembly import PARTS, Part, assemble
+from rnnverify.porting.origins import Origins, origins
+from rnnverify.porting.setters import SETTERS, set_to
+from rnnverify.porting.wordings import WORDINGS, beyond
 from rnnverify.sides import Opened
-from rnnverify.wordings import WORDINGS, beyond
 
 
 def with_code(

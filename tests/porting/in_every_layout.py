@@ -18,8 +18,8 @@ from rnnverify.containers.contents import FrameworkName, StoredTensor
 from rnnverify.errors import UnsupportedError
 from rnnverify.jobs import Order
 from rnnverify.native import Runners
+from rnnverify.porting.setters import SETTERS
 from rnnverify.runner_process import Limits
-from rnnverify.setters import SETTERS
 from rnnverify.sides import Opened, open_side, parse
 
 I, H = 3, 4

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rnnverify.array_code import Call, Shelf, Wanted, expression, quoted, subscript
 from rnnverify.canonical import GATES, Array, Direction, Layer, Network
-from rnnverify.origins import Origins
+from rnnverify.porting.array_code import Call, Shelf, Wanted, expression, quoted, subscript
+from rnnverify.porting.origins import Origins
 from rnnverify.weights import compare_biases
 
 PARTS: Mapping[str, tuple[str, ...]] = {

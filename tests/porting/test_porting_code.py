@@ -22,7 +22,7 @@ from rnnverify.containers.contents import FrameworkName
 from rnnverify.errors import UnsupportedError
 from rnnverify.jobs import Order
 from rnnverify.native import Runners
-from rnnverify.porting_code import porting_code, sources
+from rnnverify.porting.porting_code import porting_code, sources
 from rnnverify.runner_process import Limits
 from rnnverify.sides import Opened, open_side, parse
 

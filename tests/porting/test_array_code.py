@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnverify.array_code import Call, Shelf, Wanted, expression, quoted
 from rnnverify.canonical import Array
+from rnnverify.porting.array_code import Call, Shelf, Wanted, expression, quoted
 
 SHAPES = ((2, 12), (4, 6), (12,), (2, 3, 4))
 SHELF = Shelf(tuple(f"a[{k}]" for k in range(len(SHAPES))), SHAPES, np.cumsum([1, *map(int, map(np.prod, SHAPES))]))

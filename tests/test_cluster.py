@@ -194,7 +194,12 @@ def test_nothing_is_left_behind(folder: Path, end: signal.Signals) -> None:
     environment = {**os.environ, "PYTHONPATH": root, "TMPDIR": str(folder)}
     command = [sys.executable, "-m", "rnnverify", "check", "--jobs", "2"]
     with (folder / "log").open("wb") as log:
-        client = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        # a shell that runs the tests in the background lets them ignore it, and what they start would, too
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            client = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
     wait_for((folder / "runner").exists)
     if end == signal.SIGINT:
         os.killpg(client.pid, end)  # as a terminal does: to all of them

@@ -143,7 +143,7 @@ def refuse_without(path: Path, graph: OnnxGraph) -> None:
         found = f"has no RNN, GRU or LSTM node, but a {loop} over steps written out in other operations than theirs"
         raise UnsupportedError(path, found, "export each recurrent layer as one operator, or compare a trace of it")
     steps, products = kinds["Tanh"] + kinds["Relu"] + kinds["Sigmoid"], kinds["MatMul"] + kinds["Gemm"]
-    if steps >= _UNROLLED and products >= _UNROLLED:
+    if steps >= _UNROLLED and products >= _UNROLLED and not kinds["Conv"]:
         found = f"has no RNN, GRU or LSTM node: its steps are written out one by one, {steps} activations in all"
         raise UnsupportedError(path, found, _KEPT)
     if steps and products:

@@ -99,8 +99,6 @@ def compare(
     def work() -> tuple[str, int]:
         beside.prepare(output)
         from rnnverify.deviation import Tolerance
-        from rnnverify.fixing import check_fixed
-        from rnnverify.fixing import write_fixed as fix
         from rnnverify.reports import report
         from rnnverify.step import parse_allowed
         from rnnverify.verify import compare as compare_sides
@@ -119,6 +117,9 @@ def compare(
             save_witness=save_witness,
         )
         if write_fixed:
+            from rnnverify.fixing import check_fixed
+            from rnnverify.fixing import write_fixed as fix
+
             check_fixed(sides, write_fixed)
         result = compare_sides(*sides, options=options)
         if write_fixed:

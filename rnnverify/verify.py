@@ -22,7 +22,6 @@ from rnnverify.judge import judge
 from rnnverify.native import Runners
 from rnnverify.observed import Observed, matrix
 from rnnverify.options import Options
-from rnnverify.porting.fix_code import with_code
 from rnnverify.precision import narrow
 from rnnverify.sides import Opened, Source, parse_all
 from rnnverify.trace import Batch, Trace
@@ -136,6 +135,8 @@ def _diagnosed(pair: Pair, baseline: Observed, candidate: Observed, sides: Mappi
     """`pair` with the mistakes behind a difference, and the lines of code that would have been right."""
     if pair.by_rounding != "DIFFERENT":
         return pair
+    from rnnverify.porting.fix_code import with_code  # not before there is a difference: passing is the usual case
+
     findings = diagnose(baseline, candidate)
     words = strangers(baseline, candidate) if not findings else ""
     remarks = (*pair.remarks, words) if words else pair.remarks

@@ -20,7 +20,7 @@ from rnnverify.adapters.gate_order import in_order
 from rnnverify.adapters.jax.cell import Cell
 from rnnverify.adapters.jax.reading import reading_of
 from rnnverify.adapters.jax.restate import restate
-from rnnverify.adapters.jax.weights import Weights, check_shape, finite
+from rnnverify.adapters.jax.weights import Weights, check_shape, weights_of
 from rnnverify.adapters.reading import Reading
 from rnnverify.canonical import GATES, Array, CellKind, Direction, reorder
 from rnnverify.containers.contents import Contents, StoredTensor
@@ -85,7 +85,7 @@ def _read_weights(path: Path, cell: Cell, reverse: bool) -> Weights:
     I, H = cell.sizes
     G = cell.weights["weight_hh"].shape[0] // H
     _, kind, gates = KINDS[G]
-    arrays = {key: finite(path, cell, key) for key in cell.weights}
+    arrays = {key: weights_of(path, cell, key) for key in cell.weights}
     for key, wanted in (("weight_ih", (G * H, I)), ("weight_hh", (G * H, H))):
         check_shape(path, cell, key, wanted)
     bias = arrays.get("bias", np.zeros(G * H, arrays["weight_ih"].dtype))

@@ -15,7 +15,7 @@ import numpy as np
 
 from rnnverify.adapters.gate_order import in_order
 from rnnverify.adapters.jax.cell import Cell
-from rnnverify.adapters.jax.weights import Weights, check_shape, finite
+from rnnverify.adapters.jax.weights import Weights, check_shape, weights_of
 from rnnverify.canonical import GATES, Array, CellKind, Direction, reorder
 from rnnverify.errors import FileError, UnsupportedError, printable
 
@@ -57,7 +57,7 @@ def read_weights(path: Path, cell: Cell, reverse: bool) -> Weights:
         if names:
             found = f"{shown} {words} {', '.join(sorted(map(printable, names)))}"
             raise FileError(path, found, f"{cell.words} has {', '.join(wanted)}")
-    arrays = {key: finite(path, cell, key) for key in wanted}
+    arrays = {key: weights_of(path, cell, key) for key in wanted}
     G = len(GATES[tree.cell])
     wide = G // len(over_x)  # gates side by side in one kernel
     H, I = cell.sizes[1], cell.sizes[0]

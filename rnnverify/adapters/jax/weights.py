@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from rnnverify.adapters.finite import finite
 from rnnverify.adapters.jax.cell import Cell
 from rnnverify.canonical import Array, CellKind, Direction
 from rnnverify.errors import FileError, UnsupportedError, printable
@@ -32,15 +31,10 @@ def check_shape(path: Path, cell: Cell, key: str, wanted: tuple[int, ...]) -> No
         raise FileError(path, found, f"{cell.words} of these sizes has {wanted}")
 
 
-def finite(path: Path, cell: Cell, key: str) -> Array:
+def weights_of(path: Path, cell: Cell, key: str) -> Array:
     tensor = cell.weights[key]
     shown = printable(tensor.name)
     if tensor.dtype not in _FLOATS:
         found = f"{shown} holds {printable(tensor.dtype, 60)}"
         raise UnsupportedError(path, found, "weights must be float16, bfloat16, float32 or float64")
-    values = tensor.read()
-    bad = int(np.count_nonzero(~np.isfinite(values)))
-    if bad:
-        found = f"{shown} holds {bad} of {values.size} numbers that are NaN or infinite"
-        raise FileError(path, found, "choose parameters from before the training diverged")
-    return values
+    return finite(path, tensor, "choose parameters from before the training diverged")

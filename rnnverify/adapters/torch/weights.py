@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnverify.adapters.finite import finite
 from rnnverify.adapters.torch.gates import ORDERS
 from rnnverify.adapters.torch.parts import Part
 from rnnverify.canonical import Array, CellKind
@@ -151,12 +152,7 @@ def _finite(path: Path, tensor: StoredTensor, wanted: tuple[int, ...]) -> Array:
     if tensor.shape != wanted:
         found = f"{shown} has shape {printable(tensor.shape, 60)}, wanted {wanted}"
         raise FileError(path, found, "the tensors of one layer must fit each other")
-    values = tensor.read()
-    bad = int(np.count_nonzero(~np.isfinite(values)))
-    if bad:
-        found = f"{shown} holds {bad} of {values.size} numbers that are NaN or infinite"
-        raise FileError(path, found, "such weights compare as nothing: save a sound checkpoint")
-    return values
+    return finite(path, tensor, "such weights compare as nothing: save a sound checkpoint")
 
 
 def _shown(part: Part, name: str) -> str:

@@ -32,6 +32,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
     """
     rule, words = _rule(baseline, candidate)
     tensors, weight_reasons, weight_remarks = _weights(baseline, candidate, examiner.batches)
+    known = baseline if baseline.ran else candidate
     evidence = Evidence(
         measured=tuple(measured(baseline.trace, candidate.trace, rule)),
         rule=rule,
@@ -39,7 +40,8 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         weight_reasons=weight_reasons,
         weight_remarks=weight_remarks,
         budgets=_budgets(baseline, candidate, examiner.allowed),
-        network=baseline.ran or candidate.ran,
+        network=known.ran,
+        known=known.label,
         dtype=_coarser(baseline, candidate),
         labels=(baseline.label, candidate.label),
         batches=examiner.batches,

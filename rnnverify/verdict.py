@@ -24,10 +24,11 @@ class Evidence:
     tensors: tuple[TensorDifference, ...]
     weight_reasons: tuple[str, ...]  # sentences: how the networks differ, whatever the states do
     weight_remarks: tuple[str, ...]  # how they differ in what these inputs never come to
-    budgets: tuple[Budget | None, Budget | None]  # of both sides, against the baseline's weights
-    network: Network | None  # whose weights those are
+    budgets: tuple[Budget | None, Budget | None]  # of both sides, against the weights of `network`
+    network: Network | None  # of the baseline, or of the candidate where the baseline is a trace
     dtype: str  # the coarser of the two
     labels: tuple[str, str]
+    known: str  # the label of the side that `network` is of
     batches: tuple[Batch, ...] = field(repr=False)
 
     @property
@@ -96,7 +97,7 @@ def _unexplained(evidence: Evidence) -> Iterator[str]:
     for label, budget in zip(evidence.labels, evidence.budgets, strict=True):
         if budget and not budget.holds:
             share = f"{budget.beyond} of {budget.checked} states of {label}"
-            yield f"{share} do not follow from the weights of {evidence.labels[0]}, even with rounding"
+            yield f"{share} do not follow from the weights of {evidence.known}, even with rounding"
             yield departure(budget, evidence.network)
 
 

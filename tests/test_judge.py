@@ -76,6 +76,12 @@ def test_a_tolerance_makes_it_close() -> None:
     assert against(with_states(recorded("B", NETWORK), shifted(0.011)), tolerance).verdict == "DIFFERENT"
 
 
+def test_states_are_said_to_follow_from_the_weights_of_the_side_that_has_some() -> None:
+    broken = replace(with_states(recorded("B", NETWORK), shifted(3e-5)), label="A")
+    pair = judge(broken, replace(model("A", NETWORK), label="B"), Examiner(BATCHES), Tolerance())
+    assert pair.reasons[0].endswith(" states of A do not follow from the weights of B, even with rounding")
+
+
 def test_a_tolerance_does_not_worsen_what_rounding_explains() -> None:
     pair = against(with_states(model("B", NETWORK), shifted(6e-8)), Tolerance(atol=1e-12))
     assert (pair.verdict, pair.rule.atol) == ("EQUIVALENT", 1e-5)

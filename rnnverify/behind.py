@@ -37,13 +37,25 @@ class Behind:
 def behind(a: Observed, b: Observed) -> list[tuple[Behind, Behind]]:
     """Each batch but the probes, where both sides ran the dense layers and those of one are known."""
     head, network = a.around.head or b.around.head, a.network or b.network
-    if head is None or network is None:
+    pairs = _recorded(a, b)
+    if head is None or network is None or not pairs:
         return []
-    both = [(run, b.trace.runs.get(name)) for name, run in a.trace.runs.items() if name != PROBE]
-    pairs = [(ours, theirs) for ours, theirs in both if theirs and _has(ours) and _has(theirs)]
     final = a.around.reads_final or b.around.reads_final
     ways = [list(_pairs((a, b), pairs, end, network.layers[-1], head)) for end in ends(network.layers[-1], final)]
     return min((way for way in ways if len(way) == len(pairs)), key=lambda way: _off(head, way), default=[])
+
+
+def unread(a: Observed, b: Observed) -> str:
+    """Why outputs of dense layers that both sides have were not compared; empty where they were, or are none."""
+    if not (a.around.head or b.around.head) or not _recorded(a, b) or behind(a, b):
+        return ""
+    return "the outputs of the dense layers are not compared: what they read, the last states, was not recorded"
+
+
+def _recorded(a: Observed, b: Observed) -> list[tuple[Run, Run]]:
+    """Each batch but the probes of which both sides have outputs of dense layers."""
+    both = [(run, b.trace.runs.get(name)) for name, run in a.trace.runs.items() if name != PROBE]
+    return [(ours, theirs) for ours, theirs in both if theirs and _has(ours) and _has(theirs)]
 
 
 def read_at(at: str, layer: Layer, run: Run, dtype: str = "") -> Array | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from rnnverify.adequacy import Adequacy, Examiner
-from rnnverify.behind import behind
+from rnnverify.behind import behind, unread
 from rnnverify.clips import without_idle_clips
 from rnnverify.comparison import Measured, Pair, TensorDifference
 from rnnverify.deviation import UNIT, Tolerance
@@ -53,6 +53,8 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         verdict, reasons = "DIFFERENT", list(model.reasons)
     if model and verdict == "IDENTICAL" and not model.headline.deviation.bitwise:
         verdict, reasons = "EQUIVALENT", ["states equal bit for bit, the outputs of the dense layers up to rounding"]
+    if verdict in ("IDENTICAL", "EQUIVALENT") and (missing := unread(baseline, candidate)):
+        verdict, reasons = "INCONCLUSIVE", [missing]
     adequacy = None
     if verdict in ("IDENTICAL", "EQUIVALENT") and evidence.network and evidence.judged_by_budget:
         adequacy = examiner.examine(evidence.network, evidence.dtype)

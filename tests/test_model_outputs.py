@@ -13,7 +13,7 @@ from rnnverify import reference
 from rnnverify.adequacy import Examiner
 from rnnverify.around import NOTHING, Around, Dense, Embedding, Head
 from rnnverify.behind import FINAL, LAST, read_at
-from rnnverify.canonical import Array, Merge
+from rnnverify.canonical import Array, Merge, Network
 from rnnverify.comparison import Pair
 from rnnverify.deviation import Tolerance
 from rnnverify.judge import judge
@@ -140,3 +140,24 @@ def test_either_end_of_both_directions_is_told(at: str, merge: Merge) -> None:
     wrong = head(network.output_size, 3, activations=("softmax",), seed=1)
     pair = judge(with_head(one("A"), made), last_alone(one("B"), wrong, at), Examiner(given), Tolerance())
     assert pair.verdict == "DIFFERENT"
+
+
+def test_outputs_of_states_that_were_not_recorded_are_no_pass() -> None:
+    network, dense = bidirectional(5, 6, seed=3, merge="sum"), head(6, 3, activations=("softmax",))
+    given = batches(network, 4, 9)
+
+    def side(label: str, network_of: Network | None, around: Around, states: bool) -> Observed:
+        runs = {
+            name: replace(
+                run,
+                model_out=in_float32(dense, np.asarray(run.y)[:, -1:]),
+                states=run.states if states else (),
+            )
+            for name, run in model(label, network, given).trace.runs.items()
+        }
+        return replace(model(label, network, given), network=network_of, around=around, trace=Trace(runs))
+
+    known = side("B", network, Around(head=dense, reads_final=True), states=True)
+    pair = judge(side("A", None, NOTHING, states=False), known, Examiner(given), Tolerance())
+    assert pair.verdict == "INCONCLUSIVE" and pair.model is None
+    assert "what they read, the last states, was not recorded" in pair.reasons[0]

@@ -45,9 +45,9 @@ def behind(a: Observed, b: Observed) -> list[tuple[Behind, Behind]]:
     return min((way for way in ways if len(way) == len(pairs)), key=lambda way: _off(head, way), default=[])
 
 
-def unread(a: Observed, b: Observed) -> str:
-    """Why outputs of dense layers that both sides have were not compared; empty where they were, or are none."""
-    if not (a.around.head or b.around.head) or not _recorded(a, b) or behind(a, b):
+def unread(a: Observed, b: Observed, compared: Sequence[tuple[Behind, Behind]]) -> str:
+    """Why outputs of dense layers that both sides have are not `compared`; empty where they are, or are none."""
+    if compared or not (a.around.head or b.around.head) or not _recorded(a, b):
         return ""
     return "the outputs of the dense layers are not compared: what they read, the last states, was not recorded"
 

@@ -53,7 +53,7 @@ def judge(baseline: Observed, candidate: Observed, examiner: Examiner, tolerance
         verdict, reasons = "DIFFERENT", list(model.reasons)
     if model and verdict == "IDENTICAL" and not model.headline.deviation.bitwise:
         verdict, reasons = "EQUIVALENT", ["states equal bit for bit, the outputs of the dense layers up to rounding"]
-    if verdict in ("IDENTICAL", "EQUIVALENT") and (missing := unread(baseline, candidate)):
+    if verdict in ("IDENTICAL", "EQUIVALENT") and (missing := unread(baseline, candidate, dense)):
         verdict, reasons = "INCONCLUSIVE", [missing]
     adequacy = None
     if verdict in ("IDENTICAL", "EQUIVALENT") and evidence.network and evidence.judged_by_budget:
